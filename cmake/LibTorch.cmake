@@ -1,0 +1,53 @@
+# Finds LibTorch without its own CMake package, which demands nvcc even for a CPU build.
+#
+#   LibTorch_ROOT  an unzipped LibTorch, or the `torch` folder of a Python package; without it
+#                  the wheel that `make` installs into QUELL_CACHE is used.
+#
+# Defines LibTorch::CPU, and quell_fmt (fmt as headers only: the wheel ships its own fmt, which
+# would otherwise meet another version's library).
+
+if(NOT LibTorch_ROOT AND DEFINED ENV{LibTorch_ROOT})
+  set(LibTorch_ROOT $ENV{LibTorch_ROOT})
+endif()
+if(NOT LibTorch_ROOT)
+  set(quell_cache $ENV{QUELL_CACHE})
+  if(NOT quell_cache)
+    set(quell_cache $ENV{HOME}/.cache/quell)
+  endif()
+  set(LibTorch_ROOT ${quell_cache}/libtorch-2.11.0/torch)
+endif()
+
+find_path(LibTorch_INCLUDE_DIR ATen/core/Tensor.h
+  PATHS ${LibTorch_ROOT}/include NO_DEFAULT_PATH)
+find_library(LibTorch_CPU_LIBRARY torch_cpu PATHS ${LibTorch_ROOT}/lib NO_DEFAULT_PATH)
+find_library(LibTorch_C10_LIBRARY c10 PATHS ${LibTorch_ROOT}/lib NO_DEFAULT_PATH)
+if(NOT LibTorch_INCLUDE_DIR OR NOT LibTorch_CPU_LIBRARY OR NOT LibTorch_C10_LIBRARY)
+  message(FATAL_ERROR "LibTorch not found in ${LibTorch_ROOT}. Run `make setup`, or name a LibTorch "
+    "of yours: -DLibTorch_ROOT=/path/to/libtorch (the folder that holds include/ and lib/).")
+endif()
+message(STATUS "LibTorch: ${LibTorch_ROOT}")
+
+add_library(LibTorch::CPU INTERFACE IMPORTED)
+target_include_directories(LibTorch::CPU SYSTEM INTERFACE
+  ${LibTorch_INCLUDE_DIR} ${LibTorch_INCLUDE_DIR}/torch/csrc/api/include)
+target_link_libraries(LibTorch::CPU INTERFACE ${LibTorch_CPU_LIBRARY} ${LibTorch_C10_LIBRARY})
+# The CPU library of the CUDA wheel names libcudart and libcupti, which are wheels of their own.
+file(GLOB quell_nvidia_folders ${LibTorch_ROOT}/../nvidia/*/lib)
+target_link_options(LibTorch::CPU INTERFACE -Wl,-rpath,${LibTorch_ROOT}/lib)
+foreach(folder IN LISTS quell_nvidia_folders)
+  target_link_options(LibTorch::CPU INTERFACE -Wl,-rpath,${folder} -Wl,-rpath-link,${folder})
+endforeach()
+# Older official archives were built with the old C++ ABI; the header says which.
+file(GLOB_RECURSE quell_torch_flags ${LibTorch_ROOT}/share/cmake/Torch/TorchConfig.cmake)
+if(quell_torch_flags)
+  file(STRINGS ${quell_torch_flags} quell_old_abi REGEX "_GLIBCXX_USE_CXX11_ABI=0")
+  if(quell_old_abi)
+    target_compile_definitions(LibTorch::CPU INTERFACE _GLIBCXX_USE_CXX11_ABI=0)
+  endif()
+endif()
+
+add_library(quell_fmt INTERFACE)
+target_compile_definitions(quell_fmt INTERFACE FMT_HEADER_ONLY)
+if(EXISTS ${LibTorch_INCLUDE_DIR}/fmt/format.h)
+  target_include_directories(quell_fmt SYSTEM INTERFACE ${LibTorch_INCLUDE_DIR})
+endif()

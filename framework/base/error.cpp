@@ -1,0 +1,14 @@
+#include "framework/base/error.h"
+
+#include <cstdlib>
+#include <fmt/format.h>
+
+namespace quell::internal {
+
+void assertion_failed(const char* condition, const char* file, int line,
+                      const std::string& message) {
+  throw Error(fmt::format("internal error: {} ({}:{}: {}); this is a bug in quell, please report it",
+                          message, file, line, condition));
+}
+
+}  // namespace quell::internal
