@@ -1,0 +1,158 @@
+#include "framework/kernels/fake_quantize.h"
+
+#include <algorithm>
+
+#include "framework/kernels/min_max.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "framework/kernels/fake_quantize_cpu.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target.h.
+#include <hwy/highway.h>
+
+#include "framework/kernels/min_max-inl.h"
+
+// What follows is compiled once per instruction set, in a namespace of its own. No step may be
+// fused (MulAdd), or the last bits would differ between machines.
+HWY_BEFORE_NAMESPACE();
+namespace quell::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::ScalableTag<float>;
+using Vector = hn::Vec<FloatTag>;
+
+// Adding the zero point turns -0 into +0 even when it is 0. On x86 a NaN survives Max and Min only
+// as their second operand.
+HWY_INLINE Vector fake_quantize(Vector x, Vector scale, Vector zero_point, Vector low,
+                                Vector high) {
+  Vector code = hn::Add(hn::Round(hn::Div(x, scale)), zero_point);
+  code = hn::Min(high, hn::Max(low, code));
+  return hn::Mul(hn::Sub(code, zero_point), scale);
+}
+
+void with_one_scale(const float* x, float* y, int64_t size, float scale, float zero_point,
+                    Levels levels) {
+  const FloatTag tag;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const Vector s = hn::Set(tag, scale);
+  const Vector z = hn::Set(tag, zero_point);
+  const Vector low = hn::Set(tag, levels.low);
+  const Vector high = hn::Set(tag, levels.high);
+  int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    hn::StoreU(fake_quantize(hn::LoadU(tag, x + i), s, z, low, high), tag, y + i);
+  }
+  if (i == size) return;
+  const auto rest = hn::FirstN(tag, static_cast<size_t>(size - i));
+  const Vector last = hn::MaskedLoad(rest, tag, x + i);
+  hn::BlendedStore(fake_quantize(last, s, z, low, high), rest, tag, y + i);
+}
+
+void with_a_scale_each(const float* x, float* y, int64_t size, const float* scale,
+                       const float* zero_point, Levels levels) {
+  const FloatTag tag;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const Vector low = hn::Set(tag, levels.low);
+  const Vector high = hn::Set(tag, levels.high);
+  int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    const Vector s = hn::LoadU(tag, scale + i);
+    const Vector z = hn::LoadU(tag, zero_point + i);
+    hn::StoreU(fake_quantize(hn::LoadU(tag, x + i), s, z, low, high), tag, y + i);
+  }
+  if (i == size) return;
+  const auto rest = hn::FirstN(tag, static_cast<size_t>(size - i));
+  const Vector s = hn::MaskedLoad(rest, tag, scale + i);
+  const Vector z = hn::MaskedLoad(rest, tag, zero_point + i);
+  const Vector last = hn::MaskedLoad(rest, tag, x + i);
+  hn::BlendedStore(fake_quantize(last, s, z, low, high), rest, tag, y + i);
+}
+
+// Elements first..last of x [outer, channels, inner].
+void with_channel_scales(const float* x, float* y, int64_t first, int64_t last, int64_t channels,
+                         int64_t inner, const float* scale, const float* zero_point,
+                         Levels levels) {
+  for (int64_t i = first; i < last;) {
+    const int64_t channel = i / inner % channels;
+    int64_t size = 0;
+    if (inner == 1) {
+      size = std::min(channels - channel, last - i);
+      with_a_scale_each(x + i, y + i, size, scale + channel, zero_point + channel, levels);
+    } else {
+      size = std::min(inner - i % inner, last - i);
+      with_one_scale(x + i, y + i, size, scale[channel], zero_point[channel], levels);
+    }
+    i += size;
+  }
+}
+
+void with_own_ranges(const float* x, float* y, int64_t rows, int64_t features,
+                     const AffineRule& rule, float* scale, float* zero_point) {
+  for (int64_t row = 0; row < rows; ++row) {
+    const MinMax range = range_of(x + row * features, features);
+    const ScaleZeroPoint found = scale_zero_point(rule, range.min, range.max);
+    with_one_scale(x + row * features, y + row * features, features, found.scale, found.zero_point,
+                   rule.levels);
+    if (scale != nullptr) scale[row] = found.scale;
+    if (zero_point != nullptr) zero_point[row] = found.zero_point;
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace quell::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace quell::kernels {
+namespace {
+
+HWY_EXPORT(with_one_scale);
+HWY_EXPORT(with_channel_scales);
+HWY_EXPORT(with_own_ranges);
+
+// A part that is worth a thread (about 10 microseconds), cut at multiples of a cache line.
+constexpr int64_t kBlock = 16384;
+constexpr int64_t kBlocksPerPart = 2;
+
+void for_each_part(int64_t size, ParallelFor parallel_for,
+                   const std::function<void(int64_t, int64_t)>& body) {
+  const int64_t blocks = (size + kBlock - 1) / kBlock;
+  parallel_for(0, blocks, kBlocksPerPart, [&](int64_t first, int64_t last) {
+    body(first * kBlock, std::min(size, last * kBlock));
+  });
+}
+
+}  // namespace
+
+void fake_quantize_tensor(const float* x, float* y, int64_t size, float scale, float zero_point,
+                          Levels levels, ParallelFor parallel_for) {
+  for_each_part(size, parallel_for, [&](int64_t first, int64_t last) {
+    HWY_DYNAMIC_DISPATCH(with_one_scale)
+    (x + first, y + first, last - first, scale, zero_point, levels);
+  });
+}
+
+void fake_quantize_channels(const float* x, float* y, int64_t outer, int64_t channels,
+                            int64_t inner, const float* scale, const float* zero_point,
+                            Levels levels, ParallelFor parallel_for) {
+  for_each_part(outer * channels * inner, parallel_for, [&](int64_t first, int64_t last) {
+    HWY_DYNAMIC_DISPATCH(with_channel_scales)
+    (x, y, first, last, channels, inner, scale, zero_point, levels);
+  });
+}
+
+void fake_quantize_rows_dynamic(const float* x, float* y, int64_t rows, int64_t features,
+                                const AffineRule& rule, float* scale, float* zero_point,
+                                ParallelFor parallel_for) {
+  const int64_t grain = kBlocksPerPart * kBlock / std::max<int64_t>(features, 1) + 1;
+  parallel_for(0, rows, grain, [&](int64_t first, int64_t last) {
+    HWY_DYNAMIC_DISPATCH(with_own_ranges)
+    (x + first * features, y + first * features, last - first, features, rule,
+     scale == nullptr ? nullptr : scale + first,
+     zero_point == nullptr ? nullptr : zero_point + first);
+  });
+}
+
+}  // namespace quell::kernels
+#endif  // HWY_ONCE

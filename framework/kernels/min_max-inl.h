@@ -1,0 +1,76 @@
+// The range of contiguous values, for kernels that are compiled once per instruction set: see
+// highway's rules on "-inl.h" headers for this include guard.
+#if defined(QUELL_KERNELS_MIN_MAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef QUELL_KERNELS_MIN_MAX_INL_H_
+#undef QUELL_KERNELS_MIN_MAX_INL_H_
+#else
+#define QUELL_KERNELS_MIN_MAX_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+#include <limits>
+
+#include "framework/kernels/min_max.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace quell::kernels {
+namespace HWY_NAMESPACE {
+namespace range_detail {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::ScalableTag<float>;
+using Vector = hn::Vec<Tag>;
+
+// Per lane: the bounds so far. Once NaN, `min` stays NaN: x86 returns the second operand of Min
+// when one is NaN. Only `min` carries the NaN; canonical() copies it.
+struct Bounds {
+  Vector min;
+  Vector max;
+
+  HWY_INLINE void include(Vector x) {
+    min = hn::IfThenElse(hn::IsNaN(x), x, hn::Min(x, min));
+    max = hn::Max(x, max);
+  }
+};
+
+HWY_INLINE Bounds no_bounds() {
+  const Tag tag;
+  return {hn::Set(tag, std::numeric_limits<float>::infinity()),
+          hn::Set(tag, -std::numeric_limits<float>::infinity())};
+}
+
+}  // namespace range_detail
+
+inline MinMax range_of(const float* x, int64_t size) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const range_detail::Tag tag;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  // Four chains, because each step waits for the one before.
+  range_detail::Bounds bounds[4] = {range_detail::no_bounds(), range_detail::no_bounds(),
+                                    range_detail::no_bounds(), range_detail::no_bounds()};
+  int64_t i = 0;
+  for (; i + 4 * lanes <= size; i += 4 * lanes) {
+    for (int64_t chain = 0; chain < 4; ++chain) {
+      bounds[chain].include(hn::LoadU(tag, x + i + chain * lanes));
+    }
+  }
+  for (; i + lanes <= size; i += lanes) bounds[0].include(hn::LoadU(tag, x + i));
+  MinMax range;
+  HWY_ALIGN float min[HWY_MAX_BYTES / sizeof(float)];
+  HWY_ALIGN float max[HWY_MAX_BYTES / sizeof(float)];
+  for (const range_detail::Bounds& bound : bounds) {
+    hn::Store(bound.min, tag, min);
+    hn::Store(bound.max, tag, max);
+    for (int64_t lane = 0; lane < lanes; ++lane) merge({min[lane], max[lane]}, range);
+  }
+  for (; i < size; ++i) merge({x[i], x[i]}, range);
+  return canonical(range);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace quell::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard
