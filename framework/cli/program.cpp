@@ -1,0 +1,69 @@
+#include <exception>
+#include <fmt/format.h>
+#include <new>
+
+#include "framework/base/error.h"
+#include "framework/base/suggest.h"
+#include "framework/cli/verb.h"
+
+namespace quell {
+namespace {
+
+void print_help() {
+  fmt::print("quell quantizes transformers whose activations have outliers.\n\n"
+             "usage: quell VERB [arguments]; quell VERB --help explains a verb\n\n");
+  for (const Verb& verb : verbs()) fmt::print("  {:<10} {}\n", verb.name, verb.summary);
+}
+
+int dispatch(const Arguments& arguments) {
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
+      arguments[0] == "help") {
+    print_help();
+    return arguments.empty() ? 2 : 0;
+  }
+  if (arguments[0] == "--version") {
+    fmt::print("quell {}\n", QUELL_VERSION);
+    return 0;
+  }
+  std::vector<std::string> names;
+  for (const Verb& verb : verbs()) {
+    names.push_back(verb.name);
+    if (verb.name != arguments[0]) continue;
+    Plugins plugins;
+    register_all_plugins(plugins);
+    return verb.run(plugins, Arguments(arguments.begin() + 1, arguments.end()));
+  }
+  throw ConfigError(
+      fmt::format("unknown verb \"{}\"{}", arguments[0], did_you_mean(arguments[0], names)));
+}
+
+}  // namespace
+
+const std::vector<Verb>& verbs() {
+  static const std::vector<Verb> all = {
+      {"run", "run experiments", run_run},
+      {"check", "show what an experiment would do, without running it", run_check},
+      {"list", "list the plug-ins", run_list},
+      {"describe", "explain one plug-in", run_describe},
+      {"schema", "print the JSON Schema of experiment files", run_schema},
+      {"inspect", "print a results file as a table", run_inspect},
+      {"tokenize", "show the tokens that a model sees", run_tokenize},
+      {"score", "compute a task's metrics from a file of predictions", run_score}};
+  return all;
+}
+
+int run_program(const Arguments& arguments) {
+  try {
+    return dispatch(arguments);
+  } catch (const Error& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return error.exit_code();
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "error: out of memory; lower task.batch_size or task.max_length\n");
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+  }
+  return 1;
+}
+
+}  // namespace quell

@@ -1,0 +1,61 @@
+// A transformer as quell runs it: sites, weights, and segments executed on packed token rows.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "framework/model/batch.h"
+#include "framework/quant/context.h"
+#include "framework/quant/site.h"
+
+namespace quell {
+
+// Named output tensors: "logits" [sequences, labels].
+using Outputs = std::map<std::string, at::Tensor>;
+
+// What one segment hands to the next.
+struct State {
+  at::Tensor rows;  // [tokens, hidden]
+  Outputs outputs;  // filled by the last segment
+};
+
+// A part of a model that runs on its own: the embeddings, one layer, the head. Searches resume from
+// the first segment whose parameters changed.
+struct Segment {
+  std::string name;
+  std::function<void(State&, const Batch&, QuantContext&)> run;
+};
+
+// A plug-in of models/, named after the `model_type` of config.json. Built as
+// Class(const Params&, const Checkpoint&).
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  // Every tensor that one of the papers quantizes, in the order of execution.
+  const std::vector<Site>& sites() const { return sites_; }
+  // The float tensor of a weight site.
+  virtual const at::Tensor& weight(SiteId id) const = 0;
+  virtual std::span<const Segment> segments() const = 0;
+  // Parameters that are no site (biases, norms), for the memory column: their number of elements.
+  virtual int64_t other_parameters() const = 0;
+  // Longest sequence and smallest vocabulary that the embeddings allow.
+  virtual int64_t max_positions() const = 0;
+  virtual int64_t vocabulary_size() const = 0;
+  virtual int64_t pad_id() const = 0;
+
+  // Runs all segments. `batch` must fit max_positions() and vocabulary_size(), else DataError.
+  Outputs forward(const Batch& batch, QuantContext& context) const;
+
+ protected:
+  SiteId add_site(Site site);
+
+ private:
+  std::vector<Site> sites_;
+};
+
+}  // namespace quell

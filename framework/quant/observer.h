@@ -1,0 +1,21 @@
+// Observers turn the values seen at a site into a range.
+#pragma once
+
+#include "framework/quant/spec.h"
+
+namespace quell {
+
+// A plug-in of observers/. Built as Class(const Params&, const QuantSpec&).
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  // One batch of values: rows [n, features] float32, n > 0 (a weight vector: [n]). Throws Error when
+  // empty.
+  virtual void observe(const at::Tensor& rows) = 0;
+  // The range over what was observed since the last reset(), one entry per scale of the
+  // granularity. Throws Error when nothing was observed.
+  virtual Range range() const = 0;
+  virtual void reset() = 0;
+};
+
+}  // namespace quell

@@ -1,0 +1,26 @@
+#include "framework/run/experiment.h"
+
+#include "framework/config/load.h"
+
+namespace quell {
+
+const char* to_string(Stage stage) {
+  for (const auto& [name, value] : EnumNames<Stage>::values) {
+    if (value == stage) return name;
+  }
+  return "";
+}
+
+ExperimentSpec load_experiment(const std::filesystem::path& path,
+                               const std::vector<std::string>& overrides, const Plugins& plugins,
+                               std::vector<Rule>& rules) {
+  Problems problems;
+  ReadContext context{problems, &plugins};
+  const ConfigNode node = load_config(path, overrides, schema_of<ExperimentSpec>(), problems);
+  ExperimentSpec spec = read_config<ExperimentSpec>(node, context);
+  rules = collect_rules(spec.quant, context);
+  problems.throw_if_any();
+  return spec;
+}
+
+}  // namespace quell

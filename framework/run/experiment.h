@@ -1,0 +1,90 @@
+// An experiment: everything that a YAML file says, with every default filled in.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "framework/config/schema.h"
+#include "framework/plugin/choice.h"
+#include "framework/run/quant_rules.h"
+#include "framework/run/task.h"
+
+namespace quell {
+
+// Points of a run at which the task is evaluated.
+enum class Stage { kFloat, kTransformed, kWeightsOnly, kActivationsOnly, kQuantized };
+
+template <>
+struct EnumNames<Stage> {
+  static constexpr std::pair<const char*, Stage> values[] = {
+      {"float", Stage::kFloat},
+      {"transformed", Stage::kTransformed},
+      {"weights_only", Stage::kWeightsOnly},
+      {"activations_only", Stage::kActivationsOnly},
+      {"quantized", Stage::kQuantized}};
+};
+
+const char* to_string(Stage stage);
+
+struct ModelOptions {
+  std::string type;
+  std::filesystem::path path;
+
+  template <class V>
+  static void describe(V& v) {
+    v("type", &ModelOptions::type, "model plug-in; empty: the model_type of config.json");
+    v("path", &ModelOptions::path, "model folder in Hugging Face layout", required(),
+      existing_folder());
+  }
+};
+
+struct RecordOptions {
+  bool site_errors = true;
+  int64_t site_error_batches = 1;
+
+  template <class V>
+  static void describe(V& v) {
+    v("site_errors", &RecordOptions::site_errors,
+      "signal-to-noise ratio and cosine similarity of every quantized activation");
+    v("site_error_batches", &RecordOptions::site_error_batches,
+      "calibration batches that they are computed on", at_least(1));
+  }
+};
+
+struct ExperimentSpec {
+  std::string name;
+  uint64_t seed = 42;
+  int64_t threads = 0;
+  ModelOptions model;
+  TaskChoice task;
+  CalibrationOptions calibration;
+  QuantOptions quant;
+  std::vector<StepChoice> pipeline;
+  std::vector<Stage> stages = {Stage::kFloat, Stage::kWeightsOnly, Stage::kActivationsOnly,
+                               Stage::kQuantized};
+  RecordOptions record;
+
+  template <class V>
+  static void describe(V& v) {
+    v("name", &ExperimentSpec::name, "names the run folder", required(), non_empty());
+    v("seed", &ExperimentSpec::seed, "of everything that is drawn at random");
+    v("threads", &ExperimentSpec::threads, "CPU threads; 0: all cores", in_range(0, 1024));
+    v("model", &ExperimentSpec::model, "what is quantized", required());
+    v("task", &ExperimentSpec::task, "what it is evaluated on", required());
+    v("calibration", &ExperimentSpec::calibration, "the data that observers and solvers see");
+    v("quant", &ExperimentSpec::quant, "which sites are quantized, and how");
+    v("pipeline", &ExperimentSpec::pipeline,
+      "transforms and solvers, in the order in which they run; empty: float only");
+    v("stages", &ExperimentSpec::stages, "points at which the task is evaluated", non_empty());
+    v("record", &ExperimentSpec::record, "what is stored besides metrics and predictions");
+  }
+};
+
+// Reads an experiment file with overrides. All problems of the file are thrown together as one
+// ConfigError. `rules` receives the rules of the included files and of the experiment.
+ExperimentSpec load_experiment(const std::filesystem::path& path,
+                               const std::vector<std::string>& overrides, const Plugins& plugins,
+                               std::vector<Rule>& rules);
+
+}  // namespace quell

@@ -1,0 +1,324 @@
+// BERT for sequence classification and regression (Devlin et al. 2019), Hugging Face layout.
+
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/tanh.h>
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "framework/base/error.h"
+#include "framework/io/checkpoint.h"
+#include "models/blocks/hf_config.h"
+#include "framework/model/model.h"
+#include "framework/plugin/registry.h"
+#include "models/blocks/attention.h"
+#include "models/blocks/layers.h"
+
+namespace quell {
+namespace {
+
+struct Layer {
+  Linear query, key, value, attention_output, intermediate, ffn_output;
+  Norm attention_norm, ffn_norm;
+  AttentionSites attention;
+  SiteId query_site, key_site, value_site, attention_output_site, attention_residual_site;
+  SiteId gelu_site, ffn_output_site, ffn_residual_site;
+};
+
+class Bert final : public Model {
+ public:
+  Bert(const NoParams&, const Checkpoint& checkpoint)
+      : config_(checkpoint), tensors_(load(checkpoint)) {
+    declare_embeddings();
+    for (int64_t i = 0; i < config_.layers; ++i) declare_layer(i);
+    declare_head();
+    declare_segments();
+  }
+
+  const at::Tensor& weight(SiteId id) const override { return site_weights_.at(id); }
+  std::span<const Segment> segments() const override { return segments_; }
+  int64_t other_parameters() const override {
+    int64_t total = 0;
+    for (const auto& [name, tensor] : tensors_) total += tensor.numel();
+    for (const auto& [id, tensor] : site_weights_) total -= tensor.numel();
+    return total;
+  }
+  int64_t max_positions() const override { return config_.max_positions; }
+  int64_t vocabulary_size() const override { return config_.vocabulary_size; }
+  int64_t pad_id() const override { return config_.pad_id; }
+
+ private:
+  std::map<std::string, at::Tensor> load(const Checkpoint& checkpoint) const;
+  const at::Tensor& tensor(const std::string& name) const { return tensors_.at(name); }
+
+  // Sites, in the order of execution; `published` completes the names of the two papers' code.
+  struct Published {
+    std::string outlier_suppression;
+    std::string qualcomm;
+  };
+  Site site(SiteKind kind, const std::string& name, const std::string& role, int64_t layer,
+            const Published& published) const;
+  SiteId weight_site(const std::string& name, const std::string& role, int64_t layer,
+                     const std::string& tensor_name);
+  SiteId activation_site(const std::string& name, const std::string& role, int64_t layer,
+                         const Published& published);
+  Linear linear(const std::string& name, const std::string& role, int64_t layer,
+                const std::string& module);
+  Norm norm(const std::string& name, int64_t layer, const std::string& module);
+
+  void declare_embeddings();
+  void declare_layer(int64_t index);
+  void declare_head();
+  void declare_segments();
+
+  at::Tensor embed(const Batch& batch, QuantContext& context) const;
+  at::Tensor run_layer(const Layer& layer, const at::Tensor& rows, const Batch& batch,
+                       QuantContext& context) const;
+  at::Tensor classify(const at::Tensor& rows, const Batch& batch, QuantContext& context) const;
+
+  HfEncoderConfig config_;
+  std::map<std::string, at::Tensor> tensors_;
+  std::map<SiteId, at::Tensor> site_weights_;
+  SiteId word_site_, position_site_, token_type_site_, sum_token_type_site_, sum_position_site_;
+  Norm embedding_norm_;
+  std::vector<Layer> layers_;
+  SiteId pooler_input_site_, pooler_output_site_, logits_site_;
+  Linear pooler_, classifier_;
+  std::vector<Segment> segments_;
+};
+
+std::string layer_prefix(int64_t layer) { return fmt::format("bert.encoder.layer.{}.", layer); }
+
+std::map<std::string, at::Tensor> Bert::load(const Checkpoint& checkpoint) const {
+  const int64_t hidden = config_.hidden, ffn = config_.ffn;
+  std::vector<ExpectedTensor> expected;
+  const auto expect = [&](const std::string& name, std::vector<int64_t> shape) {
+    expected.push_back({name, std::move(shape)});
+  };
+  const auto expect_linear = [&](const std::string& module, int64_t outputs, int64_t inputs) {
+    expect(module + ".weight", {outputs, inputs});
+    expect(module + ".bias", {outputs});
+  };
+  const auto expect_norm = [&](const std::string& module) {
+    expect(module + ".weight", {hidden});
+    expect(module + ".bias", {hidden});
+  };
+  expect("bert.embeddings.word_embeddings.weight", {config_.vocabulary_size, hidden});
+  expect("bert.embeddings.position_embeddings.weight", {config_.max_positions, hidden});
+  expect("bert.embeddings.token_type_embeddings.weight", {config_.token_types, hidden});
+  expect_norm("bert.embeddings.LayerNorm");
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    const std::string prefix = layer_prefix(i);
+    for (const char* part : {"query", "key", "value"}) {
+      expect_linear(prefix + "attention.self." + part, hidden, hidden);
+    }
+    expect_linear(prefix + "attention.output.dense", hidden, hidden);
+    expect_norm(prefix + "attention.output.LayerNorm");
+    expect_linear(prefix + "intermediate.dense", ffn, hidden);
+    expect_linear(prefix + "output.dense", hidden, ffn);
+    expect_norm(prefix + "output.LayerNorm");
+  }
+  expect_linear("bert.pooler.dense", hidden, hidden);
+  expect_linear("classifier", config_.labels, hidden);
+  return checkpoint.load(expected, {"position_ids"}, "bert.");
+}
+
+Site Bert::site(SiteKind kind, const std::string& name, const std::string& role, int64_t layer,
+                const Published& published) const {
+  Site site;
+  site.kind = kind;
+  site.role = role;
+  site.layer = layer;
+  site.name = layer < 0 ? name : fmt::format("encoder.{}.{}", layer, name);
+  if (layer == config_.layers - 1) site.alias = "encoder.last." + name;
+  if (!published.outlier_suppression.empty()) {
+    site.published_names.emplace_back("outlier_suppression", published.outlier_suppression);
+  }
+  if (!published.qualcomm.empty()) site.published_names.emplace_back("qualcomm", published.qualcomm);
+  return site;
+}
+
+SiteId Bert::weight_site(const std::string& name, const std::string& role, int64_t layer,
+                         const std::string& tensor_name) {
+  // Both code bases name a weight quantizer after its module; Qualcomm fuses a linear with the
+  // non-linearity behind it into one sequential module.
+  const std::string module = tensor_name.substr(0, tensor_name.rfind('.'));
+  std::string qualcomm = module;
+  if (role == "intermediate") qualcomm.replace(qualcomm.rfind("dense"), 5, "0");
+  if (name == "pooler.dense") qualcomm = "bert.pooler.dense_act.0";
+  Published published{module + ".weight_fake_quant", qualcomm + ".weight_quantizer"};
+  if (role == "norm") published.outlier_suppression.clear();
+  const SiteId id = add_site(site(SiteKind::kWeight, name, role, layer, published));
+  site_weights_[id] = tensor(tensor_name);
+  return id;
+}
+
+SiteId Bert::activation_site(const std::string& name, const std::string& role, int64_t layer,
+                             const Published& published) {
+  return add_site(site(SiteKind::kActivation, name, role, layer, published));
+}
+
+Linear Bert::linear(const std::string& name, const std::string& role, int64_t layer,
+                    const std::string& module) {
+  return {tensor(module + ".weight"), tensor(module + ".bias"),
+          weight_site(name, role, layer, module + ".weight")};
+}
+
+Norm Bert::norm(const std::string& name, int64_t layer, const std::string& module) {
+  Norm result{tensor(module + ".weight"), tensor(module + ".bias"), config_.norm_epsilon};
+  result.weight_site = weight_site(name, "norm", layer, module + ".weight");
+  result.output_site = activation_site(
+      name, "norm", layer,
+      {module + ".layernorm_post_act_fake_quantize", module + ".activation_quantizer"});
+  return result;
+}
+
+void Bert::declare_embeddings() {
+  const std::string prefix = "bert.embeddings.";
+  word_site_ = weight_site("embeddings.word", "embedding", -1, prefix + "word_embeddings.weight");
+  position_site_ =
+      weight_site("embeddings.position", "embedding", -1, prefix + "position_embeddings.weight");
+  token_type_site_ = weight_site("embeddings.token_type", "embedding", -1,
+                                 prefix + "token_type_embeddings.weight");
+  sum_token_type_site_ = activation_site(
+      "embeddings.sum_token_type", "embedding_sum", -1,
+      {"", prefix + "sum_input_token_type_embd_act_quantizer.activation_quantizer"});
+  sum_position_site_ =
+      activation_site("embeddings.sum_position", "embedding_sum", -1,
+                      {"", prefix + "sum_pos_embd_act_quantizer.activation_quantizer"});
+  embedding_norm_ = norm("embeddings.norm", -1, prefix + "LayerNorm");
+}
+
+void Bert::declare_layer(int64_t i) {
+  const std::string self = layer_prefix(i) + "attention.self.";
+  const std::string attention = layer_prefix(i) + "attention.output.";
+  const std::string output = layer_prefix(i) + "output.";
+  const auto activation = [&](const std::string& name, const std::string& role,
+                              const Published& published) {
+    return activation_site(name, role, i, published);
+  };
+  Layer layer;
+  layer.query = linear("attention.query", "query", i, self + "query");
+  layer.query_site =
+      activation("attention.query", "query",
+                 {self + "query_permute_post_act_fake_quantize", self + "query.activation_quantizer"});
+  layer.key = linear("attention.key", "key", i, self + "key");
+  layer.key_site =
+      activation("attention.key", "key",
+                 {self + "key_transpose_post_act_fake_quantize", self + "key.activation_quantizer"});
+  layer.value = linear("attention.value", "value", i, self + "value");
+  layer.value_site =
+      activation("attention.value", "value",
+                 {self + "value_permute_post_act_fake_quantize", self + "value.activation_quantizer"});
+  layer.attention.scores =
+      activation("attention.scores", "scores",
+                 {"", self + "attn_scores_act_quantizer.activation_quantizer"});
+  layer.attention.probs = activation("attention.probs", "probs",
+                                     {self + "attention_probs_post_act_fake_quantize",
+                                      self + "attn_probs_act_quantizer.activation_quantizer"});
+  layer.attention.context = activation("attention.context", "context",
+                                       {self + "context_view_post_act_fake_quantize",
+                                        self + "context_act_quantizer.activation_quantizer"});
+  layer.attention_output =
+      linear("attention.output", "attention_output", i, attention + "dense");
+  layer.attention_output_site =
+      activation("attention.output", "attention_output",
+                 {attention + "output_post_act_fake_quantize",
+                  attention + "dense.activation_quantizer"});
+  layer.attention_residual_site =
+      activation("attention.residual", "residual",
+                 {"", attention + "res_act_quantizer.activation_quantizer"});
+  layer.attention_norm = norm("attention.norm", i, attention + "LayerNorm");
+  layer.intermediate =
+      linear("ffn.intermediate", "intermediate", i, layer_prefix(i) + "intermediate.dense");
+  layer.gelu_site = activation(
+      "ffn.gelu", "gelu",
+      {layer_prefix(i) + "intermediate.intermediate_act_fn_post_act_fake_quantize",
+       layer_prefix(i) + "intermediate.0.activation_quantizer"});
+  layer.ffn_output = linear("ffn.output", "ffn_output", i, output + "dense");
+  layer.ffn_output_site = activation(
+      "ffn.output", "ffn_output",
+      {output + "output_post_act_fake_quantize", output + "dense.activation_quantizer"});
+  layer.ffn_residual_site = activation(
+      "ffn.residual", "residual", {"", output + "res_act_quantizer.activation_quantizer"});
+  layer.ffn_norm = norm("ffn.norm", i, output + "LayerNorm");
+  layers_.push_back(std::move(layer));
+}
+
+void Bert::declare_head() {
+  pooler_input_site_ = activation_site("pooler.input", "head_input", -1,
+                                       {"bert.pooler.getitem_post_act_fake_quantize", ""});
+  pooler_ = linear("pooler.dense", "head", -1, "bert.pooler.dense");
+  pooler_output_site_ =
+      activation_site("pooler.output", "head_hidden", -1,
+                      {"dropout_post_act_fake_quantize", "bert.pooler.dense_act.0.activation_quantizer"});
+  classifier_ = linear("classifier", "head", -1, "classifier");
+  logits_site_ =
+      activation_site("classifier.logits", "logits", -1, {"", "classifier.activation_quantizer"});
+}
+
+void Bert::declare_segments() {
+  segments_.push_back({"embeddings", [this](State& state, const Batch& batch,
+                                            QuantContext& context) {
+                         state.rows = embed(batch, context);
+                       }});
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    segments_.push_back({fmt::format("encoder.{}", i),
+                         [this, i](State& state, const Batch& batch, QuantContext& context) {
+                           state.rows = run_layer(layers_[i], state.rows, batch, context);
+                         }});
+  }
+  segments_.push_back({"head", [this](State& state, const Batch& batch, QuantContext& context) {
+                         state.outputs["logits"] = classify(state.rows, batch, context);
+                       }});
+}
+
+at::Tensor Bert::embed(const Batch& batch, QuantContext& context) const {
+  const auto look_up = [&](SiteId id, const at::Tensor& ids) {
+    return at::embedding(context.weight(id, weight(id)), ids);
+  };
+  at::Tensor rows = look_up(word_site_, batch.token_ids);
+  rows = context.activation(sum_token_type_site_,
+                            rows.add_(look_up(token_type_site_, batch.segment_ids)));
+  rows = context.activation(sum_position_site_,
+                            rows.add_(look_up(position_site_, batch.position_ids)));
+  return embedding_norm_.forward(context, rows);
+}
+
+at::Tensor Bert::run_layer(const Layer& layer, const at::Tensor& rows, const Batch& batch,
+                           QuantContext& context) const {
+  const at::Tensor query = context.activation(layer.query_site, layer.query.forward(context, rows));
+  const at::Tensor key = context.activation(layer.key_site, layer.key.forward(context, rows));
+  const at::Tensor value = context.activation(layer.value_site, layer.value.forward(context, rows));
+  const at::Tensor attended =
+      self_attention(batch, context, layer.attention, config_.heads, query, key, value);
+  at::Tensor sum = context.activation(layer.attention_output_site,
+                                      layer.attention_output.forward(context, attended));
+  sum = context.activation(layer.attention_residual_site, sum.add_(rows));
+  const at::Tensor normalized = layer.attention_norm.forward(context, sum);
+
+  at::Tensor hidden = apply(config_.nonlinearity, layer.intermediate.forward(context, normalized));
+  hidden = context.activation(layer.gelu_site, std::move(hidden));
+  sum = context.activation(layer.ffn_output_site, layer.ffn_output.forward(context, hidden));
+  sum = context.activation(layer.ffn_residual_site, sum.add_(normalized));
+  return layer.ffn_norm.forward(context, sum);
+}
+
+at::Tensor Bert::classify(const at::Tensor& rows, const Batch& batch, QuantContext& context) const {
+  std::vector<int64_t> first_tokens(batch.offsets.begin(), batch.offsets.end() - 1);
+  at::Tensor cls = at::index_select(rows, 0, at::tensor(first_tokens, at::kLong));
+  cls = context.activation(pooler_input_site_, std::move(cls));
+  cls = context.activation(pooler_output_site_, at::tanh_(pooler_.forward(context, cls)));
+  return context.activation(logits_site_, classifier_.forward(context, cls));
+}
+
+}  // namespace
+
+void register_model_bert(Plugins& plugins) {
+  add_plugin<Bert, NoParams>(plugins.models, "bert",
+                           "BERT encoder with a classification or regression head.",
+                           "Devlin et al. 2019; sites: OS, OS+ and Qualcomm code");
+}
+
+}  // namespace quell

@@ -1,0 +1,37 @@
+// Fixed: the grid that follows from the observed range, not learned afterwards.
+
+#include "framework/base/error.h"
+#include "framework/plugin/registry.h"
+#include "framework/quant/quantizer.h"
+
+namespace quell {
+namespace {
+
+class Fixed final : public Quantizer {
+ public:
+  Fixed(const NoParams&, const QuantSpec& spec) : spec_(spec) {}
+
+  void init(const Range& range) override { parameters_ = parameters_from_range(range, spec_); }
+  void set_parameters(const QuantParameters& parameters) override { parameters_ = parameters; }
+  QuantParameters parameters() const override { return parameters_; }
+
+  at::Tensor apply(const at::Tensor& rows, bool in_place) override {
+    if (spec_.is_dynamic()) return fake_quantize_dynamic(rows, spec_, in_place);
+    QUELL_ASSERT(parameters_.scale.defined(), "apply() before init()");
+    return fake_quantize(rows, parameters_, spec_, in_place);
+  }
+
+ private:
+  QuantSpec spec_;
+  QuantParameters parameters_;
+};
+
+}  // namespace
+
+void register_quantizer_fixed(Plugins& plugins) {
+  add_plugin<Fixed, NoParams>(plugins.quantizers, "fixed",
+                            "Uniform affine grid from the observed range, rounded half to even.",
+                            "OS FixedFakeQuantize; algorithms of OS, OS+ and Qualcomm by `grid`");
+}
+
+}  // namespace quell
