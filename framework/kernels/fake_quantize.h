@@ -38,4 +38,7 @@ inline void fake_quantize_groups_dynamic(const float* x, float* y, int64_t rows,
                              zero_point, parallel_for);
 }
 
+// The instruction set that these functions use on this machine ("AVX2", "AVX3" for AVX-512, ...).
+const char* instruction_set();
+
 }  // namespace quell::kernels

@@ -22,12 +22,13 @@ namespace hn = hwy::HWY_NAMESPACE;
 using FloatTag = hn::ScalableTag<float>;
 using Vector = hn::Vec<FloatTag>;
 
-// Adding the zero point turns -0 into +0 even when it is 0. On x86 a NaN survives Max and Min only
-// as their second operand.
+// Adding the zero point turns -0 into +0 even when it is 0. Comparisons instead of Min and Max,
+// which disagree between instruction sets on NaN: here it stays.
 HWY_INLINE Vector fake_quantize(Vector x, Vector scale, Vector zero_point, Vector low,
                                 Vector high) {
   Vector code = hn::Add(hn::Round(hn::Div(x, scale)), zero_point);
-  code = hn::Min(high, hn::Max(low, code));
+  code = hn::IfThenElse(hn::Lt(code, low), low, code);
+  code = hn::IfThenElse(hn::Lt(high, code), high, code);
   return hn::Mul(hn::Sub(code, zero_point), scale);
 }
 
@@ -99,6 +100,8 @@ void with_own_ranges(const float* x, float* y, int64_t rows, int64_t features,
   }
 }
 
+const char* target_name() { return hwy::TargetName(HWY_TARGET); }
+
 }  // namespace HWY_NAMESPACE
 }  // namespace quell::kernels
 HWY_AFTER_NAMESPACE();
@@ -110,6 +113,7 @@ namespace {
 HWY_EXPORT(with_one_scale);
 HWY_EXPORT(with_channel_scales);
 HWY_EXPORT(with_own_ranges);
+HWY_EXPORT(target_name);
 
 // A part that is worth a thread (about 10 microseconds), cut at multiples of a cache line.
 constexpr int64_t kBlock = 16384;
@@ -153,6 +157,8 @@ void fake_quantize_rows_dynamic(const float* x, float* y, int64_t rows, int64_t 
      zero_point == nullptr ? nullptr : zero_point + first);
   });
 }
+
+const char* instruction_set() { return HWY_DYNAMIC_DISPATCH(target_name)(); }
 
 }  // namespace quell::kernels
 #endif  // HWY_ONCE

@@ -23,15 +23,15 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::ScalableTag<float>;
 using Vector = hn::Vec<Tag>;
 
-// Per lane: the bounds so far. Once NaN, `min` stays NaN: x86 returns the second operand of Min
-// when one is NaN. Only `min` carries the NaN; canonical() copies it.
+// Per lane: the bounds so far. Comparisons instead of Min and Max, which disagree between
+// instruction sets on NaN. Only `min` carries a NaN; canonical() copies it.
 struct Bounds {
   Vector min;
   Vector max;
 
   HWY_INLINE void include(Vector x) {
-    min = hn::IfThenElse(hn::IsNaN(x), x, hn::Min(x, min));
-    max = hn::Max(x, max);
+    min = hn::IfThenElse(hn::Or(hn::Lt(x, min), hn::IsNaN(x)), x, min);
+    max = hn::IfThenElse(hn::Lt(max, x), x, max);
   }
 };
 

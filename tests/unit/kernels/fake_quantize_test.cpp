@@ -1,0 +1,181 @@
+#include "framework/kernels/fake_quantize.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "framework/kernels/min_max.h"
+#include "tests/unit/kernels/support.h"
+
+namespace quell::kernels {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// The published eager sequence, one pass over memory per operation.
+std::vector<float> eager(std::vector<float> v, const std::vector<float>& scale,
+                         const std::vector<float>& zero_point, Levels levels) {
+  const auto at = [](const std::vector<float>& values, size_t i) {
+    return values[values.size() == 1 ? 0 : i];
+  };
+  for (size_t i = 0; i < v.size(); ++i) v[i] = v[i] / at(scale, i);
+  for (size_t i = 0; i < v.size(); ++i) v[i] = std::nearbyint(v[i]);
+  for (size_t i = 0; i < v.size(); ++i) v[i] = v[i] + at(zero_point, i);
+  for (float& value : v) value = value < levels.low ? levels.low : value;
+  for (float& value : v) value = value > levels.high ? levels.high : value;
+  for (size_t i = 0; i < v.size(); ++i) v[i] = v[i] - at(zero_point, i);
+  for (size_t i = 0; i < v.size(); ++i) v[i] = v[i] * at(scale, i);
+  return v;
+}
+
+// Where a shortcut (a reciprocal, a fused step, rounding after adding) shows: exact ties and their
+// neighbours. Then everything that is not an ordinary number, then random values.
+std::vector<float> hard_inputs(float scale, std::mt19937& random) {
+  std::vector<float> x = {0.0f,   -0.0f,      kNan,        -kNan,       kInfinity, -kInfinity,
+                          1e-45f, -1e-45f,    1e-39f,      1e38f,       -1e38f,    3.4e38f,
+                          1e-30f, 8388609.0f, -8388607.5f, 16777216.0f, 0.5f,      -0.5f};
+  for (int k = -300; k <= 300; ++k) {
+    const float tie = (static_cast<float>(k) + 0.5f) * scale;
+    const float up = std::nextafter(tie, kInfinity);
+    x.insert(x.end(), {tie, up, std::nextafter(up, kInfinity), std::nextafter(tie, -kInfinity),
+                       static_cast<float>(k) * scale});
+  }
+  std::normal_distribution<float> normal(0.0f, 40 * scale);
+  for (int i = 0; i < 2000; ++i) x.push_back(normal(random));
+  return x;
+}
+
+const std::vector<float> kAwkwardScales = {1.0f,    0.1f,         1.0f / 3.0f, 0.0317460336f, 1e-8f,
+                                           0.7071f, 1.17549e-38f, 12345.678f,  1e30f};
+
+TEST(FakeQuantize, EveryInstructionSetGivesTheBitsOfTheEagerSequence) {
+  on_every_instruction_set([] {
+    std::mt19937 random(7);
+    for (int bits : {2, 3, 4, 5, 6, 7, 8, 16}) {
+      for (const bool symmetric : {false, true}) {
+        const Levels codes = levels(Grid::kOs, bits, symmetric);
+        for (const float scale : kAwkwardScales) {
+          const std::vector<float> x = hard_inputs(scale, random);
+          const float middle = std::floor((codes.low + codes.high) / 2);
+          for (const float zero_point : {0.0f, codes.low, middle, codes.high, 1.0f, 0.5f}) {
+            const std::vector<float> expected = eager(x, {scale}, {zero_point}, codes);
+            std::vector<float> y(x.size(), -7.0f);
+            fake_quantize_tensor(x.data(), y.data(), static_cast<int64_t>(x.size()), scale,
+                                 zero_point, codes);
+            const int64_t at = first_difference(y, expected);
+            ASSERT_EQ(at, -1) << "bits " << bits << " scale " << scale << " zero point "
+                              << zero_point << ": x " << x[at] << " gives " << y[at] << ", not "
+                              << expected[at];
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(FakeQuantize, EverySizeInPlaceAndNothingBeyondTheEnd) {
+  on_every_instruction_set([] {
+    std::mt19937 random(3);
+    const float scale = 0.3f;
+    const std::vector<float> pool = hard_inputs(scale, random);
+    for (int64_t size = 0; size <= 70; ++size) {
+      std::vector<float> x(pool.begin() + size, pool.begin() + 2 * size);
+      const std::vector<float> expected = eager(x, {scale}, {3.0f}, {0.0f, 15.0f});
+      x.push_back(1.25f);
+      fake_quantize_tensor(x.data(), x.data(), size, scale, 3.0f, {0.0f, 15.0f});
+      EXPECT_EQ(x.back(), 1.25f) << "size " << size;
+      x.pop_back();
+      EXPECT_EQ(first_difference(x, expected), -1) << "size " << size;
+    }
+  });
+}
+
+struct Shape {
+  int64_t outer, channels, inner;
+};
+const std::vector<Shape> kShapes = {{1, 1, 5},     {1, 7, 33},    {9, 5, 1},    {3, 67, 1},
+                                    {2, 3, 4},     {4, 1, 1},     {5, 16, 16},  {0, 3, 2},
+                                    {130, 770, 1}, {1, 300, 257}, {3, 2, 40001}};
+
+TEST(FakeQuantize, ChannelsAndThreads) {
+  on_every_instruction_set([] {
+    std::mt19937 random(11);
+    std::uniform_real_distribution<float> uniform(0.01f, 2.0f);
+    for (const Shape& shape : kShapes) {
+      const int64_t size = shape.outer * shape.channels * shape.inner;
+      std::vector<float> scale, zero_point, x, scales, zero_points;
+      for (int64_t c = 0; c < shape.channels; ++c) {
+        scale.push_back(uniform(random));
+        zero_point.push_back(static_cast<float>(random() % 64));
+      }
+      for (int64_t i = 0; i < size; ++i) {
+        const int64_t channel = i / shape.inner % shape.channels;
+        scales.push_back(scale[channel]);
+        zero_points.push_back(zero_point[channel]);
+        x.push_back((static_cast<float>(random() % 128) - 64.5f) * scale[channel]);
+      }
+      const std::vector<float> expected = eager(x, scales, zero_points, {0.0f, 63.0f});
+      for (const ParallelFor parallel_for : {&serial_for, &two_threads}) {
+        std::vector<float> y(size);
+        fake_quantize_channels(x.data(), y.data(), shape.outer, shape.channels, shape.inner,
+                               scale.data(), zero_point.data(), {0.0f, 63.0f}, parallel_for);
+        EXPECT_EQ(first_difference(y, expected), -1)
+            << shape.outer << " x " << shape.channels << " x " << shape.inner;
+        fake_quantize_tensor(x.data(), y.data(), size, 0.37f, 5.0f, {0.0f, 63.0f}, parallel_for);
+        EXPECT_EQ(first_difference(y, eager(x, {0.37f}, {5.0f}, {0.0f, 63.0f})), -1);
+      }
+    }
+  });
+}
+
+TEST(FakeQuantize, RowsAndGroupsQuantizeByTheirOwnRange) {
+  on_every_instruction_set([] {
+    std::mt19937 random(5);
+    std::normal_distribution<float> normal;
+    const int64_t rows = 90, features = 96;
+    std::vector<float> x(rows * features);
+    for (float& value : x) value = normal(random);
+    x[5 * features + 17] = 80.0f;
+    std::fill_n(x.begin() + 7 * features, features, 0.0f);
+    for (const Grid grid : {Grid::kOs, Grid::kOsPlus, Grid::kQualcomm}) {
+      for (const bool symmetric : {false, true}) {
+        const AffineRule rule = affine_rule(grid, 4, symmetric);
+        for (const int64_t group : {features, int64_t{12}, int64_t{1}}) {
+          const int64_t groups = rows * features / group;
+          std::vector<float> expected(x.size()), scale(groups), zero_point(groups);
+          for (int64_t g = 0; g < groups; ++g) {
+            const MinMax range = min_max_tensor(x.data() + g * group, group);
+            const ScaleZeroPoint qparams = scale_zero_point(rule, range.min, range.max);
+            scale[g] = qparams.scale;
+            zero_point[g] = qparams.zero_point;
+          }
+          fake_quantize_channels(x.data(), expected.data(), 1, groups, group, scale.data(),
+                                 zero_point.data(), rule.levels);
+          for (const ParallelFor parallel_for : {&serial_for, &two_threads}) {
+            std::vector<float> y(x.size()), own_scale(groups), own_zero_point(groups);
+            fake_quantize_groups_dynamic(x.data(), y.data(), rows, features, group, rule,
+                                         own_scale.data(), own_zero_point.data(), parallel_for);
+            EXPECT_EQ(first_difference(y, expected), -1);
+            EXPECT_EQ(first_difference(own_scale, scale), -1);
+            EXPECT_EQ(first_difference(own_zero_point, zero_point), -1);
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(FakeQuantize, NanStaysInItsRow) {
+  std::vector<float> x(40, 0.5f);
+  x[11] = kNan;
+  std::vector<float> y(40);
+  fake_quantize_rows_dynamic(x.data(), y.data(), 4, 10, affine_rule(Grid::kOs, 8, false));
+  for (int i = 0; i < 40; ++i) EXPECT_EQ(std::isnan(y[i]), i / 10 == 1) << i;
+}
+
+}  // namespace
+}  // namespace quell::kernels
