@@ -1,14 +1,15 @@
 #include "framework/base/error.h"
 
-#include <cstdlib>
 #include <fmt/format.h>
+#include <cstdlib>
 
 namespace quell::internal {
 
 void assertion_failed(const char* condition, const char* file, int line,
                       const std::string& message) {
-  throw Error(fmt::format("internal error: {} ({}:{}: {}); this is a bug in quell, please report it",
-                          message, file, line, condition));
+  throw Error(
+      fmt::format("internal error: {} ({}:{}: {}); this is a bug in quell, please report it",
+                  message, file, line, condition));
 }
 
 }  // namespace quell::internal

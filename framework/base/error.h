@@ -37,9 +37,9 @@ namespace internal {
 }  // namespace quell
 
 // A bug of ours, never the user's mistake. Kept in release builds: a wrong number costs more.
-#define QUELL_ASSERT(condition, message)                                                   \
-  do {                                                                                     \
-    if (!(condition)) {                                                                    \
-      ::quell::internal::assertion_failed(#condition, __FILE__, __LINE__, (message));      \
-    }                                                                                      \
+#define QUELL_ASSERT(condition, message)                                              \
+  do {                                                                                \
+    if (!(condition)) {                                                               \
+      ::quell::internal::assertion_failed(#condition, __FILE__, __LINE__, (message)); \
+    }                                                                                 \
   } while (false)

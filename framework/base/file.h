@@ -1,6 +1,8 @@
 // Reading whole files, and writing them so that a kill leaves either the old file or the new one.
 #pragma once
 
+#include <cstddef>
+#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -11,12 +13,32 @@ namespace quell {
 // The whole file as bytes. Throws DataError naming the file when it is missing or unreadable.
 std::string read_file(const std::filesystem::path& path);
 
-// Calls `write` with a temporary path beside `path`, flushes the file to disk and renames it.
-// Whatever fails, the temporary file is removed, `path` is untouched and the error names `path`.
+// Calls `write` with a temporary path beside `path`, flushes that file to disk and renames it to
+// `path`. Whatever fails, the temporary file is removed, `path` is untouched, and the error (Error
+// or what `write` threw, with its exit code) names `path`. A device such as /dev/stdout is not
+// replaced: `write` then gets `path` itself.
 void write_atomically(const std::filesystem::path& path,
                       const std::function<void(const std::filesystem::path& temporary)>& write);
 
 // Writes `content` atomically. Throws Error when the folder is not writable or the disk is full.
 void write_file(const std::filesystem::path& path, std::string_view content);
+
+// A new file that is written piece by piece, for use inside write_atomically(), which
+// turns the std::system_error of a failure into an Error with the way out.
+class OutputFile {
+ public:
+  explicit OutputFile(const std::filesystem::path& path);
+  ~OutputFile();
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  void write(const void* data, size_t size);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+  // Must be called at the end: a full disk may show here only.
+  void close();
+
+ private:
+  std::FILE* file_;
+};
 
 }  // namespace quell

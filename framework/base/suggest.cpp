@@ -1,9 +1,9 @@
 #include "framework/base/suggest.h"
 
-#include <algorithm>
-#include <cctype>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <algorithm>
+#include <cctype>
 #include <vector>
 
 namespace quell {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -9,42 +10,63 @@
 #include <string>
 #include <vector>
 
+#include "framework/io/tensor_file.h"
+
 namespace quell {
 
 // A tensor that a model expects.
 struct ExpectedTensor {
-  std::string name;            // Hugging Face name, e.g. "bert.pooler.dense.weight"
+  std::string name;  // Hugging Face name, e.g. "bert.pooler.dense.weight"
   std::vector<int64_t> shape;
-  bool optional = false;       // no error when absent; the result then has no such key
-  std::string tied_to;         // where absent: the same tensor under this name, else ""
+  bool optional = false;  // no error when absent; the result then has no such key
+  std::string tied_to;    // where absent: the same tensor under this name, else ""
+  bool integer = false;   // whole numbers or bool are expected, not floating point
 };
 
 class Checkpoint {
  public:
   // Reads config.json and finds the weights: model.safetensors, model.safetensors.index.json with
-  // its shards, pytorch_model.bin, or pytorch_model.bin.index.json, in this order. Throws DataError.
+  // its shards, pytorch_model.bin, or pytorch_model.bin.index.json, in this order. Throws
+  // DataError.
   explicit Checkpoint(const std::filesystem::path& folder);
   ~Checkpoint();
+  Checkpoint(Checkpoint&&) noexcept;
+  Checkpoint& operator=(Checkpoint&&) noexcept;
 
   const std::filesystem::path& folder() const { return folder_; }
-  const nlohmann::json& config() const;
+  const nlohmann::json& config() const { return *config_; }
+  // All tensor names as stored, and the shape and type of one of them.
+  std::vector<std::string> names() const;
+  const std::vector<int64_t>& shape(const std::string& name) const;
+  at::ScalarType type(const std::string& name) const;
 
-  // The expected tensors, converted to float32 (integer tensors keep their type). Old names
-  // (LayerNorm.gamma, LayerNorm.beta) and a missing or additional base-model prefix ("bert.") are
-  // understood. Tensors that are missing, not expected (except `ignored` suffixes such as
-  // "position_ids"), wrongly shaped, or that hold NaN or infinity are listed in one DataError.
+  // The expected tensors by their expected names, converted to float32 (integer tensors keep their
+  // type); a tied tensor shares its memory with the one that it is tied to. Old names
+  // (LayerNorm.gamma, LayerNorm.beta) and a missing or additional base-model prefix ("bert") are
+  // understood. Tensors that are missing, not expected (except those that end with one of
+  // `ignored_suffixes`, such as "position_ids"), of wrong shape or type, or that hold NaN or
+  // infinity are listed in one DataError.
   std::map<std::string, at::Tensor> load(const std::vector<ExpectedTensor>& expected,
                                          const std::vector<std::string>& ignored_suffixes,
                                          const std::string& base_prefix) const;
 
-  // SHA-256 over config.json and the weight files, for environment.json and fingerprints.
+  // config.json and the weight files, with the index of shards.
+  const std::vector<std::filesystem::path>& files() const { return files_; }
+  // SHA-256 over the names and contents of files(). Reads them completely: half a second a
+  // gigabyte.
   std::string fingerprint() const;
 
  private:
-  struct Weights;
+  struct Loader;
+  void open_weights();
+  void open_shards(const std::filesystem::path& index);
+  const TensorFile& file_of(const std::string& name) const;
+
   std::filesystem::path folder_;
   std::unique_ptr<nlohmann::json> config_;
-  std::unique_ptr<Weights> weights_;
+  std::vector<std::filesystem::path> files_;
+  std::vector<std::unique_ptr<TensorFile>> weights_;
+  std::map<std::string, const TensorFile*> tensors_;
 };
 
 }  // namespace quell

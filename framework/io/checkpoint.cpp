@@ -1,0 +1,146 @@
+#include "framework/io/checkpoint.h"
+
+#include <fmt/format.h>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "framework/base/error.h"
+#include "framework/io/json.h"
+#include "framework/io/sha256.h"
+
+namespace quell {
+namespace fs = std::filesystem;
+namespace {
+
+using nlohmann::json;
+
+[[noreturn]] void fail(const fs::path& path, const std::string& message) {
+  throw DataError(fmt::format("{}: {}", path.string(), message));
+}
+
+std::string other_formats(const fs::path& folder) {
+  for (const char* name : {"tf_model.h5", "flax_model.msgpack", "model.onnx", "model.ckpt.index"}) {
+    std::error_code ignored;
+    if (fs::exists(folder / name, ignored)) {
+      return fmt::format("; {} is of another framework: convert it to safetensors", name);
+    }
+  }
+  return "";
+}
+
+// Tensor name -> file name of its shard.
+std::map<std::string, std::string> read_weight_map(const fs::path& index) {
+  const json content = read_json_file(index);
+  if (!content.is_object() || !content.contains("weight_map") ||
+      !content["weight_map"].is_object()) {
+    fail(index, "expected an object with a \"weight_map\" from tensor names to files");
+  }
+  std::map<std::string, std::string> result;
+  for (const auto& [name, shard] : content["weight_map"].items()) {
+    // A shard lies beside its index: anything else could name any file of the machine.
+    if (!shard.is_string() || shard.get<std::string>().empty() ||
+        fs::path(shard.get<std::string>()).filename() != shard.get<std::string>()) {
+      fail(index,
+           fmt::format("weight_map: the file of tensor \"{}\" is not a plain file name", name));
+    }
+    result.emplace(name, shard.get<std::string>());
+  }
+  return result;
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored)) {
+    fail(folder, fs::exists(folder, ignored)
+                     ? "is not a folder; expected a folder in Hugging Face layout"
+                     : "no such folder; expected a folder with config.json and model.safetensors");
+  }
+  files_.push_back(folder / "config.json");
+  config_ = std::make_unique<json>(read_json_file(files_.back()));
+  if (!config_->is_object()) fail(files_.back(), "expected a JSON object");
+  open_weights();
+}
+
+Checkpoint::~Checkpoint() = default;
+Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
+Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
+
+void Checkpoint::open_weights() {
+  for (const char* stem : {"model.safetensors", "pytorch_model.bin"}) {
+    const fs::path file = folder_ / stem;
+    const fs::path index = folder_ / (std::string(stem) + ".index.json");
+    std::error_code ignored;
+    if (fs::exists(file, ignored)) {
+      files_.push_back(file);
+      weights_.push_back(open_tensor_file(file));
+      for (const std::string& name : weights_.back()->names()) {
+        tensors_.emplace(name, weights_.back().get());
+      }
+      return;
+    }
+    if (fs::exists(index, ignored)) return open_shards(index);
+  }
+  fail(folder_,
+       "no weights: neither model.safetensors nor pytorch_model.bin nor an index of "
+       "shards (model.safetensors.index.json, pytorch_model.bin.index.json)" +
+           other_formats(folder_));
+}
+
+void Checkpoint::open_shards(const fs::path& index) {
+  files_.push_back(index);
+  const auto weight_map = read_weight_map(index);
+  std::map<std::string, const TensorFile*> shards;
+  for (const auto& [name, shard] : weight_map) shards[shard] = nullptr;
+  for (auto& [shard, file] : shards) {
+    files_.push_back(folder_ / shard);
+    std::error_code ignored;
+    if (!fs::exists(files_.back(), ignored)) {
+      fail(index, fmt::format("the shard {} is missing in {}; download it again", shard,
+                              folder_.string()));
+    }
+    weights_.push_back(open_tensor_file(files_.back()));
+    file = weights_.back().get();
+  }
+  for (const auto& [name, shard] : weight_map) {
+    if (!shards[shard]->contains(name)) {
+      fail(index, fmt::format("tensor \"{}\" is not in its shard {}; index and shards do not "
+                              "belong together",
+                              name, shard));
+    }
+    tensors_.emplace(name, shards[shard]);
+  }
+  // Tensors that the index does not name are seen as well, so that they are reported as unexpected.
+  for (const auto& file : weights_) {
+    for (const std::string& name : file->names()) tensors_.emplace(name, file.get());
+  }
+}
+
+std::vector<std::string> Checkpoint::names() const {
+  std::vector<std::string> result;
+  for (const auto& [name, file] : tensors_) result.push_back(name);
+  return result;
+}
+
+const TensorFile& Checkpoint::file_of(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) internal::no_such_tensor(folder_, name, names());
+  return *found->second;
+}
+
+const std::vector<int64_t>& Checkpoint::shape(const std::string& name) const {
+  return file_of(name).shape(name);
+}
+
+at::ScalarType Checkpoint::type(const std::string& name) const { return file_of(name).type(name); }
+
+std::string Checkpoint::fingerprint() const {
+  std::string text;
+  for (const fs::path& file : files_) {
+    text += fmt::format("{} {}\n", sha256_of_file(file), file.filename().string());
+  }
+  return sha256_of_text(text);
+}
+
+}  // namespace quell
