@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "framework/base/error.h"
 #include "framework/config/schema.h"
 #include "framework/model/batch.h"
 #include "framework/text/tokenizer.h"
@@ -28,43 +30,77 @@ using Metrics = std::vector<std::pair<std::string, double>>;
 // What a model produced for one example.
 struct Prediction {
   std::string set;                                    // "dev", "dev_matched", ...
-  int64_t index = 0;                                  // of the example in its file
-  std::optional<double> label;                        // class index, or the target of a regression
-  std::map<std::string, std::vector<float>> outputs;  // "logits" -> values
+  int64_t index = 0;                                  // 0-based row of the example in its file
+  std::optional<double> label;                        // the model's class, or a regression's score
+  std::map<std::string, std::vector<float>> outputs;  // "logits" -> values, as the model gave them
 };
 
 struct Evaluation {
-  Metrics metrics;                      // the first one is the task's main metric
+  Metrics metrics;                      // the main one first; empty without labels
   std::vector<Prediction> predictions;  // in order of sets and indices
 };
 
 enum class Padding { kDrop, kKeep };
 
+template <>
+struct EnumNames<Padding> {
+  static constexpr std::pair<const char*, Padding> values[] = {{"drop", Padding::kDrop},
+                                                               {"keep", Padding::kKeep}};
+};
+
 // The `calibration:` section of an experiment.
 struct CalibrationOptions {
   int64_t samples = 256;
-  std::string split = "train";          // train or dev
-  std::string file;                     // instead of a split
+  std::string split = "train";
+  std::filesystem::path file;  // instead of a split
+  int64_t batch_size = 0;      // 0: that of the task
+  int64_t batches = 0;         // only the first ones; 0: all
   Padding padding = Padding::kDrop;
-  int64_t pad_to = 0;                   // columns of attention matrices and length of kept padding
+  int64_t pad_to = 0;  // columns of attention matrices, or length of kept padding
 
   template <class V>
-  static void describe(V& v);
+  static void describe(V& v) {
+    v("samples", &CalibrationOptions::samples, "examples drawn without replacement", at_least(1));
+    v("split", &CalibrationOptions::split, "where examples are drawn from",
+      one_of({"train", "dev"}));
+    v("file", &CalibrationOptions::file, "draw from this file instead of a split", existing_file());
+    v("batch_size", &CalibrationOptions::batch_size, "sequences per batch; 0: that of the task",
+      at_least(0));
+    v("batches", &CalibrationOptions::batches, "use only the first batches; 0: all", at_least(0));
+    v("padding", &CalibrationOptions::padding,
+      "keep: padding positions are ordinary rows that observers see, as in published code");
+    v("pad_to", &CalibrationOptions::pad_to,
+      "columns of attention matrices, with padding: keep the length of every sequence; 0: the "
+      "longest sequence, with padding: keep the maximum length of the task",
+      at_least(0));
+  }
 };
 
 // What a task may know about the model that it feeds.
 struct TaskContext {
-  const Tokenizer* tokenizer = nullptr;       // absent when the model folder has none
+  const Tokenizer* tokenizer = nullptr;  // absent when the model folder has none
   const nlohmann::json* model_config = nullptr;
   int64_t pad_id = 0;
-  int64_t max_positions = 0;                  // longest sequence that the model takes
+  int64_t max_positions = 0;  // longest sequence that the model takes
   int64_t vocabulary_size = 0;
 };
 
+// What `quell score` is asked.
+struct ScoreOptions {
+  std::filesystem::path predictions;  // predictions.jsonl of a run, simple JSON lines, or TSV
+  std::filesystem::path data;         // the examples with their labels
+  std::string stage;                  // of a run; empty: "quantized", or the only one there is
+  std::string set;                    // of a run; empty: the only one there is
+  std::vector<std::string> labels;    // names of the model's classes in its order; empty: as found
+};
+
+// A plug-in of tasks/. Built as Class(const Params&, const TaskContext&). Without a model
+// (TaskContext::model_config) it reads no data and can only score().
 class Task {
  public:
   virtual ~Task() = default;
-  // Batches that observers and solvers see, in this order. `seed` draws the samples.
+  // Batches that observers and solvers see, in this order. `seed` draws the samples. Labels are
+  // the model's classes; undefined when some sample has none.
   virtual std::vector<Batch> calibration(const CalibrationOptions& options, uint64_t seed) = 0;
   // Runs `predict` over the evaluation data. `progress(done, total)` counts sequences.
   virtual Evaluation evaluate(const Predict& predict,
@@ -73,6 +109,12 @@ class Task {
   virtual std::vector<int64_t> calibration_indices() const = 0;
   // Files that were read, for environment.json.
   virtual std::vector<std::string> files() const = 0;
+  // What the user should know about the data, one sentence each: rows left out, ...
+  virtual std::vector<std::string> notes() const { return {}; }
+  // The metrics of stored predictions. Throws DataError when the two files do not fit together.
+  virtual Metrics score(const ScoreOptions&) const {
+    throw ConfigError("this task cannot score stored predictions; task glue can");
+  }
 };
 
 }  // namespace quell

@@ -1,0 +1,255 @@
+#include "tasks/data/glue_data.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string_view>
+
+#include "framework/base/error.h"
+#include "framework/io/json.h"
+#include "framework/io/table.h"
+
+namespace quell {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr double kLargestScore = 5.0;
+// QQP has a handful among hundreds of thousands; more means that the file is something else.
+constexpr double kToleratedMalformedShare = 0.01;
+
+std::string normalized(std::string_view name) {
+  std::string result(name);
+  for (char& c : result) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    if (c == ' ' || c == '-') c = '_';
+  }
+  return result;
+}
+
+// "label" or "gold_label", for messages.
+std::string quoted(const std::vector<std::string>& names) {
+  return fmt::format("\"{}\"", fmt::join(names, "\" or \""));
+}
+
+bool contains(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::string expected_columns(const GlueSpec& spec) {
+  std::string text = quoted(spec.text_columns);
+  if (!spec.pair_columns.empty()) text += ", " + quoted(spec.pair_columns);
+  return text + ", " + quoted(spec.label_columns);
+}
+
+// Collects examples and says where they came from when something is wrong.
+class Reader {
+ public:
+  Reader(const GlueSpec& spec, const fs::path& file, bool needs_labels)
+      : spec_(spec), needs_labels_(needs_labels) {
+    data_.file = file;
+  }
+
+  void read_tsv_row(int64_t line, std::span<const std::string_view> fields);
+  void read_json_row(int64_t line, const nlohmann::json& value);
+  GlueData finish();
+
+ private:
+  static constexpr int64_t kAbsent = -1;
+
+  std::string at(int64_t line) const { return fmt::format("{}:{}", data_.file.string(), line); }
+  bool is_header(std::span<const std::string_view> fields) const;
+  void set_columns(int64_t line, std::span<const std::string_view> fields);
+  int64_t find_column(const std::vector<std::string>& names) const;
+  int64_t require_column(int64_t line, const std::vector<std::string>& names) const;
+  void skip_or_refuse(int64_t line, size_t found);
+  double checked_label(int64_t line, const std::string& text) const;
+  std::optional<double> json_label(int64_t line, const nlohmann::json& value) const;
+  std::string json_text(int64_t line, const nlohmann::json& value,
+                        const std::vector<std::string>& names) const;
+  void add(GlueExample example);
+
+  const GlueSpec& spec_;
+  bool needs_labels_;
+  GlueData data_;
+  int64_t rows_ = 0;
+  std::vector<std::string> columns_;  // of TSV, once known
+  int64_t text_ = kAbsent;
+  int64_t pair_ = kAbsent;
+  int64_t label_ = kAbsent;
+};
+
+bool Reader::is_header(std::span<const std::string_view> fields) const {
+  return std::any_of(fields.begin(), fields.end(), [&](std::string_view field) {
+    return contains(spec_.text_columns, field) || contains(spec_.pair_columns, field);
+  });
+}
+
+int64_t Reader::find_column(const std::vector<std::string>& names) const {
+  for (const std::string& name : names) {
+    const auto found = std::find(columns_.begin(), columns_.end(), name);
+    if (found != columns_.end()) return found - columns_.begin();
+  }
+  return kAbsent;
+}
+
+int64_t Reader::require_column(int64_t line, const std::vector<std::string>& names) const {
+  const int64_t column = find_column(names);
+  if (column != kAbsent) return column;
+  throw DataError(fmt::format("{}: no column {}; columns found: {}; expected for {}: {}", at(line),
+                              quoted(names), fmt::join(columns_, ", "), spec_.name,
+                              expected_columns(spec_)));
+}
+
+void Reader::set_columns(int64_t line, std::span<const std::string_view> fields) {
+  columns_ = is_header(fields) || spec_.headerless_columns.empty()
+                 ? std::vector<std::string>(fields.begin(), fields.end())
+                 : spec_.headerless_columns;
+  text_ = require_column(line, spec_.text_columns);
+  if (!spec_.pair_columns.empty()) pair_ = require_column(line, spec_.pair_columns);
+  label_ =
+      needs_labels_ ? require_column(line, spec_.label_columns) : find_column(spec_.label_columns);
+}
+
+void Reader::skip_or_refuse(int64_t line, size_t found) {
+  if (spec_.has_malformed_rows) {
+    if (data_.malformed_rows++ == 0) data_.first_malformed_line = line;
+    return;
+  }
+  throw DataError(fmt::format("{}: {} fields, expected {} ({}), separated by tabs and not quoted",
+                              at(line), found, columns_.size(), fmt::join(columns_, ", ")));
+}
+
+double Reader::checked_label(int64_t line, const std::string& text) const {
+  const std::optional<double> label = parse_label(spec_, text);
+  if (label) return *label;
+  throw DataError(fmt::format("{}: unknown label \"{}\"; expected for {}: {}", at(line), text,
+                              spec_.name, known_labels(spec_)));
+}
+
+void Reader::read_tsv_row(int64_t line, std::span<const std::string_view> fields) {
+  if (columns_.empty()) {
+    set_columns(line, fields);
+    if (is_header(fields)) return;
+  }
+  const int64_t index = rows_++;
+  if (fields.size() != columns_.size()) return skip_or_refuse(line, fields.size());
+  GlueExample example{index, std::string(fields[text_]), {}, {}};
+  if (pair_ != kAbsent) example.pair = std::string(fields[pair_]);
+  if (label_ != kAbsent) example.label = checked_label(line, std::string(fields[label_]));
+  add(std::move(example));
+}
+
+std::string Reader::json_text(int64_t line, const nlohmann::json& value,
+                              const std::vector<std::string>& names) const {
+  for (const std::string& name : names) {
+    const auto found = value.find(name);
+    if (found == value.end()) continue;
+    if (found->is_string()) return found->get<std::string>();
+    throw DataError(
+        fmt::format("{}: \"{}\" is {}, expected text", at(line), name, found->type_name()));
+  }
+  std::vector<std::string> keys;
+  for (const auto& entry : value.items()) keys.push_back(entry.key());
+  throw DataError(fmt::format("{}: no key {}; keys found: {}; expected for {}: {}", at(line),
+                              quoted(names), fmt::join(keys, ", "), spec_.name,
+                              expected_columns(spec_)));
+}
+
+std::optional<double> Reader::json_label(int64_t line, const nlohmann::json& value) const {
+  for (const std::string& name : spec_.label_columns) {
+    const auto found = value.find(name);
+    if (found == value.end()) continue;
+    if (found->is_null() || *found == -1) return std::nullopt;
+    const std::string text = found->is_string() ? found->get<std::string>() : found->dump();
+    return checked_label(line, text);
+  }
+  return std::nullopt;
+}
+
+void Reader::read_json_row(int64_t line, const nlohmann::json& value) {
+  if (!value.is_object()) {
+    throw DataError(fmt::format("{}: {}, expected a JSON object", at(line), value.type_name()));
+  }
+  GlueExample example{rows_++, json_text(line, value, spec_.text_columns), {}, {}};
+  if (!spec_.pair_columns.empty()) example.pair = json_text(line, value, spec_.pair_columns);
+  example.label = json_label(line, value);
+  add(std::move(example));
+}
+
+void Reader::add(GlueExample example) {
+  if (example.label) ++data_.labelled;
+  data_.examples.push_back(std::move(example));
+}
+
+GlueData Reader::finish() {
+  const std::string file = data_.file.string();
+  if (static_cast<double>(data_.malformed_rows) >
+      std::max(1.0, kToleratedMalformedShare * static_cast<double>(rows_))) {
+    throw DataError(fmt::format(
+        "{}: {} of {} rows do not have {} fields ({}), first line {}; is this a file of {}?", file,
+        data_.malformed_rows, rows_, columns_.size(), fmt::join(columns_, ", "),
+        data_.first_malformed_line, spec_.name));
+  }
+  if (data_.examples.empty()) throw DataError(fmt::format("{}: holds no examples", file));
+  if (needs_labels_ && data_.labelled == 0) {
+    throw DataError(fmt::format("{}: no example has a label ({}); evaluation needs labels", file,
+                                quoted(spec_.label_columns)));
+  }
+  return std::move(data_);
+}
+
+}  // namespace
+
+std::optional<int64_t> find_label(const GlueSpec& spec, const std::string& name) {
+  const auto& names = spec.label_names;
+  const auto found = std::find(names.begin(), names.end(), normalized(name));
+  if (found == names.end()) return std::nullopt;
+  return found - names.begin();
+}
+
+std::string known_labels(const GlueSpec& spec) {
+  if (spec.is_regression()) return fmt::format("a number from 0 to {}", kLargestScore);
+  std::vector<std::string> parts;
+  for (size_t i = 0; i < spec.label_names.size(); ++i) {
+    parts.push_back(fmt::format("{} ({})", spec.label_names[i], i));
+  }
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::optional<double> parse_score(const std::string& text) {
+  double value = 0.0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+std::optional<double> parse_label(const GlueSpec& spec, const std::string& text) {
+  if (const auto position = find_label(spec, text)) return static_cast<double>(*position);
+  const std::optional<double> number = parse_score(text);
+  if (!number || *number < 0.0) return std::nullopt;
+  if (spec.is_regression()) return *number <= kLargestScore ? number : std::nullopt;
+  const bool is_position =
+      *number == std::floor(*number) && *number < static_cast<double>(spec.label_names.size());
+  return is_position ? number : std::nullopt;
+}
+
+GlueData read_glue(const GlueSpec& spec, const fs::path& file, bool needs_labels) {
+  Reader reader(spec, file, needs_labels);
+  if (is_jsonl(file)) {
+    read_json_lines(file, [&](const nlohmann::json& value, int64_t line) {
+      reader.read_json_row(line, value);
+    });
+  } else {
+    read_tsv(file, [&](int64_t line, std::span<const std::string_view> fields) {
+      reader.read_tsv_row(line, fields);
+    });
+  }
+  return reader.finish();
+}
+
+}  // namespace quell

@@ -1,0 +1,245 @@
+#include <fmt/format.h>
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "framework/base/error.h"
+#include "framework/plugin/registry.h"
+#include "framework/run/task.h"
+#include "tasks/data/batching.h"
+#include "tasks/data/draw.h"
+#include "tasks/data/glue_data.h"
+#include "tasks/data/glue_files.h"
+#include "tasks/data/glue_labels.h"
+#include "tasks/data/glue_score.h"
+#include "tasks/data/glue_spec.h"
+
+namespace quell {
+namespace {
+
+struct Params {
+  std::string name;
+  std::filesystem::path path;
+  std::string train_file;
+  std::string dev_file;
+  std::string dev_mismatched_file;
+  int64_t max_length = 128;
+  int64_t batch_size = 32;
+  bool sort_by_length = true;
+
+  template <class V>
+  static void describe(V& v) {
+    v("name", &Params::name, "which task of GLUE", required(),
+      one_of({"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"}));
+    v("path", &Params::path, "folder with train and dev files, .tsv or .jsonl", existing_folder());
+    v("train_file", &Params::train_file, "training file, in the folder or elsewhere");
+    v("dev_file", &Params::dev_file, "evaluation file (mnli: matched)");
+    v("dev_mismatched_file", &Params::dev_mismatched_file, "second evaluation file of mnli");
+    v("max_length", &Params::max_length, "longer texts are cut to so many tokens", at_least(4));
+    v("batch_size", &Params::batch_size, "sequences per batch", at_least(1));
+    v("sort_by_length", &Params::sort_by_length,
+      "evaluate in batches of like lengths, which is faster; results keep the order of the file");
+  }
+};
+
+// The tasks of GLUE (Wang et al. 2019). Calibration sentences are drawn as
+// draw_without_replacement() says and batched in the order drawn.
+class Glue final : public Task {
+ public:
+  Glue(const Params& params, const TaskContext& context);
+
+  std::vector<Batch> calibration(const CalibrationOptions& options, uint64_t seed) override;
+  Evaluation evaluate(const Predict& predict,
+                      const std::function<void(int64_t, int64_t)>& progress) override;
+  std::vector<int64_t> calibration_indices() const override { return calibration_indices_; }
+  std::vector<std::string> files() const override { return files_; }
+  std::vector<std::string> notes() const override { return notes_; }
+  Metrics score(const ScoreOptions& options) const override { return score_glue(spec_, options); }
+
+ private:
+  struct EvaluationSet {
+    std::string name;
+    GlueData data;
+    std::vector<Batch> batches;
+  };
+
+  void check_model() const;
+  GlueData read(const std::filesystem::path& file, bool needs_labels);
+  GlueData calibration_data(const CalibrationOptions& options);
+  TokenSequence encode(const GlueExample& example) const;
+  EvaluationSet load_set(const GlueSet& set);
+  void evaluate_set(const EvaluationSet& set, const Predict& predict,
+                    const std::function<void(int64_t)>& done, Evaluation& evaluation) const;
+  double model_label(double label) const;
+
+  Params params_;
+  GlueSpec spec_;
+  GlueLocation location_;
+  TaskContext context_;
+  LabelOrder order_;
+  std::vector<EvaluationSet> sets_;
+  std::vector<int64_t> calibration_indices_;
+  std::vector<std::string> files_;
+  std::vector<std::string> notes_;
+};
+
+Glue::Glue(const Params& params, const TaskContext& context)
+    : params_(params),
+      spec_(glue_spec(params.name)),
+      location_{params.path, params.train_file, params.dev_file, params.dev_mismatched_file},
+      context_(context) {
+  if (context_.model_config == nullptr) return;
+  check_model();
+  order_ = label_order(spec_, *context_.model_config);
+  for (const GlueSet& set : find_dev_files(spec_, location_)) sets_.push_back(load_set(set));
+}
+
+void Glue::check_model() const {
+  if (context_.tokenizer == nullptr) {
+    throw DataError(
+        "task glue needs the tokenizer of the model, but the model folder has none "
+        "(vocab.txt or tokenizer.json); task tokens takes ready token ids");
+  }
+  if (context_.tokenizer->largest_id() >= context_.vocabulary_size) {
+    throw DataError(
+        fmt::format("the vocabulary does not fit the model: the tokenizer gives ids up "
+                    "to {}, but the model embeds only {}; take vocabulary and weights "
+                    "from the same model",
+                    context_.tokenizer->largest_id(), context_.vocabulary_size));
+  }
+  if (params_.max_length > context_.max_positions) {
+    throw ConfigError(
+        fmt::format("task.max_length {}: the model takes at most {} tokens; set "
+                    "max_length to {} or less",
+                    params_.max_length, context_.max_positions, context_.max_positions));
+  }
+}
+
+GlueData Glue::read(const std::filesystem::path& file, bool needs_labels) {
+  GlueData data = read_glue(spec_, file, needs_labels);
+  if (std::find(files_.begin(), files_.end(), file.string()) != files_.end()) return data;
+  files_.push_back(file.string());
+  if (data.malformed_rows > 0) {
+    notes_.push_back(
+        fmt::format("{}: left out {} rows with a wrong number of fields, first line {}",
+                    file.string(), data.malformed_rows, data.first_malformed_line));
+  }
+  const auto unlabelled = static_cast<int64_t>(data.examples.size()) - data.labelled;
+  if (needs_labels && unlabelled > 0) {
+    notes_.push_back(fmt::format("{}: {} examples without a label do not count in the metrics",
+                                 file.string(), unlabelled));
+  }
+  return data;
+}
+
+GlueData Glue::calibration_data(const CalibrationOptions& options) {
+  if (!options.file.empty()) return read(options.file, /*needs_labels=*/false);
+  if (options.split == "train") {
+    return read(find_train_file(spec_, location_), /*needs_labels=*/false);
+  }
+  return sets_.front().data;
+}
+
+TokenSequence Glue::encode(const GlueExample& example) const {
+  TokenizerOptions options;
+  options.max_length = params_.max_length;
+  const auto pair = example.pair ? std::optional<std::string_view>(*example.pair) : std::nullopt;
+  Encoding window = context_.tokenizer->encode(example.text, pair, options).front();
+  return {std::move(window.ids), std::move(window.type_ids)};
+}
+
+double Glue::model_label(double label) const {
+  if (spec_.is_regression()) return label;
+  return static_cast<double>(model_class(order_, static_cast<int64_t>(label)));
+}
+
+std::vector<Batch> Glue::calibration(const CalibrationOptions& options, uint64_t seed) {
+  const GlueData data = calibration_data(options);
+  const auto available = static_cast<int64_t>(data.examples.size());
+  if (options.samples > available) {
+    throw ConfigError(
+        fmt::format("calibration.samples {}: {} holds only {} examples; set samples "
+                    "to {} or less",
+                    options.samples, data.file.string(), available, available));
+  }
+  calibration_indices_.clear();
+  std::vector<TokenSequence> sequences;
+  std::vector<double> labels;
+  for (int64_t position : draw_without_replacement(available, options.samples, seed)) {
+    const GlueExample& example = data.examples[position];
+    calibration_indices_.push_back(example.index);
+    sequences.push_back(encode(example));
+    if (example.label) labels.push_back(model_label(*example.label));
+  }
+  std::vector<int64_t> order(sequences.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  const bool keep = options.padding == Padding::kKeep;
+  const int64_t length = options.pad_to > 0 ? options.pad_to : params_.max_length;
+  auto batches = make_batches(sequences, order,
+                              options.batch_size > 0 ? options.batch_size : params_.batch_size,
+                              keep ? length : 0, context_.pad_id);
+  if (!keep) pad_attention_to(batches, options.pad_to);
+  if (labels.size() == sequences.size()) set_labels(batches, labels, spec_.is_regression());
+  limit_batches(batches, options);
+  return batches;
+}
+
+Glue::EvaluationSet Glue::load_set(const GlueSet& set) {
+  EvaluationSet result{set.name, read(set.file, /*needs_labels=*/true), {}};
+  std::vector<TokenSequence> sequences;
+  for (const GlueExample& example : result.data.examples) sequences.push_back(encode(example));
+  std::vector<int64_t> order(sequences.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  if (params_.sort_by_length) order = longest_first(sequences);
+  result.batches = make_batches(sequences, order, params_.batch_size);
+  return result;
+}
+
+void Glue::evaluate_set(const EvaluationSet& set, const Predict& predict,
+                        const std::function<void(int64_t)>& done, Evaluation& evaluation) const {
+  const auto& examples = set.data.examples;
+  auto outputs = collect_outputs(set.batches, static_cast<int64_t>(examples.size()), predict, done);
+  std::vector<double> predictions;
+  for (size_t i = 0; i < examples.size(); ++i) {
+    const std::vector<float>& logits = outputs[i]["logits"];
+    if (static_cast<int64_t>(logits.size()) != spec_.labels()) {
+      throw Error(fmt::format("the model gave {} logits per sequence, {} needs {}", logits.size(),
+                              spec_.name, spec_.labels()));
+    }
+    predictions.push_back(glue_prediction(spec_, order_, logits));
+    const auto label =
+        examples[i].label ? std::optional(model_label(*examples[i].label)) : std::nullopt;
+    evaluation.predictions.push_back({set.name, examples[i].index, label, std::move(outputs[i])});
+  }
+  const Metrics metrics = glue_metrics(spec_, set.name, examples, predictions);
+  evaluation.metrics.insert(evaluation.metrics.end(), metrics.begin(), metrics.end());
+}
+
+Evaluation Glue::evaluate(const Predict& predict,
+                          const std::function<void(int64_t, int64_t)>& progress) {
+  int64_t total = 0;
+  for (const EvaluationSet& set : sets_) total += static_cast<int64_t>(set.data.examples.size());
+  int64_t finished = 0;
+  const auto done = [&](int64_t sequences) {
+    finished += sequences;
+    if (progress) progress(finished, total);
+  };
+  Evaluation evaluation;
+  for (const EvaluationSet& set : sets_) evaluate_set(set, predict, done, evaluation);
+  return evaluation;
+}
+
+}  // namespace
+
+void register_task_glue(Plugins& plugins) {
+  add_plugin<Glue, Params>(plugins.tasks, "glue",
+                           "Sentence and sentence pair classification of GLUE; STS-B regression.",
+                           "Wang et al. 2019, GLUE");
+}
+
+}  // namespace quell
