@@ -1,0 +1,53 @@
+#include "framework/run/environment.h"
+
+#include <ATen/Parallel.h>
+#include <chrono>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <torch/version.h>
+#include <unistd.h>
+
+#include "framework/io/sha256.h"
+
+namespace quell {
+namespace {
+
+std::string processor() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+std::string environment_json(const Runner& runner) {
+  char host[256] = "";
+  ::gethostname(host, sizeof(host) - 1);
+  nlohmann::ordered_json root;
+  root["quell_version"] = QUELL_VERSION;
+  root["libtorch_version"] = TORCH_VERSION;
+  root["compiler"] = __VERSION__;
+  root["finished"] = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                                 fmt::gmtime(std::chrono::system_clock::to_time_t(
+                                     std::chrono::system_clock::now())));
+  root["host"] = host;
+  root["processor"] = processor();
+  root["threads"] = at::get_num_threads();
+  root["model"] = {{"path", runner.checkpoint().folder().string()},
+                   {"sha256", runner.checkpoint().fingerprint()}};
+  auto& data = root["data"] = nlohmann::ordered_json::object();
+  for (const std::string& file : runner.task_files()) data[file] = sha256_of_file(file);
+  auto& seconds = root["seconds"] = nlohmann::ordered_json::object();
+  for (const auto& [part, value] : runner.seconds()) {
+    // A step may occur twice in a pipeline.
+    seconds[part] = value + seconds.value(part, 0.0);
+  }
+  return root.dump(2) + "\n";
+}
+
+}  // namespace quell

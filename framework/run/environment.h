@@ -1,0 +1,14 @@
+// Where and how fast a run ran.
+#pragma once
+
+#include <string>
+
+#include "framework/run/runner.h"
+
+namespace quell {
+
+// JSON with versions, processor, threads, fingerprints of model and data files, and the seconds of
+// each part of the run.
+std::string environment_json(const Runner& runner);
+
+}  // namespace quell

@@ -1,0 +1,122 @@
+#include "framework/run/run_folder.h"
+
+#include <cmath>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "framework/base/error.h"
+#include "framework/base/file.h"
+#include "framework/config/node.h"
+#include "framework/io/json.h"
+#include "framework/run/environment.h"
+#include "framework/run/results_file.h"
+
+namespace quell {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kFiles[] = {"metrics.json",      "config.resolved.yaml", "results.h5",
+                                  "predictions.jsonl", "environment.json",     "log.txt"};
+
+nlohmann::ordered_json number(double value) {
+  return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
+}
+
+std::string metrics_json(const Runner& runner) {
+  nlohmann::ordered_json root;
+  root["format"] = "quell metrics";
+  root["version"] = 1;
+  root["name"] = runner.spec().name;
+  auto& stages = root["stages"] = nlohmann::ordered_json::object();
+  for (const StageResult& result : runner.stages()) {
+    auto& stage = stages[to_string(result.stage)] = nlohmann::ordered_json::object();
+    for (const auto& [name, value] : result.evaluation.metrics) stage[name] = number(value);
+  }
+  const ModelSize size = model_size(runner.model(), runner.plan());
+  root["model_bytes"] = {{"float", size.float_bytes},
+                         {"quantized", size.quantized_bytes},
+                         {"ratio", size.ratio()},
+                         {"float_embeddings", size.float_embedding_bytes},
+                         {"quantized_embeddings", size.quantized_embedding_bytes}};
+  root["calibration"] = {{"batches", runner.calibration_batches()},
+                         {"tokens", runner.calibration_tokens()}};
+  auto& transforms = root["transforms"] = nlohmann::ordered_json::array();
+  for (const TransformCheck& check : runner.transforms()) {
+    transforms.push_back({{"name", check.name},
+                          {"max_output_difference", check.max_difference},
+                          {"max_output", check.max_output}});
+  }
+  return root.dump(2) + "\n";
+}
+
+void append_outputs(const Prediction& prediction, std::string& line) {
+  line += '{';
+  const char* separator = "";
+  for (const auto& [name, values] : prediction.outputs) {
+    line += fmt::format("{}\"{}\":[", separator, name);
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (i > 0) line += ',';
+      line += format_json_number(values[i]);
+    }
+    line += ']';
+    separator = ",";
+  }
+  line += '}';
+}
+
+// One line per example, with the outputs of every stage.
+std::string predictions_jsonl(const Runner& runner) {
+  std::string text;
+  const auto& stages = runner.stages();
+  if (stages.empty()) return text;
+  for (size_t i = 0; i < stages[0].evaluation.predictions.size(); ++i) {
+    const Prediction& first = stages[0].evaluation.predictions[i];
+    text += fmt::format("{{\"set\":\"{}\",\"index\":{}", first.set, first.index);
+    if (first.label) text += fmt::format(",\"label\":{}", format_json_number(*first.label));
+    text += ",\"outputs\":{";
+    for (size_t stage = 0; stage < stages.size(); ++stage) {
+      text += fmt::format("{}\"{}\":", stage > 0 ? "," : "", to_string(stages[stage].stage));
+      append_outputs(stages[stage].evaluation.predictions[i], text);
+    }
+    text += "}}\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+void prepare_run_folder(const fs::path& folder, bool overwrite) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) {
+    throw Error(fmt::format("{}: cannot create the run folder: {}; choose another with --output",
+                            folder.string(), error.message()));
+  }
+  for (const char* name : kFiles) {
+    const fs::path file = folder / name;
+    if (!fs::exists(file)) continue;
+    if (!overwrite) {
+      throw ConfigError(fmt::format("{}: holds an earlier run ({}); use --overwrite to replace it, "
+                                    "or --output to write elsewhere",
+                                    folder.string(), name));
+    }
+    fs::remove(file, error);
+    if (error) throw Error(fmt::format("{}: cannot remove: {}", file.string(), error.message()));
+  }
+  // Files of runs that were killed while they wrote.
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".partial") fs::remove(entry.path(), error);
+  }
+  write_file(folder / "log.txt", "");  // fails now rather than after the work when not writable
+}
+
+void write_run_folder(const fs::path& folder, const Runner& runner, const Log& log) {
+  write_file(folder / "config.resolved.yaml", to_yaml(to_node(runner.spec())));
+  write_file(folder / "predictions.jsonl", predictions_jsonl(runner));
+  write_results_file(folder / "results.h5", runner);
+  write_file(folder / "environment.json", environment_json(runner));
+  write_file(folder / "log.txt", log.text());
+  write_file(folder / "metrics.json", metrics_json(runner));
+}
+
+}  // namespace quell

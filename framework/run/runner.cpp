@@ -1,0 +1,159 @@
+#include "framework/run/runner.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/max.h>
+#include <algorithm>
+#include <chrono>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "framework/base/error.h"
+
+namespace quell {
+namespace {
+
+std::unique_ptr<Model> make_model(const ModelOptions& options, const Checkpoint& checkpoint,
+                                  const Plugins& plugins) {
+  std::string type = options.type;
+  if (type.empty()) {
+    const auto found = checkpoint.config().find("model_type");
+    if (found == checkpoint.config().end() || !found->is_string()) {
+      throw DataError(fmt::format("{}: no \"model_type\"; name the model with model.type",
+                                  (checkpoint.folder() / "config.json").string()));
+    }
+    type = found->get<std::string>();
+  }
+  return ModelChoice(plugins.models, type).create(checkpoint);
+}
+
+std::unique_ptr<Tokenizer> find_tokenizer(const std::filesystem::path& folder) {
+  for (const char* name : {"tokenizer.json", "vocab.txt"}) {
+    if (std::filesystem::exists(folder / name)) return load_tokenizer(folder);
+  }
+  return nullptr;
+}
+
+double largest(const at::Tensor& values) {
+  return values.numel() == 0 ? 0 : at::max(at::abs(values)).item<double>();
+}
+
+}  // namespace
+
+Runner::Runner(const ExperimentSpec& spec, const std::vector<Rule>& rules, const Plugins& plugins,
+               Log& log)
+    : spec_(spec), log_(log), checkpoint_(spec.model.path) {
+  const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
+  at::set_num_threads(static_cast<int>(spec.threads > 0 ? spec.threads : cores));
+  timed("load", [&] {
+    model_ = make_model(spec.model, checkpoint_, plugins);
+    tokenizer_ = find_tokenizer(spec.model.path);
+    TaskContext context;
+    context.tokenizer = tokenizer_.get();
+    context.model_config = &checkpoint_.config();
+    context.pad_id = model_->pad_id();
+    context.max_positions = model_->max_positions();
+    context.vocabulary_size = model_->vocabulary_size();
+    task_ = spec.task.create(context);
+  });
+  Problems problems;
+  plan_ = plan_sites(model_->sites(), rules, plugins, problems);
+  problems.throw_if_any();
+  context_ = std::make_unique<QuantContext>(model_->sites());
+  apply_plan(plan_, *context_);
+}
+
+template <class Work>
+void Runner::timed(const std::string& name, const Work& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  seconds_.emplace_back(name, elapsed.count());
+}
+
+bool Runner::wants(Stage stage) const {
+  return std::find(spec_.stages.begin(), spec_.stages.end(), stage) != spec_.stages.end();
+}
+
+int64_t Runner::calibration_tokens() const {
+  int64_t tokens = 0;
+  for (const Batch& batch : calibration_) tokens += batch.tokens();
+  return tokens;
+}
+
+void Runner::run() {
+  const at::NoGradGuard no_gradients;
+  if (wants(Stage::kFloat)) evaluate(Stage::kFloat, false, false);
+  run_pipeline();
+  if (spec_.pipeline.empty()) return;
+  if (wants(Stage::kTransformed)) evaluate(Stage::kTransformed, false, false);
+  if (wants(Stage::kWeightsOnly)) evaluate(Stage::kWeightsOnly, true, false);
+  if (wants(Stage::kActivationsOnly)) evaluate(Stage::kActivationsOnly, false, true);
+  if (wants(Stage::kQuantized)) evaluate(Stage::kQuantized, true, true);
+  if (spec_.record.site_errors) {
+    const size_t count = std::min(calibration_.size(),
+                                  static_cast<size_t>(spec_.record.site_error_batches));
+    timed("site_errors", [&] {
+      site_errors_ = quell::site_errors(*model_, *context_,
+                                        std::span(calibration_).first(count), log_);
+    });
+  }
+}
+
+void Runner::evaluate(Stage stage, bool weights, bool activations) {
+  context_->set_quantize(SiteKind::kWeight, weights);
+  context_->set_quantize(SiteKind::kActivation, activations);
+  Evaluation evaluation;
+  timed(to_string(stage), [&] {
+    evaluation = task_->evaluate(
+        [&](const Batch& batch) { return model_->forward(batch, *context_); },
+        [&](int64_t done, int64_t total) { log_.progress(to_string(stage), done, total); });
+  });
+  context_->set_quantize(SiteKind::kWeight, false);
+  context_->set_quantize(SiteKind::kActivation, false);
+  std::string line = fmt::format("{:<16}", to_string(stage));
+  for (const auto& [name, value] : evaluation.metrics) line += fmt::format("  {} {:.4f}", name, value);
+  log_.info(line + fmt::format("  ({:.1f} s)", seconds_.back().second));
+  stages_.push_back({stage, std::move(evaluation)});
+}
+
+void Runner::run_pipeline() {
+  if (spec_.pipeline.empty()) return;
+  calibration_ = task_->calibration(spec_.calibration, spec_.seed);
+  PipelineContext context{*model_, *context_, calibration_, log_};
+  for (const StepChoice& step : spec_.pipeline) {
+    timed(step.name(), [&] {
+      if (step.transform() != nullptr) {
+        run_transform(step, context);
+      } else {
+        step.solver()->create(step.params())->solve(context);
+      }
+    });
+  }
+}
+
+void Runner::run_transform(const StepChoice& step, PipelineContext& context) {
+  const std::vector<Outputs> before = calibration_outputs();
+  step.transform()->create(step.params())->apply(context);
+  const std::vector<Outputs> after = calibration_outputs();
+  TransformCheck check{step.name()};
+  for (size_t i = 0; i < before.size(); ++i) {
+    for (const auto& [name, output] : before[i]) {
+      check.max_difference = std::max(check.max_difference, largest(after[i].at(name) - output));
+      check.max_output = std::max(check.max_output, largest(output));
+    }
+  }
+  log_.info(fmt::format("{}: float outputs moved by at most {:.3g} (largest output {:.3g})",
+                        step.name(), check.max_difference, check.max_output));
+  transforms_.push_back(check);
+}
+
+std::vector<Outputs> Runner::calibration_outputs() {
+  std::vector<Outputs> outputs;
+  for (const Batch& batch : calibration_) outputs.push_back(model_->forward(batch, *context_));
+  return outputs;
+}
+
+}  // namespace quell

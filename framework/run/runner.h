@@ -1,0 +1,83 @@
+// Runs one experiment from its files to its results.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/base/log.h"
+#include "framework/io/checkpoint.h"
+#include "framework/model/pipeline.h"
+#include "framework/run/experiment.h"
+#include "framework/run/model_size.h"
+#include "framework/run/site_errors.h"
+
+namespace quell {
+
+struct StageResult {
+  Stage stage;
+  Evaluation evaluation;
+};
+
+// How much a transform moved the float outputs of the calibration set.
+struct TransformCheck {
+  std::string name;
+  double max_difference = 0;  // absolute
+  double max_output = 0;      // largest absolute output before it
+};
+
+// An experiment with its model and data loaded: what `check` shows and `run` runs.
+class Runner {
+ public:
+  // Loads model, tokenizer, task and plan. Throws ConfigError or DataError.
+  Runner(const ExperimentSpec& spec, const std::vector<Rule>& rules, const Plugins& plugins,
+         Log& log);
+
+  // All stages and steps. Throws Error when the run fails.
+  void run();
+
+  const ExperimentSpec& spec() const { return spec_; }
+  const Model& model() const { return *model_; }
+  Task& task() { return *task_; }
+  const std::vector<SitePlan>& plan() const { return plan_; }
+  QuantContext& context() { return *context_; }
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+
+  // Filled by run().
+  const std::vector<StageResult>& stages() const { return stages_; }
+  const std::vector<TransformCheck>& transforms() const { return transforms_; }
+  const std::map<SiteId, SiteError>& site_errors() const { return site_errors_; }
+  const std::vector<std::pair<std::string, double>>& seconds() const { return seconds_; }
+  int64_t calibration_batches() const { return static_cast<int64_t>(calibration_.size()); }
+  int64_t calibration_tokens() const;
+  std::vector<int64_t> calibration_indices() const { return task_->calibration_indices(); }
+  std::vector<std::string> task_files() const { return task_->files(); }
+
+ private:
+  bool wants(Stage stage) const;
+  void evaluate(Stage stage, bool weights, bool activations);
+  void run_pipeline();
+  void run_transform(const StepChoice& step, PipelineContext& context);
+  std::vector<Outputs> calibration_outputs();
+  template <class Work>
+  void timed(const std::string& name, const Work& work);
+
+  const ExperimentSpec& spec_;
+  Log& log_;
+  Checkpoint checkpoint_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Task> task_;
+  std::vector<SitePlan> plan_;
+  std::unique_ptr<QuantContext> context_;
+  std::vector<Batch> calibration_;
+
+  std::vector<StageResult> stages_;
+  std::vector<TransformCheck> transforms_;
+  std::map<SiteId, SiteError> site_errors_;
+  std::vector<std::pair<std::string, double>> seconds_;
+};
+
+}  // namespace quell

@@ -1,0 +1,77 @@
+#include "framework/run/site_errors.h"
+
+#include <cmath>
+#include <limits>
+
+#include "framework/base/error.h"
+
+namespace quell {
+namespace {
+
+// Sums over pairs of values (reference x, changed y).
+struct Sums {
+  double xx = 0, yy = 0, xy = 0, noise = 0;
+
+  void add(const at::Tensor& reference, const at::Tensor& changed) {
+    QUELL_ASSERT(reference.numel() == changed.numel(), "the same site has the same shape");
+    const float* x = reference.const_data_ptr<float>();
+    const float* y = changed.const_data_ptr<float>();
+    for (int64_t i = 0; i < reference.numel(); ++i) {
+      const double a = x[i], b = y[i];
+      xx += a * a;
+      yy += b * b;
+      xy += a * b;
+      noise += (b - a) * (b - a);
+    }
+  }
+  double sqnr_db() const {
+    if (noise == 0) return std::numeric_limits<double>::infinity();
+    return 10 * std::log10(xx / noise);
+  }
+  double cosine() const { return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : (xx == yy ? 1 : 0); }
+};
+
+void switch_all(QuantContext& context, bool on) {
+  context.set_quantize(SiteKind::kWeight, on);
+  context.set_quantize(SiteKind::kActivation, on);
+}
+
+}  // namespace
+
+std::map<SiteId, SiteError> site_errors(const Model& model, QuantContext& context,
+                                        std::span<const Batch> batches, Log& log) {
+  std::map<SiteId, Sums> own, network;
+  int64_t done = 0;
+  for (const Batch& batch : batches) {
+    std::map<SiteId, at::Tensor> reference;
+    switch_all(context, false);
+    context.set_tap([&](SiteId id, const at::Tensor& before, const at::Tensor&) {
+      QuantPoint* point = context.point(id);
+      if (point == nullptr) return;
+      reference[id] = before.clone(at::MemoryFormat::Contiguous);
+      own[id].add(reference[id], point->quantizer->apply(reference[id], /*in_place=*/false));
+    });
+    model.forward(batch, context);
+    switch_all(context, true);
+    context.set_tap([&](SiteId id, const at::Tensor&, const at::Tensor& after) {
+      if (reference.count(id) > 0) network[id].add(reference[id], after.contiguous());
+    });
+    model.forward(batch, context);
+    context.set_tap({});
+    switch_all(context, false);
+    log.progress("site errors", ++done, static_cast<int64_t>(batches.size()));
+  }
+  std::map<SiteId, SiteError> errors;
+  for (const auto& [id, sums] : own) {
+    errors[id] = {sums.sqnr_db(), network[id].sqnr_db(), network[id].cosine()};
+  }
+  return errors;
+}
+
+double weight_sqnr_db(const at::Tensor& weight, const at::Tensor& quantized) {
+  Sums sums;
+  sums.add(weight.contiguous(), quantized.contiguous());
+  return sums.sqnr_db();
+}
+
+}  // namespace quell

@@ -1,0 +1,30 @@
+// How far quantization moves the activations.
+#pragma once
+
+#include <map>
+#include <span>
+
+#include "framework/base/log.h"
+#include "framework/model/model.h"
+
+namespace quell {
+
+struct SiteError {
+  // Signal-to-quantization-noise ratio in dB of the site's own quantizer, on float activations:
+  // 10 log10(sum x^2 / sum (Q(x) - x)^2). Infinite when nothing changed.
+  double sqnr_db = 0;
+  // The same between the float network and the network with everything quantized.
+  double network_sqnr_db = 0;
+  // Cosine similarity between the two networks' values at the site.
+  double cosine_to_float = 0;
+};
+
+// Compares both networks at every quantized activation site over the batches. Quantization is
+// switched off afterwards. Holds the float activations of one batch in memory.
+std::map<SiteId, SiteError> site_errors(const Model& model, QuantContext& context,
+                                        std::span<const Batch> batches, Log& log);
+
+// The SQNR of a quantized weight against the float one, in dB.
+double weight_sqnr_db(const at::Tensor& weight, const at::Tensor& quantized);
+
+}  // namespace quell
