@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace quell {
@@ -14,31 +15,38 @@ namespace quell {
 enum class Truncation { kLongestFirst, kOnlyFirst, kOnlySecond };
 
 struct TokenizerOptions {
-  bool special_tokens = true;                    // add [CLS], [SEP] and the like
-  std::optional<int64_t> max_length;             // in tokens, special tokens included
+  bool special_tokens = true;         // add [CLS], [SEP] and the like
+  std::optional<int64_t> max_length;  // in tokens, special tokens included
   Truncation truncation = Truncation::kLongestFirst;
-  int64_t stride = 0;                            // overlap of neighbouring windows, in tokens
-  bool overflow = false;                         // all windows, not only the first
+  int64_t stride = 0;     // overlap of neighbouring windows, in tokens
+  bool overflow = false;  // all windows, not only the first
 };
 
 // One window of a tokenized text or pair.
 struct Encoding {
   std::vector<int64_t> ids;
-  std::vector<int64_t> type_ids;                 // segment of each token
-  std::vector<std::string> tokens;               // as in the vocabulary
-  // Half-open span of each token in Unicode code points of its text; [0, 0) for special tokens.
+  std::vector<int64_t> type_ids;    // segment of each token
+  std::vector<std::string> tokens;  // as in the vocabulary
+  // Half-open span of each token in Unicode code points of its text; [0, 0) for the special tokens
+  // that were added around the texts.
   std::vector<std::pair<int64_t, int64_t>> offsets;
-  std::vector<int> sequence;                     // -1 special token, 0 first text, 1 second text
+  std::vector<int> sequence;  // -1 special token, 0 first text, 1 second text
 };
 
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
+
   // `text` and `pair` are UTF-8; every maximal invalid part counts as one U+FFFD. Returns at least
-  // one window. Throws DataError when the text that `truncation` names is too short to be cut.
+  // one window; an empty pair is a pair. Throws DataError when the text that `truncation` names is
+  // too short to be cut, and ConfigError for options that fit no text.
   virtual std::vector<Encoding> encode(std::string_view text, std::optional<std::string_view> pair,
                                        const TokenizerOptions& options) const = 0;
+
+  // UTF-8 text of the ids; ids outside the vocabulary are left out.
   virtual std::string decode(const std::vector<int64_t>& ids, bool skip_special_tokens) const = 0;
+
+  // Number of different tokens.
   virtual int64_t vocabulary_size() const = 0;
   // Largest id that can be produced; a model's embedding table needs one row more.
   virtual int64_t largest_id() const = 0;

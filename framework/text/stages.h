@@ -1,0 +1,59 @@
+// The stages that a tokenizer is put together from: a text is split at added tokens, normalized,
+// split into words, and each word into pieces of the vocabulary.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace quell {
+
+// Text that remembers where it comes from: text[i] was made from code point source[i] of the
+// original.
+struct AlignedText {
+  std::u32string text;
+  std::vector<int32_t> source;
+};
+
+// Half-open range of positions.
+struct Span {
+  int32_t begin = 0;
+  int32_t end = 0;
+  bool operator==(const Span&) const = default;
+};
+
+// A token and the positions that it covers: of the word when a model returns it, of the original
+// text in an encoding.
+struct Piece {
+  int32_t id = 0;
+  Span span;
+};
+
+class Normalizer {
+ public:
+  virtual ~Normalizer() = default;
+  virtual void normalize(AlignedText& text) const = 0;
+};
+
+class PreTokenizer {
+ public:
+  virtual ~PreTokenizer() = default;
+  // Appends the non-empty words of `text`, in order.
+  virtual void split(std::u32string_view text, std::vector<Span>& words) const = 0;
+};
+
+class SubwordModel {
+ public:
+  virtual ~SubwordModel() = default;
+  // Appends the pieces of one word.
+  virtual void tokenize(std::u32string_view word, std::vector<Piece>& pieces) const = 0;
+};
+
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+  virtual std::string decode(const std::vector<std::string_view>& tokens) const = 0;
+};
+
+}  // namespace quell

@@ -1,0 +1,168 @@
+#include "framework/text/tokenizer_pipeline.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <numeric>
+
+#include "framework/base/error.h"
+#include "framework/text/unicode.h"
+
+namespace quell {
+namespace {
+
+int64_t added_by(const std::vector<TemplatePart>& parts) {
+  int64_t count = 0;
+  for (const TemplatePart& part : parts) count += static_cast<int64_t>(part.ids.size());
+  return count;
+}
+
+Span source_span(const AlignedText& text, Span span) {
+  return {text.source[static_cast<size_t>(span.begin)],
+          text.source[static_cast<size_t>(span.end) - 1] + 1};
+}
+
+}  // namespace
+
+TokenizerPipeline::TokenizerPipeline(TokenizerStages stages)
+    : stages_(std::move(stages)), added_(stages_.added_tokens, stages_.normalizer.get()) {}
+
+void TokenizerPipeline::tokenize_words(const AlignedText& text, Span range,
+                                       std::vector<Piece>& pieces) const {
+  const auto part = std::u32string_view(text.text).substr(
+      static_cast<size_t>(range.begin), static_cast<size_t>(range.end - range.begin));
+  std::vector<Span> words;
+  if (stages_.pre_tokenizer) {
+    stages_.pre_tokenizer->split(part, words);
+  } else {
+    words.push_back({0, range.end - range.begin});
+  }
+  for (const Span& word : words) {
+    const size_t before = pieces.size();
+    stages_.model->tokenize(
+        part.substr(static_cast<size_t>(word.begin), static_cast<size_t>(word.end - word.begin)),
+        pieces);
+    const int32_t shift = range.begin + word.begin;
+    for (size_t i = before; i < pieces.size(); ++i) {
+      Span& span = pieces[i].span;
+      span = source_span(text, {span.begin + shift, span.end + shift});
+    }
+  }
+}
+
+void TokenizerPipeline::tokenize_plain(std::u32string_view text, int32_t shift,
+                                       std::vector<Piece>& pieces) const {
+  AlignedText aligned{std::u32string(text), std::vector<int32_t>(text.size())};
+  std::iota(aligned.source.begin(), aligned.source.end(), shift);
+  if (stages_.normalizer) stages_.normalizer->normalize(aligned);
+  for (const auto& segment : added_.split_normalized(aligned.text)) {
+    if (segment.id >= 0) {
+      pieces.push_back({segment.id, source_span(aligned, segment.span)});
+    } else {
+      tokenize_words(aligned, segment.span, pieces);
+    }
+  }
+}
+
+std::vector<Piece> TokenizerPipeline::tokenize(std::string_view text) const {
+  if (text.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
+    throw DataError("a text of more than 2 GiB cannot be tokenized; split it");
+  }
+  const std::u32string code_points = unicode::decode_utf8(text);
+  std::vector<Piece> pieces;
+  for (const auto& segment : added_.split_original(code_points)) {
+    const auto [begin, end] = segment.span;
+    if (segment.id >= 0) {
+      pieces.push_back({segment.id, segment.span});
+    } else {
+      tokenize_plain(std::u32string_view(code_points)
+                         .substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
+                     begin, pieces);
+    }
+  }
+  return pieces;
+}
+
+int64_t TokenizerPipeline::room(const TokenizerOptions& options, bool is_pair) const {
+  if (options.stride < 0) {
+    throw ConfigError(fmt::format("stride {}: must not be negative", options.stride));
+  }
+  if (!options.max_length) return std::numeric_limits<int64_t>::max();
+  const auto& parts = is_pair ? stages_.special_tokens.pair : stages_.special_tokens.single;
+  const int64_t added = options.special_tokens ? added_by(parts) : 0;
+  if (*options.max_length < added) {
+    throw ConfigError(fmt::format("max_length {}: no room for the {} special tokens of a {}",
+                                  *options.max_length, added, is_pair ? "pair" : "text"));
+  }
+  // The Hugging Face library makes this check against a single text with special tokens.
+  const int64_t effective = *options.max_length - added_by(stages_.special_tokens.single);
+  if (effective >= 0 && options.stride > effective) {
+    throw ConfigError(fmt::format(
+        "stride {}: larger than the {} tokens that max_length {} leaves beside special tokens",
+        options.stride, effective, *options.max_length));
+  }
+  return *options.max_length - added;
+}
+
+Encoding TokenizerPipeline::assemble(const std::vector<Piece>& first,
+                                     const std::vector<Piece>& second, const Window& window,
+                                     const std::vector<TemplatePart>& parts,
+                                     bool special_tokens) const {
+  Encoding out;
+  const auto add = [&](const Piece& piece, int64_t type_id, int sequence) {
+    out.ids.push_back(piece.id);
+    out.type_ids.push_back(type_id);
+    out.tokens.emplace_back(stages_.vocabulary.token(piece.id).value_or(""));
+    out.offsets.emplace_back(piece.span.begin, piece.span.end);
+    out.sequence.push_back(sequence);
+  };
+  for (const TemplatePart& part : parts) {
+    if (part.kind == TemplatePart::Kind::kSpecial) {
+      for (int32_t id : part.ids) {
+        if (special_tokens) add({id, {}}, part.type_id, -1);
+      }
+      continue;
+    }
+    const bool is_first = part.kind == TemplatePart::Kind::kFirst;
+    const Span span = is_first ? window.first : window.second;
+    for (int32_t i = span.begin; i < span.end; ++i) {
+      add((is_first ? first : second)[static_cast<size_t>(i)], part.type_id, is_first ? 0 : 1);
+    }
+  }
+  return out;
+}
+
+std::vector<Encoding> TokenizerPipeline::encode(std::string_view text,
+                                                std::optional<std::string_view> pair,
+                                                const TokenizerOptions& options) const {
+  const int64_t fitting = room(options, pair.has_value());
+  const std::vector<Piece> first = tokenize(text);
+  const std::vector<Piece> second = pair ? tokenize(*pair) : std::vector<Piece>();
+  std::optional<int32_t> second_size;
+  if (pair) second_size = static_cast<int32_t>(second.size());
+  const auto& parts = pair ? stages_.special_tokens.pair : stages_.special_tokens.single;
+  std::vector<Encoding> encodings;
+  for (const Window& window :
+       truncate(static_cast<int32_t>(first.size()), second_size, fitting, options)) {
+    encodings.push_back(assemble(first, second, window, parts, options.special_tokens));
+  }
+  return encodings;
+}
+
+std::string TokenizerPipeline::decode(const std::vector<int64_t>& ids,
+                                      bool skip_special_tokens) const {
+  std::vector<std::string_view> tokens;
+  for (int64_t id : ids) {
+    const auto token = stages_.vocabulary.token(id);
+    if (token && !(skip_special_tokens && added_.is_special(id))) tokens.push_back(*token);
+  }
+  if (stages_.decoder) return stages_.decoder->decode(tokens);
+  std::string text;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (i > 0) text += ' ';
+    text += tokens[i];
+  }
+  return text;
+}
+
+}  // namespace quell
