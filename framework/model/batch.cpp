@@ -70,4 +70,14 @@ Batch pack(std::span<const TokenSequence> sequences, int64_t keep_padding_to, in
   return batch;
 }
 
+void pack_decoder(Batch& batch, std::span<const TokenSequence> sequences, int64_t keep_padding_to,
+                  int64_t pad_id) {
+  QUELL_ASSERT(static_cast<int64_t>(sequences.size()) == batch.sequences(),
+               "one decoder sequence per sequence");
+  const Batch decoder = pack(sequences, keep_padding_to, pad_id);
+  batch.decoder_token_ids = decoder.token_ids;
+  batch.decoder_offsets = decoder.offsets;
+  batch.decoder_valid_lengths = decoder.valid_lengths;
+}
+
 }  // namespace quell

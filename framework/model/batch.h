@@ -11,25 +11,35 @@ namespace quell {
 // One sequence as it comes from a tokenizer or a file of token ids.
 struct TokenSequence {
   std::vector<int64_t> ids;
-  std::vector<int64_t> segment_ids;   // same length as ids
-  int64_t valid_length = -1;          // positions from here on are padding; -1: none is
+  std::vector<int64_t> segment_ids;  // same length as ids
+  int64_t valid_length = -1;         // positions from here on are padding; -1: none is
 };
 
 // Order and composition of batches matter: running averages and sums of batch means depend on them.
 struct Batch {
-  at::Tensor token_ids;               // [tokens] int64
-  at::Tensor segment_ids;             // [tokens] int64
-  at::Tensor position_ids;            // [tokens] int64, 0-based within each sequence
-  std::vector<int64_t> offsets;       // [sequences + 1], cumulative lengths
-  std::vector<int64_t> valid_lengths; // [sequences], real tokens at the start of each sequence
-  int64_t pad_to = 0;                 // columns of attention matrices; 0: the longest sequence
-  at::Tensor labels;                  // [sequences] int64 or float32; undefined without labels
-  std::vector<int64_t> example_ids;   // [sequences], the example that each sequence comes from
+  at::Tensor token_ids;                // [tokens] int64
+  at::Tensor segment_ids;              // [tokens] int64
+  at::Tensor position_ids;             // [tokens] int64, 0-based within each sequence
+  std::vector<int64_t> offsets;        // [sequences + 1], cumulative lengths
+  std::vector<int64_t> valid_lengths;  // [sequences], real tokens at the start of each sequence
+  int64_t pad_to = 0;                  // columns of attention matrices; 0: the longest sequence
+  at::Tensor labels;                   // [sequences] int64 or float32; undefined without labels
+  std::vector<int64_t> example_ids;    // [sequences], the example that each sequence comes from
+
+  // Decoder side of encoder-decoder models; empty otherwise.
+  at::Tensor decoder_token_ids;                // [decoder tokens] int64
+  std::vector<int64_t> decoder_offsets;        // [sequences + 1]
+  std::vector<int64_t> decoder_valid_lengths;  // [sequences]
+  int64_t decoder_pad_to = 0;  // columns of the decoder's attention; 0: the longest sequence
+  // First and last token of the answer in its sequence, for question answering; undefined
+  // otherwise.
+  at::Tensor start_positions;  // [sequences] int64
+  at::Tensor end_positions;    // [sequences] int64
 
   int64_t tokens() const { return offsets.back(); }
   int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int64_t length(int64_t sequence) const { return offsets[sequence + 1] - offsets[sequence]; }
-  bool keeps_padding() const;         // some position is padding (`padding: keep`)
+  bool keeps_padding() const;  // some position is padding (`padding: keep`)
 };
 
 // Packs sequences in the given order. With `keep_padding_to` > 0 every sequence is filled up to
@@ -37,5 +47,9 @@ struct Batch {
 // of losses and metrics. Otherwise positions from `valid_length` on are dropped.
 Batch pack(std::span<const TokenSequence> sequences, int64_t keep_padding_to = 0,
            int64_t pad_id = 0);
+
+// Adds the decoder side to a batch of as many sequences; the rest as in pack().
+void pack_decoder(Batch& batch, std::span<const TokenSequence> sequences,
+                  int64_t keep_padding_to = 0, int64_t pad_id = 0);
 
 }  // namespace quell
