@@ -15,10 +15,10 @@ class ObjectSchema;
 
 // Parses one YAML document. `file` is the name for messages. Throws ConfigError (`file:line:column:
 // ...`) on bad syntax, aliases, merge keys, tags and keys that are not plain text; repeated keys
-// are added to `problems`. An empty document is an empty map.
+// are added to `problems`.
 ConfigNode parse_yaml(std::string_view text, const std::string& file, Problems& problems);
 
-// parse_yaml() of a file. Throws ConfigError when it cannot be read.
+// parse_yaml() of a file. An empty file is an empty map. Throws ConfigError when it cannot be read.
 ConfigNode load_yaml(const std::filesystem::path& path, Problems& problems);
 
 // Loads an experiment: the file, merged over the files that its top-level `base:` names (a string

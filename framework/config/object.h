@@ -42,8 +42,8 @@ class ObjectSchema {
   using Maker = std::shared_ptr<void> (*)();
   using Check = void (*)(const void* object, Report& report);
 
-  // `make` builds an object of defaults.
-  explicit ObjectSchema(Maker make, Check check = nullptr);
+  // `maker` builds an object of defaults.
+  explicit ObjectSchema(Maker maker, Check check = nullptr);
 
   // Adds a field; names are unique and in snake_case.
   void add(Field field);
@@ -61,9 +61,12 @@ class ObjectSchema {
   ConfigNode print(const void* object) const;
   // The default of a field.
   ConfigNode default_of(const Field& field) const;
+  // For people: "99.99", "(required)", "..." for what takes several lines; "number in [50, 100]".
+  std::string default_text(const Field& field) const;
+  std::string type_text(const Field& field) const;
   // {"type": "object", "properties": ..., "required": ..., "additionalProperties": false}
   nlohmann::ordered_json json_schema(SchemaContext& context) const;
-  // One line per key: `momentum = 0.9  number in (0, 1)  weight of the past`.
+  // One line per key, in columns: `momentum = 0.9  number in (0, 1)  weight of the past`.
   std::string help() const;
 
  private:

@@ -24,7 +24,7 @@ struct FieldRules {
 
   // "in [2, 16]", "at least 1", "one of a, b"; empty without a rule.
   std::string text() const;
-  // What is wrong with the value ("must be in [2, 16], found 40"), or empty.
+  // What is wrong with the value ("must be in [2, 16]"), or empty.
   std::string problem_with(double value) const;
   std::string problem_with(const std::string& value) const;
 };

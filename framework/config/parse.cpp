@@ -1,0 +1,227 @@
+#include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/yaml.h>
+
+#include <sstream>
+
+#include "framework/base/error.h"
+#include "framework/base/file.h"
+#include "framework/config/load.h"
+#include "framework/config/scalar.h"
+
+namespace quell {
+namespace {
+
+constexpr const char* kStarHint =
+    "\"*\" starts an alias, which is not supported: put text that starts with * in quotes, and "
+    "share settings with \"base:\"";
+
+// Builds our tree from yaml-cpp's events. Its own nodes lose marks when copied, accept repeated
+// keys, and let an alias make the tree endless.
+class TreeBuilder final : public YAML::EventHandler {
+ public:
+  TreeBuilder(const std::string& file, Problems& problems) : file_(file), problems_(problems) {}
+
+  ConfigNode take() { return std::move(root_); }
+
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+
+  void OnNull(const YAML::Mark& position, YAML::anchor_t) override {
+    ConfigNode node;
+    node.mark = mark(position);
+    add(std::move(node));
+  }
+
+  void OnAlias(const YAML::Mark& position, YAML::anchor_t) override { fail(position, kStarHint); }
+
+  void OnScalar(const YAML::Mark& position, const std::string& tag, YAML::anchor_t,
+                const std::string& value) override {
+    check_tag(position, tag);
+    ConfigNode node = ConfigNode::scalar(value, tag == "!");
+    if (!node.quoted && is_null_text(value)) node = ConfigNode();
+    node.mark = mark(position);
+    add(std::move(node));
+  }
+
+  void OnSequenceStart(const YAML::Mark& position, const std::string& tag, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
+    check_tag(position, tag);
+    open(ConfigNode::sequence(), position);
+  }
+
+  void OnMapStart(const YAML::Mark& position, const std::string& tag, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {
+    check_tag(position, tag);
+    open(ConfigNode::map(), position);
+  }
+
+  void OnSequenceEnd() override { close(); }
+  void OnMapEnd() override { close(); }
+
+ private:
+  // A sequence or map whose end has not come yet, and the key whose value is next.
+  struct Open {
+    ConfigNode node;
+    bool has_key = false;
+    std::string key;
+    Mark key_mark;
+  };
+
+  Mark mark(const YAML::Mark& position) const {
+    return {file_, position.line + 1, position.column + 1};
+  }
+
+  [[noreturn]] void fail(const YAML::Mark& position, const std::string& message) const {
+    throw ConfigError(fmt::format("{}: {}", mark(position).text(), message));
+  }
+
+  void check_tag(const YAML::Mark& position, const std::string& tag) const {
+    if (tag.empty() || tag == "?" || tag == "!") return;
+    fail(position, fmt::format("the tag {} is not supported: leave it out", tag));
+  }
+
+  bool wants_key() const {
+    return !open_.empty() && open_.back().node.is_map() && !open_.back().has_key;
+  }
+
+  void open(ConfigNode node, const YAML::Mark& position) {
+    if (wants_key()) fail(position, "a key must be plain text, found " + node.found());
+    node.mark = mark(position);
+    open_.push_back({std::move(node)});
+  }
+
+  void close() {
+    ConfigNode node = std::move(open_.back().node);
+    open_.pop_back();
+    add(std::move(node));
+  }
+
+  // Of the value that comes next.
+  std::string path() const {
+    std::string path;
+    for (const Open& level : open_) {
+      path = level.node.is_map() ? join_path(path, level.key)
+                                 : index_path(path, level.node.children.size());
+    }
+    return path;
+  }
+
+  void take_key(const ConfigNode& node) {
+    Open& parent = open_.back();
+    if (!node.is_scalar()) {
+      throw ConfigError(
+          fmt::format("{}: a key must be plain text, found {}", node.mark.text(), node.found()));
+    }
+    if (node.text == "<<" && !node.quoted) {
+      throw ConfigError(node.mark.text() +
+                        ": merge keys (<<) are not supported: share settings with \"base:\"");
+    }
+    parent.has_key = true;
+    parent.key = node.text;
+    parent.key_mark = node.mark;
+  }
+
+  void add(ConfigNode node) {
+    if (open_.empty()) {
+      root_ = std::move(node);
+      return;
+    }
+    if (wants_key()) return take_key(node);
+    Open& parent = open_.back();
+    if (!parent.node.is_map()) {
+      parent.node.children.push_back(std::move(node));
+      return;
+    }
+    if (const ConfigNode* first = parent.node.find(parent.key)) {
+      problems_.add(parent.key_mark, path(),
+                    fmt::format("this key is set twice, first in line {}", first->key_mark.line));
+      parent.has_key = false;
+      return;
+    }
+    parent.has_key = false;
+    // yaml-cpp puts a missing value at whatever comes next.
+    if (node.is_null() && node.mark.line != parent.key_mark.line) node.mark = parent.key_mark;
+    node.key = parent.key;
+    node.key_mark = parent.key_mark;
+    parent.node.children.push_back(std::move(node));
+  }
+
+  const std::string& file_;
+  Problems& problems_;
+  ConfigNode root_;
+  std::vector<Open> open_;
+};
+
+// Length of the UTF-8 character at `at`, or 0 where the bytes are none.
+size_t character_length(std::string_view text, size_t at) {
+  const auto byte = [&](size_t i) -> unsigned { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(at);
+  if (lead < 0x80) return 1;
+  const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4 || at + length > text.size()) return 0;
+  unsigned code = lead & (0x7Fu >> length);
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(at + i) & 0xC0) != 0x80) return 0;
+    code = code << 6 | (byte(at + i) & 0x3F);
+  }
+  const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
+  const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
+  return overlong || surrogate || code > 0x10FFFF ? 0 : length;
+}
+
+void check_encoding(std::string_view text, const std::string& file) {
+  int line = 1;
+  for (size_t at = 0; at < text.size();) {
+    const size_t length = character_length(text, at);
+    if (length == 0 || text[at] == '\0') {
+      throw ConfigError(fmt::format("{}:{}: the file is not UTF-8 text", file, line));
+    }
+    if (text[at] == '\n') ++line;
+    at += length;
+  }
+}
+
+std::string explain(const YAML::ParserException& error) {
+  if (error.msg.starts_with(YAML::ErrorMsg::UNKNOWN_ANCHOR)) return kStarHint;
+  return "not valid YAML: " + error.msg;
+}
+
+}  // namespace
+
+ConfigNode parse_yaml(std::string_view text, const std::string& file, Problems& problems) {
+  check_encoding(text, file);
+  std::istringstream stream{std::string(text)};
+  TreeBuilder builder(file, problems);
+  try {
+    YAML::Parser parser(stream);
+    parser.HandleNextDocument(builder);
+    ConfigNode root = builder.take();
+    TreeBuilder rest(file, problems);
+    if (parser.HandleNextDocument(rest)) {
+      throw ConfigError(rest.take().mark.text() +
+                        ": a second YAML document (---) is not supported: use one file each");
+    }
+    return root;
+  } catch (const YAML::ParserException& error) {
+    const Mark mark{file, error.mark.line + 1, error.mark.column + 1};
+    throw ConfigError(fmt::format("{}: {}", mark.text(), explain(error)));
+  }
+}
+
+ConfigNode load_yaml(const std::filesystem::path& path, Problems& problems) {
+  std::string text;
+  try {
+    text = read_file(path);
+  } catch (const DataError& error) {
+    throw ConfigError(error.what());
+  }
+  ConfigNode root = parse_yaml(text, path.string(), problems);
+  if (root.is_null()) {
+    root = ConfigNode::map();
+    root.mark = {path.string(), 1, 1};
+  }
+  return root;
+}
+
+}  // namespace quell
