@@ -29,9 +29,18 @@ struct Bounds {
   Vector min;
   Vector max;
 
-  HWY_INLINE void include(Vector x) {
-    min = hn::IfThenElse(hn::Or(hn::Lt(x, min), hn::IsNaN(x)), x, min);
-    max = hn::IfThenElse(hn::Lt(max, x), x, max);
+  HWY_INLINE void merge(const Bounds& other) {
+    min = hn::IfThenElse(hn::Or(hn::Lt(other.min, min), hn::IsNaN(other.min)), other.min, min);
+    max = hn::IfThenElse(hn::Lt(max, other.max), other.max, max);
+  }
+  HWY_INLINE void include(Vector x) { merge({x, x}); }
+  MinMax of_all_lanes() const {
+    const Tag tag;
+    if (!hn::AllFalse(tag, hn::IsNaN(min))) {
+      const float nan = std::numeric_limits<float>::quiet_NaN();
+      return {nan, nan};
+    }
+    return {hn::GetLane(hn::MinOfLanes(tag, min)), hn::GetLane(hn::MaxOfLanes(tag, max))};
   }
 };
 
@@ -57,14 +66,10 @@ inline MinMax range_of(const float* x, int64_t size) {
     }
   }
   for (; i + lanes <= size; i += lanes) bounds[0].include(hn::LoadU(tag, x + i));
-  MinMax range;
-  HWY_ALIGN float min[HWY_MAX_BYTES / sizeof(float)];
-  HWY_ALIGN float max[HWY_MAX_BYTES / sizeof(float)];
-  for (const range_detail::Bounds& bound : bounds) {
-    hn::Store(bound.min, tag, min);
-    hn::Store(bound.max, tag, max);
-    for (int64_t lane = 0; lane < lanes; ++lane) merge({min[lane], max[lane]}, range);
-  }
+  bounds[0].merge(bounds[1]);
+  bounds[2].merge(bounds[3]);
+  bounds[0].merge(bounds[2]);
+  MinMax range = bounds[0].of_all_lanes();
   for (; i < size; ++i) merge({x[i], x[i]}, range);
   return canonical(range);
 }
