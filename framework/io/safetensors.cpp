@@ -203,7 +203,7 @@ at::ScalarType SafetensorsFile::type(const std::string& name) const { return fin
 
 at::Tensor SafetensorsFile::read(const std::string& name) const {
   const Entry& entry = find(name);
-  at::Tensor tensor = internal::allocate(*this, name);
+  at::Tensor tensor = internal::allocate(path(), name, entry.shape, entry.type);
   file_.read(data_begin_ + entry.begin, entry.end - entry.begin, tensor.mutable_data_ptr());
   if (entry.type == at::kBool) internal::normalize_bool(tensor);
   return tensor;

@@ -8,10 +8,15 @@
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
 #include "framework/io/safetensors.h"
+#include "framework/io/torch_file.h"
 
 namespace quell {
 
 std::unique_ptr<TensorFile> open_tensor_file(const std::filesystem::path& path) {
+  const std::string ending = path.extension().string();
+  if (ending == ".bin" || ending == ".pt" || ending == ".pth") {
+    return std::make_unique<TorchFile>(path);
+  }
   return std::make_unique<SafetensorsFile>(path);
 }
 
@@ -33,13 +38,13 @@ int64_t checked_bytes(const std::vector<int64_t>& shape, at::ScalarType type) {
   return empty ? 0 : bytes;
 }
 
-at::Tensor allocate(const TensorFile& file, const std::string& name) {
-  const auto& shape = file.shape(name);
+at::Tensor allocate(const std::filesystem::path& path, const std::string& name,
+                    const std::vector<int64_t>& shape, at::ScalarType type) {
   try {
-    return at::empty(shape, file.type(name));
+    return at::empty(shape, type);
   } catch (const std::exception&) {  // LibTorch reports memory in several ways
     throw DataError(fmt::format("{}: tensor \"{}\": not enough memory for its {} bytes",
-                                file.path().string(), name, checked_bytes(shape, file.type(name))));
+                                path.string(), name, checked_bytes(shape, type)));
   }
 }
 

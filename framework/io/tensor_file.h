@@ -25,14 +25,15 @@ class TensorFile {
   virtual at::Tensor read(const std::string& name) const = 0;
 };
 
-// Opens a safetensors file (by the name's ending) or else a file of torch.save.
+// Opens a file of torch.save (.bin, .pt, .pth) or else a safetensors file.
 std::unique_ptr<TensorFile> open_tensor_file(const std::filesystem::path& path);
 
 namespace internal {
 // Bytes of a tensor, or -1 where the shape is negative, too long or overflows int64.
 int64_t checked_bytes(const std::vector<int64_t>& shape, at::ScalarType type);
 // An uninitialized tensor; DataError naming the tensor where memory does not suffice.
-at::Tensor allocate(const TensorFile& file, const std::string& name);
+at::Tensor allocate(const std::filesystem::path& path, const std::string& name,
+                    const std::vector<int64_t>& shape, at::ScalarType type);
 // Makes every byte of a bool tensor 0 or 1: C++ allows no other, files may hold them.
 void normalize_bool(at::Tensor& tensor);
 [[noreturn]] void no_such_tensor(const std::filesystem::path& path, const std::string& name,
