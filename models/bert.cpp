@@ -2,8 +2,8 @@
 
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -47,6 +47,9 @@ class Bert final : public Model {
   int64_t max_positions() const override { return config_.max_positions; }
   int64_t vocabulary_size() const override { return config_.vocabulary_size; }
   int64_t pad_id() const override { return config_.pad_id; }
+  Outputs zero_outputs(const Batch& batch) const override {
+    return {{"logits", at::zeros({batch.sequences(), config_.labels})}};
+  }
 
  private:
   std::map<std::string, at::Tensor> load(const Checkpoint& checkpoint) const;
@@ -309,7 +312,8 @@ at::Tensor Bert::classify(const at::Tensor& rows, const Batch& batch, QuantConte
   std::vector<int64_t> first_tokens(batch.offsets.begin(), batch.offsets.end() - 1);
   at::Tensor cls = at::index_select(rows, 0, at::tensor(first_tokens, at::kLong));
   cls = context.activation(pooler_input_site_, std::move(cls));
-  cls = context.activation(pooler_output_site_, at::tanh_(pooler_.forward(context, cls)));
+  cls = apply(Nonlinearity::kTanh, pooler_.forward(context, cls));
+  cls = context.activation(pooler_output_site_, std::move(cls));
   return context.activation(logits_site_, classifier_.forward(context, cls));
 }
 

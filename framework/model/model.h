@@ -47,6 +47,8 @@ class Model {
   virtual int64_t max_positions() const = 0;
   virtual int64_t vocabulary_size() const = 0;
   virtual int64_t pad_id() const = 0;
+  // Outputs of the shapes that forward() gives, all zero: what a dry run hands to a task.
+  virtual Outputs zero_outputs(const Batch& batch) const = 0;
 
   // Runs all segments. `batch` must fit max_positions() and vocabulary_size(), else DataError.
   Outputs forward(const Batch& batch, QuantContext& context) const;

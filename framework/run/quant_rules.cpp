@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "framework/base/error.h"
 #include "framework/base/suggest.h"
 #include "framework/config/load.h"
 

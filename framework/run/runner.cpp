@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/max.h>
+#include <ATen/ops/sub.h>
 #include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
@@ -58,6 +59,7 @@ Runner::Runner(const ExperimentSpec& spec, const std::vector<Rule>& rules, const
     context.vocabulary_size = model_->vocabulary_size();
     task_ = spec.task.create(context);
   });
+  for (const std::string& note : task_->notes()) log_.info(note);
   Problems problems;
   plan_ = plan_sites(model_->sites(), rules, plugins, problems);
   problems.throw_if_any();
@@ -141,7 +143,7 @@ void Runner::run_transform(const StepChoice& step, PipelineContext& context) {
   TransformCheck check{step.name()};
   for (size_t i = 0; i < before.size(); ++i) {
     for (const auto& [name, output] : before[i]) {
-      check.max_difference = std::max(check.max_difference, largest(after[i].at(name) - output));
+      check.max_difference = std::max(check.max_difference, largest(at::sub(after[i].at(name), output)));
       check.max_output = std::max(check.max_output, largest(output));
     }
   }

@@ -1,0 +1,70 @@
+# quell: `make demo` runs the first experiments, `make test` runs the tests. Every target installs
+# what it needs and is quick when there is nothing to do.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+
+# Downloads and compiler results live outside of the repository, so that later clones reuse them.
+QUELL_CACHE ?= $(HOME)/.cache/quell
+export QUELL_CACHE
+export CCACHE_DIR ?= $(QUELL_CACHE)/ccache
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+
+BUILD ?= build
+PRESET ?= release
+JOBS ?= $(shell nproc)
+
+.PHONY: build demo test bench format lint generate check-generated check-format clean setup
+
+setup:
+	@tools/setup.sh
+
+$(BUILD)/build.ninja: CMakePresets.json | setup
+	@cmake --preset $(PRESET) -B $(BUILD) > $(BUILD).log 2>&1 || (cat $(BUILD).log; false)
+	@rm -f $(BUILD).log
+
+build: setup $(BUILD)/build.ninja
+	@cmake --build $(BUILD) -j $(JOBS)
+
+# The program alone, without tests.
+quell: setup $(BUILD)/build.ninja
+	@cmake --build $(BUILD) -j $(JOBS) --target quell
+
+demo: quell
+	@$(BUILD)/quell run experiments/quickstart/w8a8.yaml experiments/quickstart/w6a6.yaml \
+	  experiments/quickstart/w4a4.yaml --overwrite
+	@echo
+	@echo "Each run has a folder under runs/. For example:"
+	@echo "  $(BUILD)/quell inspect runs/quickstart-w6a6/results.h5"
+	@echo "  $(BUILD)/quell check experiments/quickstart/w6a6.yaml"
+
+# LABELS=fast runs the tests that take less than a minute; without it all run.
+test: build
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) $(if $(LABELS),-L '$(LABELS)')
+
+bench: build
+	@for program in $(BUILD)/tests/*_benchmark; do $$program || exit 1; done
+
+format: setup
+	@git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format -i
+
+check-format: setup
+	@git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format --dry-run --Werror
+
+lint: build
+	@git ls-files 'framework/*.cpp' 'observers/*.cpp' 'quantizers/*.cpp' 'transforms/*.cpp' \
+	  'solvers/*.cpp' 'models/*.cpp' 'tasks/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy -quiet -p $(BUILD)
+
+# Files that follow from the plug-ins' descriptions.
+generate: quell
+	@$(BUILD)/quell list --markdown > docs/plugins.md
+	@$(BUILD)/quell schema > docs/experiment.schema.json
+
+check-generated: quell
+	@diff -u docs/plugins.md <($(BUILD)/quell list --markdown) && \
+	  diff -u docs/experiment.schema.json <($(BUILD)/quell schema) || \
+	  (echo "Generated files are stale: run \`make generate\` and commit the result."; false)
+
+clean:
+	@rm -rf $(BUILD) build-* runs

@@ -1,0 +1,53 @@
+#include "framework/cli/print.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace quell {
+namespace {
+
+bool is_number(const std::string& cell) {
+  return !cell.empty() && cell.find_first_not_of("0123456789.,+-x%einf/a ") == std::string::npos;
+}
+
+}  // namespace
+
+std::string text_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths;
+  std::vector<bool> right;
+  for (size_t row = 0; row < rows.size(); ++row) {
+    widths.resize(std::max(widths.size(), rows[row].size()), 0);
+    right.resize(widths.size(), true);
+    for (size_t column = 0; column < rows[row].size(); ++column) {
+      const std::string& cell = rows[row][column];
+      widths[column] = std::max(widths[column], cell.size());
+      if (row > 0 && !cell.empty() && !is_number(cell)) right[column] = false;
+    }
+  }
+  std::string text;
+  for (size_t row = 0; row < rows.size(); ++row) {
+    std::string line;
+    for (size_t column = 0; column < rows[row].size(); ++column) {
+      if (column > 0) line += "  ";
+      line += right[column] ? fmt::format("{:>{}}", rows[row][column], widths[column])
+                            : fmt::format("{:<{}}", rows[row][column], widths[column]);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+    if (row > 0) continue;
+    size_t total = 2 * (widths.size() - 1);
+    for (const size_t width : widths) total += width;
+    text += std::string(total, '-') + "\n";
+  }
+  return text;
+}
+
+void print_json(const nlohmann::ordered_json& json) { fmt::print("{}\n", json.dump(2)); }
+
+std::string percent(double fraction) {
+  return std::isnan(fraction) ? "n/a" : fmt::format("{:.2f}", 100 * fraction);
+}
+
+}  // namespace quell

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Installs what a build needs: packages of Debian or Ubuntu, and LibTorch from its Python wheel into
+# $QUELL_CACHE. Quick when everything is there. LibTorch_ROOT names a LibTorch of your own.
+set -euo pipefail
+
+packages=(
+  build-essential cmake ninja-build ccache pkg-config git clang-format clang-tidy
+  python3 python3-pip python3-h5py python3-yaml python3-jsonschema
+  libyaml-cpp-dev libboost-program-options-dev libhdf5-dev libicu-dev libhwy-dev
+  nlohmann-json3-dev libssl-dev libzip-dev libgtest-dev libgmock-dev libbenchmark-dev
+)
+cache=${QUELL_CACHE:-$HOME/.cache/quell}
+torch_version=2.11.0
+torch_wheels=("torch==$torch_version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+
+missing=()
+if command -v dpkg-query > /dev/null; then
+  installed=$(dpkg-query -W -f '${Package} ${Status}\n' "${packages[@]}" 2> /dev/null |
+    awk '$NF == "installed" {print $1}' || true)
+  for package in "${packages[@]}"; do
+    grep -qx "$package" <<< "$installed" || missing+=("$package")
+  done
+fi
+if ((${#missing[@]})); then
+  echo "Installing packages: ${missing[*]}"
+  as_root=()
+  if ((EUID != 0)); then
+    command -v sudo > /dev/null || {
+      echo "These packages are missing, and there is no sudo: install them as root." >&2
+      exit 1
+    }
+    as_root=(sudo)
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}" > /dev/null
+fi
+
+if [[ -z ${LibTorch_ROOT:-} && ! -e $cache/libtorch-$torch_version/.complete ]]; then
+  echo "Installing LibTorch $torch_version into $cache (a download of 530 MB)"
+  mkdir -p "$cache"
+  partial=$(mktemp -d "$cache/libtorch.XXXXXX")
+  trap 'rm -rf "$partial"' EXIT
+  # Only the libraries that libtorch_cpu.so names; the CUDA set is not needed.
+  python3 -m pip install --quiet --no-deps --no-compile --disable-pip-version-check \
+    --root-user-action ignore --target "$partial" "${torch_wheels[@]}"
+  touch "$partial/.complete"
+  rm -rf "$cache/libtorch-$torch_version"
+  mv "$partial" "$cache/libtorch-$torch_version"
+fi
