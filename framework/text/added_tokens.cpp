@@ -29,18 +29,28 @@ Span with_stripped_space(std::u32string_view text, Span span, const AddedToken& 
   return span;
 }
 
+// Patterns of the tokens that are looked for in normalized text, or of the others.
+CodePointTrie make_trie(const std::vector<AddedToken>& tokens, bool normalized,
+                        const Normalizer* normalizer) {
+  std::vector<CodePointTrie::Entry> patterns;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i].normalized != normalized) continue;
+    AlignedText pattern{unicode::decode_utf8(tokens[i].content), {}};
+    pattern.source.resize(pattern.text.size());
+    if (normalized && normalizer) normalizer->normalize(pattern);
+    if (!pattern.text.empty()) patterns.emplace_back(pattern.text, static_cast<int32_t>(i));
+  }
+  return CodePointTrie(std::move(patterns));
+}
+
 }  // namespace
 
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer* normalizer)
-    : tokens_(std::move(tokens)) {
-  for (size_t i = 0; i < tokens_.size(); ++i) {
-    const AddedToken& token = tokens_[i];
+    : tokens_(std::move(tokens)),
+      original_(make_trie(tokens_, false, normalizer)),
+      normalized_(make_trie(tokens_, true, normalizer)) {
+  for (const AddedToken& token : tokens_) {
     if (token.special) special_ids_.insert(token.id);
-    AlignedText pattern{unicode::decode_utf8(token.content), {}};
-    pattern.source.resize(pattern.text.size());
-    if (token.normalized && normalizer) normalizer->normalize(pattern);
-    if (pattern.text.empty()) continue;
-    (token.normalized ? normalized_ : original_).insert(pattern.text, static_cast<int32_t>(i));
   }
 }
 

@@ -17,7 +17,9 @@ Vocabulary read_vocabulary(const JsonView& table) {
   if (!table.value().is_object()) table.fail("expected an object from tokens to ids");
   Vocabulary vocabulary;
   for (const auto& [token, value] : table.value().items()) {
-    const auto id = static_cast<int32_t>(table.at(token).as_integer(0, kLargestTokenId));
+    const bool is_id = value.is_number_unsigned() && value.get<uint64_t>() <= kLargestTokenId;
+    if (!is_id) table.at(token).as_integer(0, kLargestTokenId);  // says what is wrong
+    const auto id = value.get<int32_t>();
     if (vocabulary.add(token, id)) continue;
     table.fail(fmt::format("\"{}\" and \"{}\" have the same id {}",
                            vocabulary.token(id).value_or(""), token, id));

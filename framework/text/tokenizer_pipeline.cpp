@@ -109,6 +109,13 @@ Encoding TokenizerPipeline::assemble(const std::vector<Piece>& first,
                                      const std::vector<TemplatePart>& parts,
                                      bool special_tokens) const {
   Encoding out;
+  const auto size = static_cast<size_t>(window.first.end - window.first.begin + window.second.end -
+                                        window.second.begin + added_by(parts));
+  out.ids.reserve(size);
+  out.type_ids.reserve(size);
+  out.tokens.reserve(size);
+  out.offsets.reserve(size);
+  out.sequence.reserve(size);
   const auto add = [&](const Piece& piece, int64_t type_id, int sequence) {
     out.ids.push_back(piece.id);
     out.type_ids.push_back(type_id);

@@ -32,23 +32,27 @@ void clean_up(std::string& token) {
   for (const auto& [from, to] : kReplacements) replace_all(token, from, to);
 }
 
-}  // namespace
-
-WordPiece::WordPiece(const Vocabulary& vocabulary, const WordPieceOptions& options)
-    : max_word_length_(static_cast<size_t>(options.max_word_length)) {
-  const auto unknown = vocabulary.find(options.unknown_token);
-  QUELL_ASSERT(unknown.has_value(), "the unknown token is not in the vocabulary");
-  unknown_id_ = *unknown;
-  const std::u32string prefix = unicode::decode_utf8(options.continuation_prefix);
+// Of the pieces that start a word, or of those that continue one, without their prefix.
+CodePointTrie make_trie(const Vocabulary& vocabulary, const std::u32string& prefix) {
+  std::vector<CodePointTrie::Entry> entries;
   for (int64_t id = 0; id <= vocabulary.largest_id(); ++id) {
     const auto token = vocabulary.token(id);
     if (!token) continue;
-    const std::u32string text = unicode::decode_utf8(*token);
-    heads_.insert(text, static_cast<int32_t>(id));
-    if (text.starts_with(prefix)) {
-      continuations_.insert(text.substr(prefix.size()), static_cast<int32_t>(id));
-    }
+    std::u32string text = unicode::decode_utf8(*token);
+    if (!text.starts_with(prefix)) continue;
+    entries.emplace_back(text.substr(prefix.size()), static_cast<int32_t>(id));
   }
+  return CodePointTrie(std::move(entries));
+}
+
+}  // namespace
+
+WordPiece::WordPiece(const Vocabulary& vocabulary, const WordPieceOptions& options)
+    : heads_(make_trie(vocabulary, U"")),
+      continuations_(make_trie(vocabulary, unicode::decode_utf8(options.continuation_prefix))),
+      unknown_id_(vocabulary.find(options.unknown_token).value_or(-1)),
+      max_word_length_(static_cast<size_t>(options.max_word_length)) {
+  QUELL_ASSERT(unknown_id_ >= 0, "the unknown token is not in the vocabulary");
 }
 
 void WordPiece::tokenize(std::u32string_view word, std::vector<Piece>& pieces) const {

@@ -24,7 +24,7 @@ class WordPiece final : public SubwordModel {
   void tokenize(std::u32string_view word, std::vector<Piece>& pieces) const override;
 
  private:
-  CodePointTrie heads_, continuations_;  // pieces that start a word, and the others
+  CodePointTrie heads_, continuations_;  // every token may start a word; the rest of it
   int32_t unknown_id_;
   size_t max_word_length_;
 };

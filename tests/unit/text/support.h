@@ -1,0 +1,60 @@
+// What the tests of tokenizers share.
+#pragma once
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "framework/base/file.h"
+#include "framework/text/tokenizer.h"
+
+namespace quell::test {
+
+inline std::filesystem::path data_folder() {
+  return std::filesystem::path(QUELL_SOURCE_DIR) / "tests/data/tokenizers";
+}
+inline std::filesystem::path shared_goldens() {
+  return std::filesystem::path(QUELL_SOURCE_DIR) / "../shared/goldens/tokenizers";
+}
+
+// A folder that goes away with the test.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "quell-text-XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  void write(const std::string& name, std::string_view content) const {
+    write_file(path_ / name, content);
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  std::vector<nlohmann::json> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+// The tokenizer of tests/data with another tokenizer_config.json.
+inline std::unique_ptr<Tokenizer> bert_with(const nlohmann::json& config) {
+  TemporaryFolder folder;
+  std::filesystem::copy_file(data_folder() / "bert/vocab.txt", folder.path() / "vocab.txt");
+  folder.write("tokenizer_config.json", config.dump());
+  return load_tokenizer(folder.path());
+}
+
+}  // namespace quell::test

@@ -1,0 +1,173 @@
+// The whole tokenizer against what the Hugging Face library makes of the same texts.
+#include "framework/text/tokenizer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "framework/base/error.h"
+#include "framework/text/tokenize_lines.h"
+#include "tests/unit/text/support.h"
+
+namespace quell {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+// Runs every case through `tokenize_lines`, which reads them as they are, and compares. Returns
+// the number of cases.
+size_t check_goldens(const Tokenizer& tokenizer, const std::filesystem::path& file) {
+  const std::vector<json> cases = test::read_json_lines(file);
+  std::stringstream in(read_file(file)), out;
+  tokenize_lines(tokenizer, in, file.string(), out, {});
+  for (const json& expected : cases) {
+    std::string line;
+    EXPECT_TRUE(std::getline(out, line));
+    const json found = json::parse(line);
+    SCOPED_TRACE(expected.dump().substr(0, 300));
+    EXPECT_EQ(found.contains("error"), expected.contains("error"));
+    if (expected.contains("error") || found.contains("error")) continue;
+    const json windows = found.contains("windows") ? found["windows"] : json::array({found});
+    EXPECT_EQ(windows.size(), expected["windows"].size());
+    for (size_t i = 0; i < std::min(windows.size(), expected["windows"].size()); ++i) {
+      const json& window = expected["windows"][i];
+      EXPECT_EQ(windows[i]["ids"], window["ids"]);
+      EXPECT_EQ(windows[i]["offsets"], window["off"]);
+      const std::vector<int> zeros(window["ids"].size(), 0);
+      EXPECT_EQ(windows[i]["types"], window.value("type", json(zeros)));
+      if (window.contains("seq")) {
+        EXPECT_EQ(windows[i]["sequence"], window["seq"]);
+      }
+      for (const char* key : {"decoded", "decoded_skip"}) {
+        if (window.contains(key)) {
+          EXPECT_EQ(windows[i][key], window[key]);
+        }
+      }
+    }
+    for (const char* key : {"decoded", "decoded_skip"}) {
+      if (expected.contains(key)) {
+        EXPECT_EQ(found[key], expected[key]);
+      }
+    }
+  }
+  return cases.size();
+}
+
+class BertTokenizer : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    tokenizer_ = load_tokenizer(test::data_folder() / "bert").release();
+  }
+  static void TearDownTestSuite() { delete tokenizer_; }
+  static Tokenizer* tokenizer_;
+};
+Tokenizer* BertTokenizer::tokenizer_ = nullptr;
+
+TEST_F(BertTokenizer, EqualsTheLibraryOnTheSubset) {
+  EXPECT_EQ(check_goldens(*tokenizer_, test::data_folder() / "tok_bert_subset.jsonl"), 258u);
+}
+
+TEST_F(BertTokenizer, EqualsTheLibraryInCutting) {
+  EXPECT_EQ(check_goldens(*tokenizer_, test::data_folder() / "truncation.jsonl"), 300u);
+}
+
+TEST_F(BertTokenizer, EqualsTheLibraryOnAllGoldens) {
+  const auto file = test::shared_goldens() / "tok_bert.jsonl";
+  if (!std::filesystem::exists(file)) GTEST_SKIP() << "needs " << file;
+  EXPECT_EQ(check_goldens(*tokenizer_, file), 786u);
+  const auto from_json = load_tokenizer(test::shared_goldens() / "tokenizers/bert");
+  check_goldens(*from_json, file);
+}
+
+TEST(BertTokenizerVariants, EqualTheLibraryOnHostileStrings) {
+  std::map<std::string, std::unique_ptr<Tokenizer>> tokenizers;
+  for (const json& expected : test::read_json_lines(test::data_folder() / "hostile.jsonl")) {
+    const json config = {{"do_lower_case", expected["lower"]},
+                         {"strip_accents", expected["strip"]}};
+    auto& tokenizer = tokenizers[config.dump()];
+    if (!tokenizer) tokenizer = test::bert_with(config);
+    const Encoding found =
+        tokenizer->encode(expected["text"].get<std::string>(), std::nullopt, {}).at(0);
+    SCOPED_TRACE(expected.dump());
+    EXPECT_EQ(json(found.ids), expected["ids"]);
+    EXPECT_EQ(json(found.offsets), expected["off"]);
+  }
+  EXPECT_EQ(tokenizers.size(), 6u);
+}
+
+TEST_F(BertTokenizer, EmptyPairIsAPair) {
+  EXPECT_EQ(tokenizer_->encode("hello", "", {})[0].ids,
+            (std::vector<int64_t>{101, 7592, 102, 102}));
+  EXPECT_EQ(tokenizer_->encode("hello", std::nullopt, {})[0].ids,
+            (std::vector<int64_t>{101, 7592, 102}));
+}
+
+TEST_F(BertTokenizer, SpecialTokensInsideATextAreFoundCaseSensitively) {
+  const Encoding found = tokenizer_->encode("a [MASK] [mask]", std::nullopt, {})[0];
+  EXPECT_EQ(found.tokens,
+            (std::vector<std::string>{"[CLS]", "a", "[MASK]", "[", "mask", "]", "[SEP]"}));
+  EXPECT_EQ(found.sequence, (std::vector<int>{-1, 0, 0, 0, 0, 0, -1}));
+}
+
+TEST_F(BertTokenizer, InvalidBytesCountOnePerMaximalPart) {
+  // E2 82 is one broken part, the two FF are one each: "a" 3 parts "b".
+  const Encoding found = tokenizer_->encode("a \xE2\x82 \xFF\xFF b", std::nullopt, {})[0];
+  EXPECT_EQ(found.tokens, (std::vector<std::string>{"[CLS]", "a", "b", "[SEP]"}));
+  EXPECT_EQ(found.offsets[2], (std::pair<int64_t, int64_t>{7, 8}));
+  // An encoded surrogate is three parts.
+  EXPECT_EQ(tokenizer_->encode("\xED\xA0\x80 b", std::nullopt, {})[0].offsets[1],
+            (std::pair<int64_t, int64_t>{4, 5}));
+}
+
+TEST_F(BertTokenizer, WindowsOfATextCoverItAndOverlapByTheStride) {
+  std::string text;
+  for (int i = 0; i < 100; ++i) text.append("w").append(std::to_string(i)).append(" ");
+  const Encoding whole = tokenizer_->encode(text, std::nullopt, {.special_tokens = false})[0];
+  const auto windows = tokenizer_->encode(
+      text, std::nullopt,
+      {.special_tokens = false, .max_length = 20, .stride = 7, .overflow = true});
+  std::vector<int64_t> joined = windows[0].ids;
+  for (size_t i = 1; i < windows.size(); ++i) {
+    const auto& ids = windows[i].ids;
+    EXPECT_TRUE(std::equal(ids.begin(), ids.begin() + 7, joined.end() - 7));
+    joined.insert(joined.end(), ids.begin() + 7, ids.end());
+  }
+  EXPECT_EQ(joined, whole.ids);
+}
+
+TEST_F(BertTokenizer, DecodingGivesCleanTextBack) {
+  const std::string text = "the quick brown fox jumps over the lazy dog, doesn ' t it? unaffable!";
+  const Encoding found = tokenizer_->encode(text, std::nullopt, {})[0];
+  EXPECT_EQ(tokenizer_->decode(found.ids, true), text);
+  EXPECT_EQ(tokenizer_->decode({-1, 7592, 30522, 1LL << 40}, false), "hello");
+}
+
+TEST_F(BertTokenizer, KnowsItsSizes) {
+  EXPECT_EQ(tokenizer_->vocabulary_size(), 30522);
+  EXPECT_EQ(tokenizer_->largest_id(), 30521);
+  EXPECT_EQ(tokenizer_->pad_id(), 0);
+  EXPECT_EQ(tokenizer_->model_max_length(), std::nullopt);
+}
+
+TEST_F(BertTokenizer, RefusesOptionsThatFitNoText) {
+  const auto encode = [&](TokenizerOptions options) {
+    tokenizer_->encode("a b c", std::nullopt, options);
+  };
+  EXPECT_THROW(encode({.max_length = 1}), ConfigError);
+  EXPECT_THROW(encode({.max_length = -5}), ConfigError);
+  EXPECT_THROW(encode({.max_length = 8, .stride = -1}), ConfigError);
+  EXPECT_THROW(encode({.max_length = 8, .stride = 7}), ConfigError);
+  EXPECT_THROW(encode({.max_length = 4, .truncation = Truncation::kOnlySecond}), DataError);
+  EXPECT_NO_THROW(encode({.max_length = 5, .truncation = Truncation::kOnlySecond}));
+}
+
+TEST_F(BertTokenizer, LongInputStaysFast) {
+  // A word of a million letters is one unknown token.
+  EXPECT_EQ(tokenizer_->encode(std::string(1000000, 'x'), std::nullopt, {})[0].ids,
+            (std::vector<int64_t>{101, 100, 102}));
+}
+
+}  // namespace
+}  // namespace quell
