@@ -115,7 +115,7 @@ class Override {
         sections.push_back(field.name);
       }
       if (!object) continue;
-      for (const std::string& name : object->names()) known.push_back(field.name + "." + name);
+      for (const std::string& name : object->names()) known.push_back(name);
     }
     if (sections.size() == 1) {
       path_.insert(path_.begin(), sections[0]);
@@ -125,7 +125,8 @@ class Override {
       problem(*first, "unknown key" + did_you_mean(*first, known));
       return false;
     }
-    for (std::string& section : sections) section += "." + path_text(path_, path_.size());
+    for (std::string& section : sections)
+      section = join_path(section, path_text(path_, path_.size()));
     problem(*first, fmt::format("could mean {}: write one of them", fmt::join(sections, " or ")));
     return false;
   }
@@ -150,9 +151,13 @@ class Override {
       if (node.mark.file.empty()) node.mark = mark_;
     }
     if (!node.is_map()) {
-      problem(path, fmt::format("is {}, not a map, so \"{}\" cannot be set in it; set the whole "
-                                "value: --set '{}={{type: ..., {}: {}}}'",
-                                node.found(), key, path, key, *value_));
+      std::string message =
+          fmt::format("is {}, not a map, so \"{}\" cannot be set in it", node.found(), key);
+      if (node.is_scalar()) {  // the short form of a plug-in
+        message += fmt::format("; set the whole value: --set '{}={{type: {}, {}: {}}}'", path,
+                               node.text, key, *value_);
+      }
+      problem(path, message);
       return nullptr;
     }
     if (ConfigNode* child = node.find(key)) return child;

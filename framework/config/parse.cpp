@@ -2,6 +2,7 @@
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <optional>
 #include <sstream>
 
 #include "framework/base/error.h"
@@ -22,7 +23,14 @@ class TreeBuilder final : public YAML::EventHandler {
  public:
   TreeBuilder(const std::string& file, Problems& problems) : file_(file), problems_(problems) {}
 
-  ConfigNode take() { return std::move(root_); }
+  // The document. Throws what was refused in it.
+  ConfigNode take() {
+    if (!refusal_.empty()) throw ConfigError(refusal_);
+    return std::move(root_);
+  }
+
+  // Where the last scalar in quotes starts. yaml-cpp forgives one that is never closed.
+  const std::optional<YAML::Mark>& last_quote() const { return last_quote_; }
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
@@ -33,11 +41,14 @@ class TreeBuilder final : public YAML::EventHandler {
     add(std::move(node));
   }
 
-  void OnAlias(const YAML::Mark& position, YAML::anchor_t) override { fail(position, kStarHint); }
+  void OnAlias(const YAML::Mark& position, YAML::anchor_t) override {
+    refuse(mark(position), kStarHint);
+  }
 
   void OnScalar(const YAML::Mark& position, const std::string& tag, YAML::anchor_t,
                 const std::string& value) override {
     check_tag(position, tag);
+    if (tag == "!") last_quote_ = position;
     ConfigNode node = ConfigNode::scalar(value, tag == "!");
     if (!node.quoted && is_null_text(value)) node = ConfigNode();
     node.mark = mark(position);
@@ -72,13 +83,19 @@ class TreeBuilder final : public YAML::EventHandler {
     return {file_, position.line + 1, position.column + 1};
   }
 
-  [[noreturn]] void fail(const YAML::Mark& position, const std::string& message) const {
-    throw ConfigError(fmt::format("{}: {}", mark(position).text(), message));
+  // The first refusal counts, and only when the document turns out to be valid YAML at all; what
+  // follows it is skipped.
+  void refuse(const Mark& position, const std::string& message) {
+    if (refusal_.empty()) refusal_ = fmt::format("{}: {}", position.text(), message);
   }
 
-  void check_tag(const YAML::Mark& position, const std::string& tag) const {
+  void refuse_key(const ConfigNode& node) {
+    refuse(node.mark, fmt::format("a key must be plain text, found {}", node.found()));
+  }
+
+  void check_tag(const YAML::Mark& position, const std::string& tag) {
     if (tag.empty() || tag == "?" || tag == "!") return;
-    fail(position, fmt::format("the tag {} is not supported: leave it out", tag));
+    refuse(mark(position), fmt::format("the tag {} is not supported: leave it out", tag));
   }
 
   bool wants_key() const {
@@ -86,12 +103,14 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   void open(ConfigNode node, const YAML::Mark& position) {
-    if (wants_key()) fail(position, "a key must be plain text, found " + node.found());
     node.mark = mark(position);
+    if (wants_key()) refuse_key(node);
+    if (!refusal_.empty()) return;
     open_.push_back({std::move(node)});
   }
 
   void close() {
+    if (!refusal_.empty()) return;
     ConfigNode node = std::move(open_.back().node);
     open_.pop_back();
     add(std::move(node));
@@ -109,13 +128,9 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void take_key(const ConfigNode& node) {
     Open& parent = open_.back();
-    if (!node.is_scalar()) {
-      throw ConfigError(
-          fmt::format("{}: a key must be plain text, found {}", node.mark.text(), node.found()));
-    }
+    if (!node.is_scalar()) return refuse_key(node);
     if (node.text == "<<" && !node.quoted) {
-      throw ConfigError(node.mark.text() +
-                        ": merge keys (<<) are not supported: share settings with \"base:\"");
+      return refuse(node.mark, "merge keys (<<) are not supported: share settings with \"base:\"");
     }
     parent.has_key = true;
     parent.key = node.text;
@@ -123,6 +138,7 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   void add(ConfigNode node) {
+    if (!refusal_.empty()) return;
     if (open_.empty()) {
       root_ = std::move(node);
       return;
@@ -151,6 +167,8 @@ class TreeBuilder final : public YAML::EventHandler {
   Problems& problems_;
   ConfigNode root_;
   std::vector<Open> open_;
+  std::optional<YAML::Mark> last_quote_;
+  std::string refusal_;
 };
 
 // Length of the UTF-8 character at `at`, or 0 where the bytes are none.
@@ -182,6 +200,22 @@ void check_encoding(std::string_view text, const std::string& file) {
   }
 }
 
+// Whether the quoted scalar that starts at `at` ends. Anything but a quote there counts as closed:
+// block text.
+bool is_closed(std::string_view text, size_t at) {
+  if (at >= text.size() || (text[at] != '"' && text[at] != '\'')) return true;
+  const char quote = text[at];
+  for (size_t i = at + 1; i < text.size(); ++i) {
+    const bool escape = quote == '"' ? text[i] == '\\' : text.substr(i).starts_with("''");
+    if (escape) {
+      ++i;
+    } else if (text[i] == quote) {
+      return true;
+    }
+  }
+  return false;
+}
+
 std::string explain(const YAML::ParserException& error) {
   if (error.msg.starts_with(YAML::ErrorMsg::UNKNOWN_ANCHOR)) return kStarHint;
   return "not valid YAML: " + error.msg;
@@ -191,11 +225,17 @@ std::string explain(const YAML::ParserException& error) {
 
 ConfigNode parse_yaml(std::string_view text, const std::string& file, Problems& problems) {
   check_encoding(text, file);
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // yaml-cpp does not count it
   std::istringstream stream{std::string(text)};
   TreeBuilder builder(file, problems);
   try {
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
+    if (const auto& quote = builder.last_quote();
+        quote && !is_closed(text, static_cast<size_t>(quote->pos))) {
+      const Mark mark{file, quote->line + 1, quote->column + 1};
+      throw ConfigError(mark.text() + ": this quote is never closed");
+    }
     ConfigNode root = builder.take();
     TreeBuilder rest(file, problems);
     if (parser.HandleNextDocument(rest)) {

@@ -43,6 +43,10 @@ std::vector<fs::path> search_places(const fs::path& value, const Mark& mark) {
 
 std::optional<fs::path> resolve_path(const ConfigNode& node, const std::string& path, PathKind kind,
                                      Problems& problems) {
+  if (node.text.empty()) {
+    problems.add(node.mark, path, "must not be empty");
+    return {};
+  }
   const std::vector<fs::path> places = search_places(node.text, node.mark);
   for (const fs::path& place : places) {
     if (is_kind(place, kind)) return place;
