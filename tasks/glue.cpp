@@ -184,8 +184,14 @@ std::vector<Batch> Glue::calibration(const CalibrationOptions& options, uint64_t
                               options.batch_size > 0 ? options.batch_size : params_.batch_size,
                               keep ? length : 0, context_.pad_id);
   if (!keep) pad_attention_to(batches, options.pad_to);
-  if (labels.size() == sequences.size()) set_labels(batches, labels, spec_.is_regression());
+  for (Batch& batch : batches) {
+    if (labels.size() != sequences.size()) break;
+    const auto first = static_cast<size_t>(batch.example_ids.front());
+    set_labels(batch, std::span(labels).subspan(first, batch.example_ids.size()),
+               spec_.is_regression());
+  }
   limit_batches(batches, options);
+  calibration_indices_.resize(static_cast<size_t>(batches.back().example_ids.back()) + 1);
   return batches;
 }
 

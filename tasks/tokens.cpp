@@ -187,11 +187,8 @@ std::vector<Batch> Tokens::pack_groups(const std::vector<TokenGroup>& groups,
       const size_t count = std::min(step, sequences - begin);
       Batch batch = pack_part(group, begin, count, options);
       const auto labels = part_of(group.labels, begin, count);
+      if (!labels.empty()) set_labels(batch, labels, group.labels_are_scores);
       batch.example_ids.resize(count);
-      if (!labels.empty()) {
-        std::iota(batch.example_ids.begin(), batch.example_ids.end(), int64_t{0});
-        set_labels({&batch, 1}, labels, group.labels_are_scores);
-      }
       std::iota(batch.example_ids.begin(), batch.example_ids.end(), next_example);
       next_example += static_cast<int64_t>(count);
       batches.push_back(std::move(batch));

@@ -1,6 +1,6 @@
 #include "tasks/data/batching.h"
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <algorithm>
@@ -90,14 +90,10 @@ void limit_batches(std::vector<Batch>& batches, const CalibrationOptions& option
   batches.resize(options.batches);
 }
 
-void set_labels(std::span<Batch> batches, std::span<const double> values, bool scores) {
-  for (Batch& batch : batches) {
-    at::Tensor labels = at::empty({batch.sequences()}, at::kDouble);
-    for (int64_t i = 0; i < batch.sequences(); ++i) {
-      labels.mutable_data_ptr<double>()[i] = values[batch.example_ids[i]];
-    }
-    batch.labels = labels.to(scores ? at::kFloat : at::kLong);
-  }
+void set_labels(Batch& batch, std::span<const double> values, bool scores) {
+  QUELL_ASSERT(static_cast<int64_t>(values.size()) == batch.sequences(), "one label per sequence");
+  const at::Tensor labels = at::tensor(at::ArrayRef<double>(values.data(), values.size()));
+  batch.labels = labels.to(scores ? at::kFloat : at::kLong);
 }
 
 std::vector<std::map<std::string, std::vector<float>>> collect_outputs(

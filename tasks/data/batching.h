@@ -30,8 +30,8 @@ void pad_attention_to(std::span<Batch> batches, int64_t pad_to);
 // fewer.
 void limit_batches(std::vector<Batch>& batches, const CalibrationOptions& options);
 
-// One value per example (Batch::example_ids) to Batch::labels: int64, or float32 for scores.
-void set_labels(std::span<Batch> batches, std::span<const double> values, bool scores);
+// One value per sequence to Batch::labels: int64, or float32 for scores.
+void set_labels(Batch& batch, std::span<const double> values, bool scores);
 
 // Runs the model over the batches. Entry i holds the outputs of example i < `examples`: the row of
 // an output of [sequences, ...], the rows of its real tokens of an output of [tokens, ...].
