@@ -37,8 +37,8 @@ bool ChoiceType::split(const ReadRequest& request, Written& written) const {
     return true;
   }
   if (!node.is_map()) {
-    request.problem(fmt::format("expected the name of a{} {}, found {}",
-                                what_ == "observer" ? "n" : "", what_, node.found()));
+    request.problem(fmt::format("expected the name of the {}, or {{type: name, ...}}, found {}",
+                                what_, node.found()));
     return false;
   }
   if (const ConfigNode* type = node.find("type")) {
@@ -69,15 +69,16 @@ void ChoiceType::choose(const ReadRequest& request, const Written& written,
   for (const RegistryBase* registry : registries(*request.context.plugins)) {
     if (!entry) entry = registry->find_entry(name);
   }
-  const bool named_by_key = !request.node.find("type") && request.node.is_map();
-  const std::string path = named_by_key ? join_path(request.path, name) : request.path;
+  const bool has_type = request.node.find("type") != nullptr;
   if (!entry) {
     request.context.problems.add(written.name.mark,
-                                 request.node.find("type") ? join_path(request.path, "type") : path,
+                                 has_type ? join_path(request.path, "type") : request.path,
                                  fmt::format("unknown {} \"{}\"{}", what_, name,
                                              did_you_mean(name, known(*request.context.plugins))));
     return;
   }
+  const bool named_by_key = request.node.is_map() && !has_type;
+  const std::string path = named_by_key ? join_path(request.path, name) : request.path;
   std::shared_ptr<void> params = entry->params().make();
   entry->params().read(written.params, path, request.context, params.get());
   target.name_ = name;
