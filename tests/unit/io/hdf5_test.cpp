@@ -2,6 +2,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
@@ -33,7 +34,7 @@ void write_everything(const std::filesystem::path& path) {
   }
   file.write("types/Byte", at::tensor({0, 7, 255}, at::kByte));
   file.write("types/Bool", at::tensor({1, 0, 1}).to(at::kBool));
-  file.write("sites/layer.10/scale", at::tensor(0.1f));
+  file.write("sites/layer.10/scale", at::scalar_tensor(0.1f, at::kFloat));
   file.write("sites/layer.2/scale", at::tensor({0.25f, 0.5f}));
   file.write("empty", at::empty({0, 4}));
   file.write("large", at::zeros({1000, 700}), {.gzip_level = 4});
