@@ -31,6 +31,14 @@ add_library(LibTorch::CPU INTERFACE IMPORTED)
 target_include_directories(LibTorch::CPU SYSTEM INTERFACE
   ${LibTorch_INCLUDE_DIR} ${LibTorch_INCLUDE_DIR}/torch/csrc/api/include)
 target_link_libraries(LibTorch::CPU INTERFACE ${LibTorch_CPU_LIBRARY} ${LibTorch_C10_LIBRARY})
+# The OpenMP runtime that LibTorch brings: a second one would own a second thread pool.
+file(GLOB quell_openmp ${LibTorch_ROOT}/lib/libgomp*.so*)
+if(quell_openmp)
+  list(GET quell_openmp 0 quell_openmp)
+else()
+  set(quell_openmp gomp)
+endif()
+target_link_libraries(LibTorch::CPU INTERFACE ${quell_openmp})
 # The CPU library of the CUDA wheel names libcudart and libcupti, which are wheels of their own.
 file(GLOB quell_nvidia_folders ${LibTorch_ROOT}/../nvidia/*/lib)
 target_link_options(LibTorch::CPU INTERFACE -Wl,-rpath,${LibTorch_ROOT}/lib)

@@ -59,6 +59,7 @@ void use_range(const Site& site, QuantPoint& point) {
                             site.key(), min[i], max[i]));
   }
   point.quantizer->init(range);
+  point.range = range;
   point.calibrated = true;
 }
 
@@ -82,6 +83,7 @@ void Calibrate::load(PipelineContext& context, std::vector<bool>& loaded) const 
     QuantPoint* point = context.quant.point(id);
     if (point == nullptr || point->spec.is_dynamic()) continue;
     point->quantizer->set_parameters(to_parameters(parameters, point->spec));
+    point->range = {};
     point->calibrated = true;
     context.quant.weight_changed(id);
     loaded[id] = true;

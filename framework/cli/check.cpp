@@ -5,6 +5,7 @@
 #include "framework/cli/experiment_options.h"
 #include "framework/cli/print.h"
 #include "framework/cli/verb.h"
+#include "framework/config/enum_name.h"
 #include "framework/run/dry_run.h"
 #include "framework/run/runner.h"
 
@@ -12,14 +13,6 @@ namespace quell {
 namespace {
 
 constexpr double kMebibyte = 1024.0 * 1024.0;
-
-template <class Enum>
-const char* enum_name(Enum value) {
-  for (const auto& [name, known] : EnumNames<Enum>::values) {
-    if (known == value) return name;
-  }
-  return "";
-}
 
 std::string granularity_text(const QuantSpec& spec) {
   std::string text = enum_name(spec.granularity);

@@ -1,6 +1,5 @@
 #include "framework/quant/spec.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <fmt/format.h>
@@ -8,14 +7,10 @@
 #include "framework/base/error.h"
 #include "framework/kernels/fake_quantize.h"
 #include "framework/kernels/min_max.h"
+#include "framework/quant/parallel.h"
 
 namespace quell {
 namespace {
-
-void parallel_for(int64_t begin, int64_t end, int64_t grain,
-                  const std::function<void(int64_t, int64_t)>& body) {
-  at::parallel_for(begin, end, grain, body);
-}
 
 at::Tensor contiguous_float(const at::Tensor& rows) {
   QUELL_ASSERT(rows.scalar_type() == at::kFloat, "sites carry float32");

@@ -1,15 +1,11 @@
 #include "framework/run/experiment.h"
 
+#include "framework/config/enum_name.h"
 #include "framework/config/load.h"
 
 namespace quell {
 
-const char* to_string(Stage stage) {
-  for (const auto& [name, value] : EnumNames<Stage>::values) {
-    if (value == stage) return name;
-  }
-  return "";
-}
+const char* to_string(Stage stage) { return enum_name(stage); }
 
 ExperimentSpec load_experiment(const std::filesystem::path& path,
                                const std::vector<std::string>& overrides, const Plugins& plugins,

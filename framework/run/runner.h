@@ -42,7 +42,7 @@ class Runner {
   const Model& model() const { return *model_; }
   Task& task() { return *task_; }
   const std::vector<SitePlan>& plan() const { return plan_; }
-  QuantContext& context() { return *context_; }
+  const QuantContext& context() const { return *context_; }
   const Checkpoint& checkpoint() const { return checkpoint_; }
 
   // Filled by run().

@@ -1,6 +1,5 @@
 #include "models/blocks/attention.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/_softmax.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
@@ -10,6 +9,8 @@
 #include <cmath>
 #include <limits>
 #include <vector>
+
+#include "framework/quant/parallel.h"
 
 namespace quell {
 namespace {
@@ -86,7 +87,7 @@ at::Tensor self_attention(const Batch& batch, QuantContext& context, const Atten
   const double scale = 1.0 / std::sqrt(static_cast<double>(query.size(1) / heads));
   // Sequences are independent, and each is too small to be worth two threads of its own.
   const auto for_each_sequence = [&](const auto& work) {
-    at::parallel_for(0, batch.sequences(), 1, [&](int64_t begin, int64_t end) {
+    parallel_for(0, batch.sequences(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) work(i, batch.length(i));
     });
   };

@@ -1,0 +1,217 @@
+#include "framework/run/results_file.h"
+
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+
+#include "framework/base/error.h"
+#include "framework/config/enum_name.h"
+#include "framework/io/hdf5_reader.h"
+#include "framework/io/hdf5_writer.h"
+
+namespace quell {
+namespace {
+
+std::string site_group(const Site& site) {
+  return fmt::format("sites/{}/{}", to_string(site.kind), site.name);
+}
+
+// What the entries of a site's scales stand for.
+std::string scale_axis(const QuantSpec& spec) {
+  switch (spec.granularity) {
+    case Granularity::kTensor: return "tensor";
+    case Granularity::kChannel: return spec.axis == 0 ? "rows" : "columns";
+    case Granularity::kToken: return "tokens";
+    case Granularity::kGroup: return "groups";
+  }
+  return "";
+}
+
+void write_identity(Hdf5Writer& file, const std::string& group, const Site& site) {
+  file.create_group(group);
+  file.set_attribute(group, "key", site.key());
+  file.set_attribute(group, "kind", std::string(to_string(site.kind)));
+  file.set_attribute(group, "role", site.role);
+  file.set_attribute(group, "layer", site.layer);
+  for (const auto& [source, name] : site.published_names) {
+    file.set_attribute(group, "published_name_" + source, name);
+  }
+}
+
+void write_scales(Hdf5Writer& file, const std::string& group, const QuantPoint& point) {
+  const auto write = [&](const char* name, const at::Tensor& values, const char* unit) {
+    if (!values.defined()) return;
+    const std::string object = group + "/" + name;
+    file.write(object, values);
+    file.set_attribute(object, "axes", std::vector<std::string>{scale_axis(point.spec)});
+    file.set_attribute(object, "unit", std::string(unit));
+  };
+  const QuantParameters parameters = point.quantizer->parameters();
+  write("range_min", point.range.min, "value");
+  write("range_max", point.range.max, "value");
+  write("scale", parameters.scale, "value per integer step");
+  write("zero_point", parameters.zero_point, "integer code");
+  if (!parameters.scale.defined()) return;
+  file.set_attribute(group, "lowest_code", static_cast<int64_t>(parameters.levels.low));
+  file.set_attribute(group, "highest_code", static_cast<int64_t>(parameters.levels.high));
+}
+
+void write_point(Hdf5Writer& file, const std::string& group, const QuantPoint& point) {
+  const QuantSpec& spec = point.spec;
+  file.set_attribute(group, "bits", spec.bits);
+  file.set_attribute(group, "symmetric", static_cast<int64_t>(spec.symmetric));
+  file.set_attribute(group, "granularity", std::string(enum_name(spec.granularity)));
+  if (spec.granularity == Granularity::kGroup) {
+    file.set_attribute(group, "group_size", spec.group_size);
+  }
+  file.set_attribute(group, "grid", std::string(enum_name(spec.grid)));
+  file.set_attribute(group, "observer", point.observer_name);
+  file.set_attribute(group, "quantizer", point.quantizer_name);
+  write_scales(file, group, point);
+}
+
+void write_sites(Hdf5Writer& file, const Runner& runner) {
+  for (size_t i = 0; i < runner.model().sites().size(); ++i) {
+    const auto id = static_cast<SiteId>(i);
+    const Site& site = runner.model().sites()[i];
+    const std::string group = site_group(site);
+    write_identity(file, group, site);
+    const QuantPoint* point = runner.context().point(id);
+    file.set_attribute(group, "quantized", static_cast<int64_t>(point != nullptr));
+    if (point == nullptr) continue;
+    write_point(file, group, *point);
+    if (site.kind == SiteKind::kWeight && point->calibrated) {
+      const at::Tensor& weight = runner.model().weight(id);
+      file.set_attribute(group, "sqnr_db",
+                         weight_sqnr_db(weight, point->quantizer->apply(weight, false)));
+    }
+    const auto error = runner.site_errors().find(id);
+    if (error == runner.site_errors().end()) continue;
+    file.set_attribute(group, "sqnr_db", error->second.sqnr_db);
+    file.set_attribute(group, "network_sqnr_db", error->second.network_sqnr_db);
+    file.set_attribute(group, "cosine_to_float", error->second.cosine_to_float);
+  }
+}
+
+// The outputs of one stage, as [examples, values] per set, or flat with offsets where examples have
+// different numbers of values.
+void write_outputs(Hdf5Writer& file, const std::string& group, const Evaluation& evaluation) {
+  struct Column {
+    std::vector<float> values;
+    std::vector<int64_t> offsets = {0};
+  };
+  std::map<std::pair<std::string, std::string>, Column> columns;
+  for (const Prediction& prediction : evaluation.predictions) {
+    for (const auto& [name, values] : prediction.outputs) {
+      Column& column = columns[{prediction.set, name}];
+      column.values.insert(column.values.end(), values.begin(), values.end());
+      column.offsets.push_back(static_cast<int64_t>(column.values.size()));
+    }
+  }
+  for (const auto& [key, column] : columns) {
+    const std::string object = fmt::format("{}/{}/{}", group, key.first, key.second);
+    const auto examples = static_cast<int64_t>(column.offsets.size()) - 1;
+    const int64_t width = column.offsets[1];
+    bool even = true;
+    for (int64_t i = 0; i <= examples; ++i) even &= column.offsets[i] == i * width;
+    at::Tensor values = at::tensor(column.values);
+    file.write(object, even ? values.view({examples, width}) : values);
+    file.set_attribute(object, "axes", even ? std::vector<std::string>{"example", "value"}
+                                            : std::vector<std::string>{"example_and_value"});
+    if (!even) file.write(object + "_offsets", at::tensor(column.offsets, at::kLong));
+  }
+}
+
+void write_examples(Hdf5Writer& file, const Evaluation& evaluation) {
+  std::map<std::string, std::pair<std::vector<int64_t>, std::vector<double>>> sets;
+  bool labelled = true;
+  for (const Prediction& prediction : evaluation.predictions) {
+    auto& [indices, labels] = sets[prediction.set];
+    indices.push_back(prediction.index);
+    labels.push_back(prediction.label.value_or(0));
+    labelled &= prediction.label.has_value();
+  }
+  for (const auto& [set, columns] : sets) {
+    const std::string group = "examples/" + set;
+    file.write(group + "/index", at::tensor(columns.first, at::kLong));
+    file.set_attribute(group + "/index", "unit", std::string("0-based row of the data file"));
+    if (labelled) file.write(group + "/label", at::tensor(columns.second, at::kDouble));
+  }
+}
+
+void write_stages(Hdf5Writer& file, const Runner& runner) {
+  std::vector<std::string> names;
+  for (const StageResult& result : runner.stages()) {
+    names.emplace_back(to_string(result.stage));
+    const std::string group = "metrics/" + names.back();
+    file.create_group(group);
+    for (const auto& [metric, value] : result.evaluation.metrics) {
+      file.set_attribute(group, metric, value);
+    }
+    write_outputs(file, "outputs/" + names.back(), result.evaluation);
+  }
+  file.set_attribute("/", "stages", names);
+  if (!runner.stages().empty()) write_examples(file, runner.stages()[0].evaluation);
+}
+
+}  // namespace
+
+void write_results_file(const std::filesystem::path& path, const Runner& runner) {
+  Hdf5Writer file(path);
+  file.set_attribute("/", "format", std::string(kResultsFormat));
+  file.set_attribute("/", "version", kResultsVersion);
+  file.set_attribute("/", "name", runner.spec().name);
+  file.write("config", to_yaml(to_node(runner.spec())));
+  write_stages(file, runner);
+  const ModelSize size = model_size(runner.model(), runner.plan());
+  file.create_group("model_size");
+  file.set_attribute("model_size", "unit", std::string("byte"));
+  file.set_attribute("model_size", "float", size.float_bytes);
+  file.set_attribute("model_size", "quantized", size.quantized_bytes);
+  file.set_attribute("model_size", "float_embeddings", size.float_embedding_bytes);
+  file.set_attribute("model_size", "quantized_embeddings", size.quantized_embedding_bytes);
+  file.set_attribute("model_size", "ratio", size.ratio());
+  const std::vector<int64_t> indices = runner.calibration_indices();
+  file.create_group("calibration");
+  file.set_attribute("calibration", "batches", runner.calibration_batches());
+  file.set_attribute("calibration", "tokens", runner.calibration_tokens());
+  if (!indices.empty()) file.write("calibration/index", at::tensor(indices, at::kLong));
+  write_sites(file, runner);
+  file.commit();
+}
+
+std::map<std::string, StoredParameters> read_results_parameters(
+    const std::filesystem::path& path) {
+  const Hdf5Reader file(path);
+  check_results_file(file);
+  std::map<std::string, StoredParameters> result;
+  for (const std::string& kind : file.children("sites")) {
+    for (const std::string& name : file.children("sites/" + kind)) {
+      const std::string group = fmt::format("sites/{}/{}", kind, name);
+      if (!file.exists(group + "/scale")) continue;
+      const auto values = [&](const char* dataset) {
+        const at::Tensor tensor = file.read_tensor(group + "/" + dataset).contiguous();
+        const float* data = tensor.const_data_ptr<float>();
+        return std::vector<float>(data, data + tensor.numel());
+      };
+      StoredParameters& stored = result[fmt::format("{}:{}", kind, name)];
+      stored.scale = values("scale");
+      stored.zero_point = values("zero_point");
+      stored.signed_levels = std::get<int64_t>(file.read_attribute(group, "lowest_code")) < 0;
+    }
+  }
+  return result;
+}
+
+void check_results_file(const Hdf5Reader& file) {
+  const auto has = [&](const char* name) { return file.has_attribute("/", name); };
+  if (!has("format") || !has("version")) {
+    throw DataError(fmt::format("{}: is no results file of quell", file.path().string()));
+  }
+  const auto version = std::get<int64_t>(file.read_attribute("/", "version"));
+  if (version > kResultsVersion) {
+    throw DataError(fmt::format("{}: layout version {} is newer than this quell, which reads up to {}",
+                                file.path().string(), version, kResultsVersion));
+  }
+}
+
+}  // namespace quell

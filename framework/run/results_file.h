@@ -1,0 +1,27 @@
+// results.h5, layout version 1: see docs/hdf5.md.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "framework/run/runner.h"
+#include "framework/run/stored_calibration.h"
+
+namespace quell {
+
+inline constexpr int64_t kResultsVersion = 1;
+inline constexpr const char* kResultsFormat = "quell results";
+
+// Writes what a run found. Equal runs write equal bytes.
+void write_results_file(const std::filesystem::path& path, const Runner& runner);
+
+class Hdf5Reader;
+
+// Throws DataError when the file is no results file or of a later version.
+void check_results_file(const Hdf5Reader& file);
+
+// Scales and zero points by site key. Throws DataError.
+std::map<std::string, StoredParameters> read_results_parameters(const std::filesystem::path& path);
+
+}  // namespace quell
