@@ -16,7 +16,11 @@ JsonView JsonView::read(const std::filesystem::path& file) {
   const std::string content = read_file(file);
   auto name = std::make_shared<const std::string>(file.string());
   std::vector<std::set<std::string>> open_objects;
-  const auto refuse_twice = [&](int, json::parse_event_t event, json& value) {
+  const auto check = [&](int depth, json::parse_event_t event, json& value) {
+    if (depth > kLargestJsonDepth) {
+      throw DataError(fmt::format("{}: JSON nested deeper than {} levels is not a tokenizer file",
+                                  *name, kLargestJsonDepth));
+    }
     if (event == json::parse_event_t::object_start) open_objects.emplace_back();
     if (event == json::parse_event_t::object_end) open_objects.pop_back();
     if (event == json::parse_event_t::key &&
@@ -27,7 +31,7 @@ JsonView JsonView::read(const std::filesystem::path& file) {
     return true;
   };
   try {
-    auto document = std::make_shared<const json>(json::parse(content, refuse_twice));
+    auto document = std::make_shared<const json>(json::parse(content, check));
     const json* root = document.get();
     return JsonView(std::move(document), std::move(name), root, "");
   } catch (const json::exception& error) {
@@ -86,7 +90,8 @@ int64_t JsonView::as_integer(int64_t least, int64_t most) const {
       value_->is_number_unsigned() && value_->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX);
   if (!value_->is_number_integer() || too_large || value_->get<int64_t>() < least ||
       value_->get<int64_t>() > most) {
-    fail(fmt::format("expected an integer from {} to {}, found {}", least, most, value_->dump()));
+    fail(fmt::format("expected an integer from {} to {}, found {}", least, most,
+                     value_->is_primitive() ? value_->dump() : value_->type_name()));
   }
   return value_->get<int64_t>();
 }

@@ -11,10 +11,14 @@
 
 namespace quell {
 
+// Writing out a document, unlike reading it, takes stack space for every level.
+inline constexpr int kLargestJsonDepth = 100;
+
 // The view keeps the whole document alive.
 class JsonView {
  public:
-  // Throws DataError when the file is missing, is no JSON, or gives a key twice.
+  // Throws DataError when the file is missing, is no JSON, gives a key twice, or is
+  // nested deeper than kLargestJsonDepth.
   static JsonView read(const std::filesystem::path& file);
 
   const nlohmann::json& value() const { return *value_; }

@@ -6,10 +6,10 @@
 namespace quell {
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
-  if (std::filesystem::exists(folder / "tokenizer.json")) {
+  if (file_exists(folder / "tokenizer.json")) {
     return std::make_unique<TokenizerPipeline>(stages_from_tokenizer_json(folder));
   }
-  if (std::filesystem::exists(folder / "vocab.txt")) {
+  if (file_exists(folder / "vocab.txt")) {
     return std::make_unique<TokenizerPipeline>(stages_from_vocab_txt(folder));
   }
   throw DataError(fmt::format(

@@ -35,6 +35,8 @@ class TokenizerSettings {
   std::optional<JsonView> config_, special_tokens_map_;
 };
 
+bool file_exists(const std::filesystem::path& file);
+
 // One entry of added_tokens (tokenizer.json) or added_tokens_decoder, without its id.
 AddedToken read_added_token(const JsonView& entry);
 

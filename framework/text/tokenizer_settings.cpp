@@ -7,7 +7,7 @@ namespace quell {
 namespace {
 
 std::optional<JsonView> read_if_there(const std::filesystem::path& file) {
-  if (!std::filesystem::exists(file)) return std::nullopt;
+  if (!file_exists(file)) return std::nullopt;
   return JsonView::read(file);
 }
 
@@ -82,6 +82,11 @@ std::vector<AddedToken> TokenizerSettings::added_tokens() const {
     tokens.push_back(std::move(token));
   }
   return tokens;
+}
+
+bool file_exists(const std::filesystem::path& file) {
+  std::error_code error;  // without it, a folder that may not be searched throws
+  return std::filesystem::exists(file, error);
 }
 
 AddedToken read_added_token(const JsonView& entry) {

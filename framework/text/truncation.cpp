@@ -9,6 +9,9 @@
 namespace quell {
 namespace {
 
+// More of them come from two long texts that are both cut, each part with each.
+constexpr size_t kMostWindows = 100000;
+
 // Parts of at most `length` of `size` tokens, each sharing `stride` tokens with the one before.
 std::vector<Span> parts(int32_t size, int64_t length, int64_t stride) {
   if (length >= size) return {{0, size}};
@@ -78,6 +81,12 @@ std::vector<Window> truncate(int32_t first, std::optional<int32_t> second, int64
   const std::vector<Span> seconds = parts(second.value_or(0), second_length, options.stride);
   std::vector<Window> windows = {{firsts[0], seconds[0]}};
   if (!options.overflow) return windows;
+  if (firsts.size() > kMostWindows / seconds.size() && seconds.size() > 1) {
+    throw DataError(fmt::format(
+        "truncation: {} parts of the first text with {} of the second give more than {} windows; "
+        "use a larger max_length, or strategy only_first or only_second",
+        firsts.size(), seconds.size(), kMostWindows));
+  }
   for (size_t i = 1; i < firsts.size(); ++i) {
     for (const Span& part : seconds) windows.push_back({firsts[i], part});
   }

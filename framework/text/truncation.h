@@ -23,7 +23,8 @@ struct Window {
 // window of the first, but those with the first window of the first text at the end. As there, a
 // text of which nothing fits at all (room 0) has an empty window and one with all of it.
 // Throws DataError when the text that options.truncation names cannot be cut so far, or when
-// options.stride is not smaller than what a window holds of a text.
+// options.stride is not smaller than what a window holds of a text, or when a pair would give an
+// absurd number of windows.
 std::vector<Window> truncate(int32_t first, std::optional<int32_t> second, int64_t room,
                              const TokenizerOptions& options);
 

@@ -99,7 +99,7 @@ TokenizerStages stages_from_vocab_txt(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "vocab.txt";
   const TokenizerSettings settings = TokenizerSettings::read(folder);
   check_class(settings, folder);
-  if (std::filesystem::exists(folder / "added_tokens.json")) {
+  if (file_exists(folder / "added_tokens.json")) {
     throw DataError(
         fmt::format("{}: not supported beside vocab.txt; store a tokenizer.json with transformers' "
                     "save_pretrained",

@@ -141,6 +141,11 @@ TEST_F(TokenizeLines, BadInputNamesTheLine) {
               HasSubstr("did you mean \"only_first\""));
 }
 
+TEST_F(TokenizeLines, DeepNestingIsRefused) {
+  const std::string deep = std::string(1000000, '[') + std::string(1000000, ']');
+  EXPECT_THAT(error_of("{\"text\": \"a\", \"x\": " + deep + "}\n"), HasSubstr("in.txt:1:"));
+}
+
 TEST_F(TokenizeLines, UnwritableOutputIsAnError) {
   std::istringstream in("a\n");
   std::ostringstream out;

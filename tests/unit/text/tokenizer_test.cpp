@@ -163,6 +163,12 @@ TEST_F(BertTokenizer, RefusesOptionsThatFitNoText) {
   EXPECT_NO_THROW(encode({.max_length = 5, .truncation = Truncation::kOnlySecond}));
 }
 
+TEST_F(BertTokenizer, RefusesMillionsOfWindows) {
+  std::string text;
+  for (int i = 0; i < 2000; ++i) text += "a ";
+  EXPECT_THROW(tokenizer_->encode(text, text, {.max_length = 5, .overflow = true}), DataError);
+}
+
 TEST_F(BertTokenizer, LongInputStaysFast) {
   // A word of a million letters is one unknown token.
   EXPECT_EQ(tokenizer_->encode(std::string(1000000, 'x'), std::nullopt, {})[0].ids,
