@@ -122,11 +122,13 @@ class Override {
       return true;
     }
     if (sections.empty()) {
-      problem(*first, "unknown key" + did_you_mean(*first, known));
+      const bool near = closest_match(*first, known).has_value();
+      problem(*first, "unknown key" + did_you_mean(*first, near ? known : schema_.names()));
       return false;
     }
-    for (std::string& section : sections)
+    for (std::string& section : sections) {
       section = join_path(section, path_text(path_, path_.size()));
+    }
     problem(*first, fmt::format("could mean {}: write one of them", fmt::join(sections, " or ")));
     return false;
   }

@@ -2,6 +2,7 @@
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <optional>
 #include <sstream>
 
@@ -17,11 +18,23 @@ constexpr const char* kStarHint =
     "\"*\" starts an alias, which is not supported: put text that starts with * in quotes, and "
     "share settings with \"base:\"";
 
+// yaml-cpp counts bytes, editors count characters.
+Mark mark_at(const std::string& file, std::string_view text, const YAML::Mark& position) {
+  const auto column = static_cast<size_t>(position.column);
+  const size_t end = std::min(static_cast<size_t>(position.pos), text.size());
+  const std::string_view before = text.substr(end - std::min(column, end), std::min(column, end));
+  const auto starts = std::count_if(before.begin(), before.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  });
+  return {file, position.line + 1, static_cast<int>(starts) + 1};
+}
+
 // Builds our tree from yaml-cpp's events. Its own nodes lose marks when copied, accept repeated
 // keys, and let an alias make the tree endless.
 class TreeBuilder final : public YAML::EventHandler {
  public:
-  TreeBuilder(const std::string& file, Problems& problems) : file_(file), problems_(problems) {}
+  TreeBuilder(const std::string& file, std::string_view text, Problems& problems)
+      : file_(file), text_(text), problems_(problems) {}
 
   // The document. Throws what was refused in it.
   ConfigNode take() {
@@ -79,9 +92,7 @@ class TreeBuilder final : public YAML::EventHandler {
     Mark key_mark;
   };
 
-  Mark mark(const YAML::Mark& position) const {
-    return {file_, position.line + 1, position.column + 1};
-  }
+  Mark mark(const YAML::Mark& position) const { return mark_at(file_, text_, position); }
 
   // The first refusal counts, and only when the document turns out to be valid YAML at all; what
   // follows it is skipped.
@@ -164,6 +175,7 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   const std::string& file_;
+  std::string_view text_;
   Problems& problems_;
   ConfigNode root_;
   std::vector<Open> open_;
@@ -227,24 +239,23 @@ ConfigNode parse_yaml(std::string_view text, const std::string& file, Problems& 
   check_encoding(text, file);
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // yaml-cpp does not count it
   std::istringstream stream{std::string(text)};
-  TreeBuilder builder(file, problems);
+  TreeBuilder builder(file, text, problems);
   try {
     YAML::Parser parser(stream);
     parser.HandleNextDocument(builder);
     if (const auto& quote = builder.last_quote();
         quote && !is_closed(text, static_cast<size_t>(quote->pos))) {
-      const Mark mark{file, quote->line + 1, quote->column + 1};
-      throw ConfigError(mark.text() + ": this quote is never closed");
+      throw ConfigError(mark_at(file, text, *quote).text() + ": this quote is never closed");
     }
     ConfigNode root = builder.take();
-    TreeBuilder rest(file, problems);
+    TreeBuilder rest(file, text, problems);
     if (parser.HandleNextDocument(rest)) {
       throw ConfigError(rest.take().mark.text() +
                         ": a second YAML document (---) is not supported: use one file each");
     }
     return root;
   } catch (const YAML::ParserException& error) {
-    const Mark mark{file, error.mark.line + 1, error.mark.column + 1};
+    const Mark mark = mark_at(file, text, error.mark);
     throw ConfigError(fmt::format("{}: {}", mark.text(), explain(error)));
   }
 }

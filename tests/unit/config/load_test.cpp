@@ -180,10 +180,11 @@ TEST_F(Load, ShortFormOfAnOverride) {
   folder_.write("exp.yaml", "quant: {rules: [{sites: a}]}\n");
   EXPECT_EQ(load({"rules[0].bits=4", "split=dev"}).quant.rules[0].bits, 4);
   problems_.throw_if_any();
-  EXPECT_THAT(problems_of({"samples=3", "slit=dev", "rules.x=1"}),
+  EXPECT_THAT(problems_of({"samples=3", "slit=dev", "bits=4", "rules.x=1"}),
               ElementsAre("--set samples=3: samples: could mean quant.samples or "
                           "calibration.samples: write one of them",
                           "--set slit=dev: slit: unknown key; did you mean \"split\"?",
+                          "--set bits=4: bits: unknown key; known: name, seed, quant, calibration",
                           "--set rules.x=1: quant.rules: is a list, not a map, so \"x\" cannot be "
                           "set in it"));
 }

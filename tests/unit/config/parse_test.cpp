@@ -41,6 +41,14 @@ TEST(Parse, MarksCountFromOne) {
   EXPECT_EQ(copy.find("bits")->mark.text(), "exp.yaml:3:9");
 }
 
+TEST(Parse, ColumnsCountCharacters) {
+  const ConfigNode root = parse("a: 1\nb: {name: \"\u00e9\U0001F600\", seed: x}\n");
+  EXPECT_EQ(root.find("b")->find("seed")->key_mark.text(), "exp.yaml:2:17");
+  EXPECT_EQ(error_of("\u00e9: [1, 2\nb: 3\n"),
+            "exp.yaml:2:2: not valid YAML: end of sequence flow not found");
+  EXPECT_EQ(error_of("{\u00e9: *x}\n").substr(0, 12), "exp.yaml:1:5");
+}
+
 TEST(Parse, TellsQuotedFromPlain) {
   const ConfigNode root = parse("a: 8\nb: \"8\"\nc: '8'\nd: |\n  8\ne: \"null\"\n");
   EXPECT_FALSE(root.find("a")->quoted);
