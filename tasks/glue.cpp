@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,7 +11,6 @@
 #include "framework/plugin/registry.h"
 #include "framework/run/task.h"
 #include "tasks/data/batching.h"
-#include "tasks/data/draw.h"
 #include "tasks/data/glue_data.h"
 #include "tasks/data/glue_files.h"
 #include "tasks/data/glue_labels.h"
@@ -160,37 +158,24 @@ double Glue::model_label(double label) const {
 
 std::vector<Batch> Glue::calibration(const CalibrationOptions& options, uint64_t seed) {
   const GlueData data = calibration_data(options);
-  const auto available = static_cast<int64_t>(data.examples.size());
-  if (options.samples > available) {
-    throw ConfigError(
-        fmt::format("calibration.samples {}: {} holds only {} examples; set samples "
-                    "to {} or less",
-                    options.samples, data.file.string(), available, available));
-  }
   calibration_indices_.clear();
   std::vector<TokenSequence> sequences;
   std::vector<double> labels;
-  for (int64_t position : draw_without_replacement(available, options.samples, seed)) {
+  for (int64_t position :
+       draw_calibration(std::ssize(data.examples), data.file.string(), options, seed)) {
     const GlueExample& example = data.examples[position];
     calibration_indices_.push_back(example.index);
     sequences.push_back(encode(example));
     if (example.label) labels.push_back(model_label(*example.label));
   }
-  std::vector<int64_t> order(sequences.size());
-  std::iota(order.begin(), order.end(), int64_t{0});
-  const bool keep = options.padding == Padding::kKeep;
-  const int64_t length = options.pad_to > 0 ? options.pad_to : params_.max_length;
-  auto batches = make_batches(sequences, order,
-                              options.batch_size > 0 ? options.batch_size : params_.batch_size,
-                              keep ? length : 0, context_.pad_id);
-  if (!keep) pad_attention_to(batches, options.pad_to);
+  auto batches = calibration_batches(sequences, options, params_.batch_size, params_.max_length,
+                                     context_.pad_id);
   for (Batch& batch : batches) {
     if (labels.size() != sequences.size()) break;
     const auto first = static_cast<size_t>(batch.example_ids.front());
     set_labels(batch, std::span(labels).subspan(first, batch.example_ids.size()),
                spec_.is_regression());
   }
-  limit_batches(batches, options);
   calibration_indices_.resize(static_cast<size_t>(batches.back().example_ids.back()) + 1);
   return batches;
 }
@@ -199,10 +184,9 @@ Glue::EvaluationSet Glue::load_set(const GlueSet& set) {
   EvaluationSet result{set.name, read(set.file, /*needs_labels=*/true), {}};
   std::vector<TokenSequence> sequences;
   for (const GlueExample& example : result.data.examples) sequences.push_back(encode(example));
-  std::vector<int64_t> order(sequences.size());
-  std::iota(order.begin(), order.end(), int64_t{0});
-  if (params_.sort_by_length) order = longest_first(sequences);
-  result.batches = make_batches(sequences, order, params_.batch_size);
+  result.batches = make_batches(
+      sequences, params_.sort_by_length ? longest_first(sequences) : in_order(sequences),
+      params_.batch_size);
   return result;
 }
 

@@ -14,6 +14,7 @@
 #include "framework/plugin/registry.h"
 #include "framework/run/task.h"
 #include "tasks/data/batching.h"
+#include "tasks/data/prediction_metrics.h"
 #include "tasks/data/token_file.h"
 #include "tasks/metrics/named.h"
 
@@ -95,8 +96,6 @@ class Tokens final : public Task {
                                  const CalibrationOptions& options) const;
   Batch pack_part(const TokenGroup& group, size_t begin, size_t count,
                   const CalibrationOptions& options) const;
-  Metrics metrics(const std::vector<Prediction>& predictions) const;
-  std::vector<std::string> metric_names_for(size_t columns) const;
 
   Params params_;
   TokenLimits limits_;
@@ -211,41 +210,6 @@ std::vector<Batch> Tokens::calibration(const CalibrationOptions& options, uint64
   return batches;
 }
 
-std::vector<std::string> Tokens::metric_names_for(size_t columns) const {
-  if (!params_.metrics.empty()) return params_.metrics;
-  if (columns > 1) return {"accuracy"};
-  return {"pearson", "spearman"};
-}
-
-Metrics Tokens::metrics(const std::vector<Prediction>& predictions) const {
-  std::vector<double> scores;
-  std::vector<int64_t> classes;
-  std::vector<int64_t> label_classes;
-  size_t columns = 0;
-  for (const Prediction& prediction : predictions) {
-    const auto found = prediction.outputs.find("logits");
-    if (found == prediction.outputs.end()) return {};
-    const std::vector<float>& logits = found->second;
-    columns = logits.size();
-    scores.push_back(logits.front());
-    classes.push_back(argmax(logits));
-    label_classes.push_back(static_cast<int64_t>(*prediction.label));
-    const bool known =
-        label_classes.back() >= 0 && label_classes.back() < static_cast<int64_t>(columns);
-    if (columns > 1 && !known) {
-      throw DataError(fmt::format("{}: label {} of sequence {}, but the model has classes 0 to {}",
-                                  params_.path.string(), *prediction.label, prediction.index,
-                                  columns - 1));
-    }
-  }
-  Metrics result;
-  for (const std::string& name : metric_names_for(columns)) {
-    result.emplace_back(name, is_correlation(name) ? score_metric(name, scores, evaluation_labels_)
-                                                   : class_metric(name, classes, label_classes));
-  }
-  return result;
-}
-
 Evaluation Tokens::evaluate(const Predict& predict,
                             const std::function<void(int64_t, int64_t)>& progress) {
   int64_t total = 0;
@@ -261,7 +225,10 @@ Evaluation Tokens::evaluate(const Predict& predict,
         evaluation_labels_.empty() ? std::nullopt : std::optional(evaluation_labels_[index]);
     evaluation.predictions.push_back({"evaluation", index, label, std::move(outputs[index])});
   }
-  if (!evaluation_labels_.empty()) evaluation.metrics = metrics(evaluation.predictions);
+  if (!evaluation_labels_.empty()) {
+    evaluation.metrics =
+        prediction_metrics(params_.metrics, evaluation.predictions, params_.path.string());
+  }
   return evaluation;
 }
 
@@ -269,7 +236,8 @@ Evaluation Tokens::evaluate(const Predict& predict,
 
 void register_task_tokens(Plugins& plugins) {
   add_plugin<Tokens, Params>(plugins.tasks, "tokens",
-                             "Given token ids from a safetensors file, in given batches.", "");
+                             "Given token ids from a safetensors file, in given batches.",
+                             "own format: tensors input_ids, attention_mask, ... per batch");
 }
 
 }  // namespace quell

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "framework/base/error.h"
+#include "tasks/data/draw.h"
 
 namespace quell {
 namespace {
@@ -42,9 +43,14 @@ at::Tensor checked_output(const Batch& batch, const std::string& name, const at:
 
 }  // namespace
 
-std::vector<int64_t> longest_first(std::span<const TokenSequence> sequences) {
+std::vector<int64_t> in_order(std::span<const TokenSequence> sequences) {
   std::vector<int64_t> order(sequences.size());
   std::iota(order.begin(), order.end(), int64_t{0});
+  return order;
+}
+
+std::vector<int64_t> longest_first(std::span<const TokenSequence> sequences) {
+  std::vector<int64_t> order = in_order(sequences);
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     return real_length(sequences[a]) > real_length(sequences[b]);
   });
@@ -88,6 +94,30 @@ void limit_batches(std::vector<Batch>& batches, const CalibrationOptions& option
                                   options.batches, available));
   }
   batches.resize(options.batches);
+}
+
+std::vector<int64_t> draw_calibration(int64_t available, const std::string& origin,
+                                      const CalibrationOptions& options, uint64_t seed) {
+  if (options.samples > available) {
+    throw ConfigError(
+        fmt::format("calibration.samples {}: {} holds only {} examples; set samples "
+                    "to {} or less",
+                    options.samples, origin, available, available));
+  }
+  return draw_without_replacement(available, options.samples, seed);
+}
+
+std::vector<Batch> calibration_batches(std::span<const TokenSequence> sequences,
+                                       const CalibrationOptions& options, int64_t batch_size,
+                                       int64_t max_length, int64_t pad_id) {
+  const bool keep = options.padding == Padding::kKeep;
+  const int64_t length = options.pad_to > 0 ? options.pad_to : max_length;
+  std::vector<Batch> batches = make_batches(
+      sequences, in_order(sequences), options.batch_size > 0 ? options.batch_size : batch_size,
+      keep ? length : 0, pad_id);
+  if (!keep) pad_attention_to(batches, options.pad_to);
+  limit_batches(batches, options);
+  return batches;
 }
 
 void set_labels(Batch& batch, std::span<const double> values, bool scores) {

@@ -17,6 +17,9 @@ namespace quell {
 // waste least in attention, and a batch that is too large fails at once.
 std::vector<int64_t> longest_first(std::span<const TokenSequence> sequences);
 
+// Positions 0 .. n-1.
+std::vector<int64_t> in_order(std::span<const TokenSequence> sequences);
+
 // Packs the sequences at `order`, `batch_size` at a time; Batch::example_ids are these positions.
 // `keep_padding_to` as in pack().
 std::vector<Batch> make_batches(std::span<const TokenSequence> sequences,
@@ -29,6 +32,17 @@ void pad_attention_to(std::span<Batch> batches, int64_t pad_to);
 // Keeps the first `options.batches` batches, when that is set. Throws ConfigError when there are
 // fewer.
 void limit_batches(std::vector<Batch>& batches, const CalibrationOptions& options);
+
+// Which of the `available` examples of `origin` to calibrate on, in their order: draws
+// `options.samples` with the seed. Throws ConfigError when there are fewer.
+std::vector<int64_t> draw_calibration(int64_t available, const std::string& origin,
+                                      const CalibrationOptions& options, uint64_t seed);
+
+// Packs calibration sequences in their order as `options` say. `batch_size` and `max_length` are
+// those of the task, for options that leave them open.
+std::vector<Batch> calibration_batches(std::span<const TokenSequence> sequences,
+                                       const CalibrationOptions& options, int64_t batch_size,
+                                       int64_t max_length, int64_t pad_id);
 
 // One value per sequence to Batch::labels: int64, or float32 for scores.
 void set_labels(Batch& batch, std::span<const double> values, bool scores);

@@ -40,11 +40,10 @@ Matched match_examples(const GlueData& data, const StoredPredictions& stored,
     matched.push_back(found->second);
     open.erase(found);
   }
-  const auto missing =
-      std::find_if(open.begin(), open.end(), [](const auto& entry) { return entry.second->label; });
-  if (missing != open.end()) {
+  std::erase_if(open, [](const auto& entry) { return !entry.second->label; });
+  if (!open.empty()) {
     throw DataError(fmt::format("{}: {} examples of {} have no prediction, first index {}", file,
-                                open.size(), data.file.string(), missing->first));
+                                open.size(), data.file.string(), open.begin()->first));
   }
   return matched;
 }
@@ -81,7 +80,7 @@ LabelOrder implied_order(const GlueSpec& spec, const StoredPredictions& stored,
       throw ConfigError(
           fmt::format("{}: the order of the model's classes is not clear; state it "
                       "with --labels, e.g. {}",
-                      file, fmt::join(spec.label_names, ",")));
+                      file, fmt::join(spec.label_names, " ")));
     }
   }
   return order;

@@ -98,8 +98,9 @@ StoredPredictions read_json_predictions(const ScoreOptions& options) {
         fmt::format("{}: no set \"{}\"{}", file, options.set, did_you_mean(options.set, sets)));
   }
   if (options.set.empty() && sets.size() > 1) {
-    throw ConfigError(fmt::format("{}: several sets ({}); choose the one that the data file holds",
-                                  file, fmt::join(sets, ", ")));
+    throw ConfigError(
+        fmt::format("{}: several sets ({}); choose the one of the data file with --split", file,
+                    fmt::join(sets, ", ")));
   }
   return result;
 }

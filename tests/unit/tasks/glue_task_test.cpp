@@ -31,7 +31,7 @@ class GlueTask : public testing::Test {
     return make_task("glue", "{name: " + name + ", path: " + folder_.path().string() + more + "}",
                      context());
   }
-  TaskContext context() const { return {&tokenizer_, &config_, 0, 64, 50}; }
+  TaskContext context() const { return {&tokenizer_, &config_, 0, 128, 50}; }
 
   // Class 1 for sequences of an odd number of tokens.
   static Outputs odd_lengths(const Batch& batch) {
