@@ -118,8 +118,7 @@ int run_check(const Plugins& plugins, const Arguments& arguments) {
   if (!line.parse(arguments)) return 0;
   const auto files = line.list("experiment");
   if (files.empty()) throw ConfigError("check needs an experiment file; see `quell check --help`");
-  std::vector<Rule> rules;
-  const ExperimentSpec spec = load_experiment(files[0], line.list("set"), plugins, rules);
+  const ExperimentSpec spec = load_experiment(files[0], line.list("set"), plugins);
   if (line.has("resolved")) {
     const ConfigNode node = to_node(spec);
     if (line.has("json")) {
@@ -130,7 +129,7 @@ int run_check(const Plugins& plugins, const Arguments& arguments) {
     return 0;
   }
   Log log(Verbosity::kQuiet);
-  Runner runner(spec, rules, plugins, log);
+  Runner runner(spec, plugins, log);
   const DryRun estimate = dry_run(runner);
   if (line.has("json")) {
     print_json(plan_json(runner, estimate));

@@ -25,8 +25,7 @@ struct Summary {
 
 Summary run_one(const fs::path& file, const CommandLine& line, bool several,
                 const Plugins& plugins) {
-  std::vector<Rule> rules;
-  const ExperimentSpec spec = load_experiment(file, line.list("set"), plugins, rules);
+  const ExperimentSpec spec = load_experiment(file, line.list("set"), plugins);
   fs::path folder = fs::path("runs") / spec.name;
   if (line.has("output")) {
     folder = line.get<std::string>("output");
@@ -35,7 +34,7 @@ Summary run_one(const fs::path& file, const CommandLine& line, bool several,
   Log log(line.has("quiet") ? Verbosity::kQuiet : Log::default_verbosity());
   log.info(fmt::format("{}: {}", spec.name, file.string()));
   prepare_run_folder(folder, line.has("overwrite"));
-  Runner runner(spec, rules, plugins, log);
+  Runner runner(spec, plugins, log);
   runner.run();
   log.info(fmt::format("results in {}", folder.string()));
   write_run_folder(folder, runner, log);

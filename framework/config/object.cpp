@@ -76,7 +76,10 @@ void ObjectSchema::read(const ConfigNode& node, const std::string& path, ReadCon
 ConfigNode ObjectSchema::print(const void* object) const {
   ConfigNode node = ConfigNode::map();
   for (const Field& field : fields_) {
-    node.set(field.name, field.type->print(static_cast<const char*>(object) + field.offset));
+    ConfigNode value = field.type->print(static_cast<const char*>(object) + field.offset);
+    // An absent optional needs no line: it is absent again when this is read.
+    if (value.is_null() && default_of(field).is_null()) continue;
+    node.set(field.name, std::move(value));
   }
   return node;
 }

@@ -60,7 +60,7 @@ struct ExperimentSpec {
   TaskChoice task;
   CalibrationOptions calibration;
   QuantOptions quant;
-  std::vector<StepChoice> pipeline;
+  std::vector<StepChoice> pipeline = {StepChoice("calibrate")};
   std::vector<Stage> stages = {Stage::kFloat, Stage::kWeightsOnly, Stage::kActivationsOnly,
                                Stage::kQuantized};
   RecordOptions record;
@@ -81,10 +81,9 @@ struct ExperimentSpec {
   }
 };
 
-// Reads an experiment file with overrides. All problems of the file are thrown together as one
-// ConfigError. `rules` receives the rules of the included files and of the experiment.
+// Reads an experiment file with overrides. Rules of included files are written out in quant.rules,
+// so that the result stands alone. All problems are thrown together as one ConfigError.
 ExperimentSpec load_experiment(const std::filesystem::path& path,
-                               const std::vector<std::string>& overrides, const Plugins& plugins,
-                               std::vector<Rule>& rules);
+                               const std::vector<std::string>& overrides, const Plugins& plugins);
 
 }  // namespace quell

@@ -43,8 +43,7 @@ double largest(const at::Tensor& values) {
 
 }  // namespace
 
-Runner::Runner(const ExperimentSpec& spec, const std::vector<Rule>& rules, const Plugins& plugins,
-               Log& log)
+Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
     : spec_(spec), log_(log), checkpoint_(spec.model.path) {
   const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
   at::set_num_threads(static_cast<int>(spec.threads > 0 ? spec.threads : cores));
@@ -61,7 +60,7 @@ Runner::Runner(const ExperimentSpec& spec, const std::vector<Rule>& rules, const
   });
   for (const std::string& note : task_->notes()) log_.info(note);
   Problems problems;
-  plan_ = plan_sites(model_->sites(), rules, plugins, problems);
+  plan_ = plan_sites(model_->sites(), spec.quant.rules, plugins, problems);
   problems.throw_if_any();
   context_ = std::make_unique<QuantContext>(model_->sites());
   apply_plan(plan_, *context_);

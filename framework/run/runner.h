@@ -32,8 +32,7 @@ struct TransformCheck {
 class Runner {
  public:
   // Loads model, tokenizer, task and plan. Throws ConfigError or DataError.
-  Runner(const ExperimentSpec& spec, const std::vector<Rule>& rules, const Plugins& plugins,
-         Log& log);
+  Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log);
 
   // All stages and steps. Throws Error when the run fails.
   void run();
