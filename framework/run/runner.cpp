@@ -86,6 +86,8 @@ int64_t Runner::calibration_tokens() const {
 
 void Runner::run() {
   const at::NoGradGuard no_gradients;
+  // Before anything takes time: a missing training split should be known at once.
+  if (!spec_.pipeline.empty()) read_calibration();
   if (wants(Stage::kFloat)) evaluate(Stage::kFloat, false, false);
   run_pipeline();
   if (spec_.pipeline.empty()) return;
@@ -120,9 +122,14 @@ void Runner::evaluate(Stage stage, bool weights, bool activations) {
   stages_.push_back({stage, std::move(evaluation)});
 }
 
-void Runner::run_pipeline() {
-  if (spec_.pipeline.empty()) return;
+void Runner::read_calibration() {
+  const size_t notes = task_->notes().size();
   calibration_ = task_->calibration(spec_.calibration, spec_.seed);
+  const std::vector<std::string> all_notes = task_->notes();
+  for (size_t i = notes; i < all_notes.size(); ++i) log_.info(all_notes[i]);
+}
+
+void Runner::run_pipeline() {
   PipelineContext context{*model_, *context_, calibration_, log_};
   for (const StepChoice& step : spec_.pipeline) {
     timed(step.name(), [&] {

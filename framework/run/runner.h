@@ -57,6 +57,7 @@ class Runner {
  private:
   bool wants(Stage stage) const;
   void evaluate(Stage stage, bool weights, bool activations);
+  void read_calibration();
   void run_pipeline();
   void run_transform(const StepChoice& step, PipelineContext& context);
   std::vector<Outputs> calibration_outputs();
