@@ -120,6 +120,7 @@ OutputFile::~OutputFile() {
 }
 
 void OutputFile::write(const void* data, size_t size) {
+  if (size == 0) return;  // fwrite takes no null pointer, which an empty tensor has
   if (std::fwrite(data, 1, size, file_) != size) throw_errno();
 }
 

@@ -25,9 +25,10 @@ fs::path data(const std::string& name) {
 
 std::string python_name(at::ScalarType type) {
   const std::map<at::ScalarType, std::string> names = {
-      {at::kDouble, "float64"}, {at::kFloat, "float32"}, {at::kHalf, "float16"},
-      {at::kBFloat16, "bfloat16"}, {at::kLong, "int64"}, {at::kInt, "int32"},
-      {at::kShort, "int16"}, {at::kChar, "int8"}, {at::kByte, "uint8"}, {at::kBool, "bool"}};
+      {at::kDouble, "float64"},    {at::kFloat, "float32"}, {at::kHalf, "float16"},
+      {at::kBFloat16, "bfloat16"}, {at::kLong, "int64"},    {at::kInt, "int32"},
+      {at::kShort, "int16"},       {at::kChar, "int8"},     {at::kByte, "uint8"},
+      {at::kBool, "bool"}};
   return names.at(type);
 }
 
@@ -77,9 +78,8 @@ TEST(TorchFile, ReadsAnOldModelOfTheWild) {
 }
 
 TEST(TorchFile, ExecutesNothing) {
-  const TemporaryFolder folder;
-  EXPECT_THAT(refusal(data("harmful.bin")), AllOf(HasSubstr("system"), HasSubstr("never executes"),
-                                                  HasSubstr("safetensors")));
+  EXPECT_THAT(refusal(data("harmful.bin")),
+              AllOf(HasSubstr("system"), HasSubstr("never executes"), HasSubstr("safetensors")));
   EXPECT_FALSE(fs::exists("executed.txt"));
 }
 
@@ -93,7 +93,8 @@ TEST(TorchFile, NamesWhatIsNotATensor) {
 
 TEST(TorchFile, SuggestsTheNearestName) {
   const TorchFile file(data("state_zip.bin"));
-  EXPECT_THAT(message_of<DataError>([&] { file.read("tied.c"); }), HasSubstr("did you mean \"tied"));
+  EXPECT_THAT(message_of<DataError>([&] { file.read("tied.c"); }),
+              HasSubstr("did you mean \"tied"));
 }
 
 TEST(TorchFile, RefusesOtherFiles) {
