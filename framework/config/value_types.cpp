@@ -130,7 +130,9 @@ class TextType : public ValueType {
     }
     const std::string problem = request.rules.problem_with(node.text);
     if (!problem.empty()) return request.problem(problem);
-    if (!request.rules.existing) return set(value, node.text);
+    // An optional path that is empty is none: what a printed experiment says of it.
+    const bool absent = node.text.empty() && !request.rules.required;
+    if (!request.rules.existing || absent) return set(value, node.text);
     const auto place =
         resolve_path(node, request.path, *request.rules.existing, request.context.problems);
     if (place) set(value, place->string());

@@ -27,6 +27,7 @@ constexpr int kMaxIncludeDepth = 16;
 
 void append_file(const std::filesystem::path& path, ReadContext& context, int depth,
                  std::vector<Rule>& rules) {
+  if (path.empty()) return;  // does not exist, which is among the problems already
   if (depth > kMaxIncludeDepth) {
     throw ConfigError(fmt::format("{}: files include each other in a circle", path.string()));
   }
