@@ -241,6 +241,7 @@ TEST(Schema, ChecksSeveralKeysTogether) {
 }
 
 TEST(Schema, PrintsEveryDefaultInOrder) {
+  // Not `momentum` and `maybe`, which are absent.
   EXPECT_EQ(to_yaml(to_node(read("name: x\nscales: {b: 1, a: 2}\nlist: [{bins: 4}]\n"))),
             "name: x\n"
             "fast: true\n"
@@ -253,14 +254,12 @@ TEST(Schema, PrintsEveryDefaultInOrder) {
             "file: \"\"\n"
             "bits: [8, 6]\n"
             "sites: [all]\n"
-            "momentum: ~\n"
             "scales:\n"
             "  a: 2.0\n"
             "  b: 1.0\n"
             "inner:\n"
             "  percentile: 99.99\n"
             "  bins: 2048\n"
-            "maybe: ~\n"
             "list:\n"
             "  - percentile: 99.99\n"
             "    bins: 4\n");
