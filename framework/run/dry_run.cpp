@@ -4,6 +4,7 @@
 #include <ATen/ops/ones.h>
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 
 namespace quell {
 namespace {
@@ -50,8 +51,10 @@ DryRun dry_run(Runner& runner) {
     tokens += batch.tokens();
     largest_batch = std::max(largest_batch, batch.tokens());
   };
+  std::mutex counting;
   runner.task().evaluate(
       [&](const Batch& batch) -> Outputs {
+        const std::lock_guard<std::mutex> lock(counting);
         count(batch, result.evaluation_tokens);
         result.evaluation_sequences += batch.sequences();
         return runner.model().zero_outputs(batch);

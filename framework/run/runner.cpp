@@ -108,6 +108,11 @@ void Runner::run() {
 void Runner::evaluate(Stage stage, bool weights, bool activations) {
   context_->set_quantize(SiteKind::kWeight, weights);
   context_->set_quantize(SiteKind::kActivation, activations);
+  // Batches run side by side and share the quantized weights.
+  for (size_t id = 0; id < plan_.size() && weights; ++id) {
+    const auto site = static_cast<SiteId>(id);
+    if (model_->sites()[id].kind == SiteKind::kWeight) context_->weight(site, model_->weight(site));
+  }
   Evaluation evaluation;
   timed(to_string(stage), [&] {
     evaluation = task_->evaluate(

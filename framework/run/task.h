@@ -20,7 +20,7 @@ namespace quell {
 
 // Named output tensors of a model: "logits" [sequences, labels].
 using Outputs = std::map<std::string, at::Tensor>;
-// A forward pass, float or quantized.
+// A forward pass, float or quantized. Several threads may call it at once.
 using Predict = std::function<Outputs(const Batch&)>;
 
 // Metrics in the order in which they are shown; fractions in [0, 1], correlations in [-1, 1].

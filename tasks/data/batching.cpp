@@ -5,9 +5,11 @@
 #include <fmt/ranges.h>
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <numeric>
 
 #include "framework/base/error.h"
+#include "framework/quant/parallel.h"
 #include "tasks/data/draw.h"
 
 namespace quell {
@@ -130,7 +132,9 @@ std::vector<std::map<std::string, std::vector<float>>> collect_outputs(
     std::span<const Batch> batches, int64_t examples, const Predict& predict,
     const std::function<void(int64_t)>& done) {
   std::vector<std::map<std::string, std::vector<float>>> result(examples);
-  for (size_t index = 0; index < batches.size(); ++index) {
+  std::mutex report;
+  // One thread per batch: layers are too small to be shared out well.
+  for_each_dynamically(static_cast<int64_t>(batches.size()), [&](int64_t index) {
     const Batch& batch = batches[index];
     for (const auto& [name, raw] : predict(batch)) {
       const at::Tensor output = checked_output(batch, name, raw);
@@ -147,8 +151,9 @@ std::vector<std::map<std::string, std::vector<float>>> collect_outputs(
         result[example][name].assign(values.begin(), values.end());
       }
     }
+    const std::lock_guard<std::mutex> lock(report);
     done(batch.sequences());
-  }
+  });
   return result;
 }
 
