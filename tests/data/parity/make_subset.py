@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Takes the parity data of this folder out of the full goldens (standard library only).
+
+usage: make_subset.py GOLDENS   # the folder with outlier_suppression/ and qualcomm/
+"""
+import json
+import pathlib
+import shutil
+import struct
+import sys
+
+HERE = pathlib.Path(__file__).parent
+
+
+def read_tensors(path):
+    with open(path, "rb") as file:
+        size = struct.unpack("<Q", file.read(8))[0]
+        header = json.loads(file.read(size))
+        data = file.read()
+    header.pop("__metadata__", None)
+    return {name: (entry, data[slice(*entry["data_offsets"])]) for name, entry in header.items()}
+
+
+def write_tensors(path, tensors):
+    header, data = {}, b""
+    for name, (entry, content) in tensors.items():
+        header[name] = dict(dtype=entry["dtype"], shape=entry["shape"],
+                            data_offsets=[len(data), len(data) + len(content)])
+        data += content
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def write_json(path, value):
+    path.write_text(json.dumps(value, separators=(",", ":")).replace("},", "},\n").replace("],", "],\n") + "\n")
+
+
+def copy(source, target, *names):
+    target.mkdir(exist_ok=True)
+    for name in names:
+        shutil.copyfile(source / name, target / name)
+
+
+def outlier_suppression(source, target):
+    copy(source, target, "config.json", "model.safetensors", "inputs.safetensors")
+    methods = [f"{m}/b{b}" for m in ("minmax", "quantile", "mse") for b in (8, 6, 4)]
+    methods += ["minmax_tensorrt/b6", "twc_fine_nogamma/b6"]
+    logits = read_tensors(source / "ptq_logits.safetensors")
+    kept = {"fp.logits": read_tensors(source / "fp_logits.safetensors")["fp.logits"]}
+    kept.update({k: v for k, v in logits.items() if k.rsplit("/", 1)[0] in methods})
+    write_tensors(target / "logits.safetensors", kept)
+    ptq = json.load(open(source / "ptq.json"))
+    write_json(target / "ptq.json", {m: {k: ptq[m][k] for k in ("final", "coarse") if k in ptq[m]}
+                                     for m in methods})
+    observers = json.load(open(source / "act_observers.json"))
+    write_json(target / "act_observers.json",
+               {k: v for k, v in observers.items()
+                if k.startswith(("gm0/MinMax/", "gm0/AvgMinMax/"))})
+    nodes = json.load(open(source / "nodes.json"))["nodes"]
+    write_json(target / "nodes.json", {b: [n["name"] for n in nodes[b]] for b in nodes})
+    weights = read_tensors(source / "weight_observers.safetensors")
+    write_tensors(target / "weight_scales.safetensors",
+                  {k: v for k, v in weights.items() if k.startswith("gm0/MinMax/")})
+    write_tensors(target / "node_inputs.safetensors",
+                  read_tensors(source / "node_inputs_fp.safetensors"))
+
+
+def qualcomm(source, target):
+    copy(source, target, "config.json", "model.safetensors", "inputs.safetensors",
+         "run_w8a8_minmax.safetensors", "run_w8a8_perchannel.safetensors")
+    for run in ("w8a8_minmax", "w8a8_running4_m05", "w8a8_syma", "w8a8_perchannel", "mp_y1_16_wC4"):
+        full = json.load(open(source / f"run_{run}.json"))
+        write_json(target / f"run_{run}.json", full)
+        copy(source, target, f"run_{run}.safetensors")
+
+
+def main():
+    goldens = pathlib.Path(sys.argv[1])
+    outlier_suppression(goldens / "outlier_suppression/bert_cls", HERE / "outlier_suppression")
+    qualcomm(goldens / "qualcomm/bert_s0", HERE / "qualcomm")
+
+
+main()

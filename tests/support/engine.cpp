@@ -1,0 +1,162 @@
+#include "tests/support/engine.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "framework/config/load.h"
+#include "framework/io/safetensors.h"
+#include "framework/run/stored_calibration.h"
+#include "tests/support/temporary_folder.h"
+
+namespace quell {
+namespace {
+
+SiteId require_site(std::span<const Site> sites, const std::string& name) {
+  const SiteId id = find_site(sites, name);
+  if (id == kNoSite) throw Error(fmt::format("no site \"{}\"", name));
+  return id;
+}
+
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
+  const auto type = checkpoint.config().at("model_type").get<std::string>();
+  return ModelChoice(all_plugins().models, type).create(checkpoint);
+}
+
+}  // namespace
+
+const Plugins& all_plugins() {
+  static const std::unique_ptr<const Plugins> plugins = [] {
+    auto made = std::make_unique<Plugins>();
+    register_all_plugins(*made);
+    return made;
+  }();
+  return *plugins;
+}
+
+std::shared_ptr<void> read_params(const PluginEntry& entry, const std::string& yaml) {
+  Problems problems;
+  ReadContext context{problems, &all_plugins()};
+  const ConfigNode node = parse_yaml(yaml.empty() ? "{}" : yaml, "params.yaml", problems);
+  std::shared_ptr<void> params = entry.params().make();
+  entry.params().read(node, entry.name(), context, params.get());
+  problems.throw_if_any();
+  return params;
+}
+
+Network::Network(const std::filesystem::path& folder, const std::string& quant)
+    : checkpoint_(folder), model_(load_model(checkpoint_)) {
+  Problems problems;
+  ReadContext context{problems, &all_plugins()};
+  const ConfigNode node = parse_yaml(quant, "quant.yaml", problems);
+  const auto options = read_config<QuantOptions>(node, context, "quant");
+  const std::vector<Rule> rules = collect_rules(options, context);
+  plan_ = plan_sites(model_->sites(), rules, all_plugins(), problems);
+  problems.throw_if_any();
+  context_ = std::make_unique<QuantContext>(model_->sites());
+  apply_plan(plan_, *context_);
+  at::set_num_threads(1);  // the models are tiny, and tests run beside each other
+}
+
+SiteId Network::site(const std::string& name) const { return require_site(model_->sites(), name); }
+
+void Network::calibrate(std::span<const Batch> batches, const std::string& params) {
+  const at::NoGradGuard no_gradients;
+  Log log(Verbosity::kQuiet);
+  PipelineContext pipeline{*model_, *context_, batches, log};
+  const auto& entry = all_plugins().solvers.get("calibrate");
+  entry.create(read_params(entry, params).get())->solve(pipeline);
+}
+
+at::Tensor Network::logits(const Batch& batch, bool weights, bool activations) {
+  const at::NoGradGuard no_gradients;
+  context_->set_quantize(SiteKind::kWeight, weights);
+  context_->set_quantize(SiteKind::kActivation, activations);
+  const Outputs outputs = model_->forward(batch, *context_);
+  context_->set_quantize(SiteKind::kWeight, false);
+  context_->set_quantize(SiteKind::kActivation, false);
+  return outputs.at("logits");
+}
+
+Experiment::Experiment(const std::string& yaml, bool run) {
+  const TemporaryFolder folder;
+  spec_ = load_experiment(folder.write("experiment.yaml", yaml), {}, all_plugins());
+  runner_ = std::make_unique<Runner>(spec_, all_plugins(), log_);
+  if (run) runner_->run();
+}
+
+const Evaluation& Experiment::evaluation(Stage stage) const {
+  for (const StageResult& result : runner_->stages()) {
+    if (result.stage == stage) return result.evaluation;
+  }
+  throw Error(fmt::format("stage {} was not run", to_string(stage)));
+}
+
+at::Tensor Experiment::logits(Stage stage) const {
+  std::vector<float> values;
+  const auto& predictions = evaluation(stage).predictions;
+  for (const Prediction& prediction : predictions) {
+    const std::vector<float>& row = prediction.outputs.at("logits");
+    values.insert(values.end(), row.begin(), row.end());
+  }
+  return at::tensor(values).view({static_cast<int64_t>(predictions.size()), -1});
+}
+
+double Experiment::metric(Stage stage, const std::string& name) const {
+  for (const auto& [metric, value] : evaluation(stage).metrics) {
+    if (metric == name) return value;
+  }
+  throw Error(fmt::format("no metric {}", name));
+}
+
+SiteId Experiment::site(const std::string& name) const {
+  return require_site(runner_->model().sites(), name);
+}
+
+const QuantPoint* Experiment::point(const std::string& name) const {
+  return runner_->context().point(site(name));
+}
+
+std::vector<std::string> Experiment::quantized_names(const std::string& source) const {
+  std::vector<std::string> names;
+  const auto& sites = runner_->model().sites();
+  for (size_t id = 0; id < sites.size(); ++id) {
+    if (runner_->context().point(static_cast<SiteId>(id)) == nullptr) continue;
+    std::string published = "no name of " + source + ": " + sites[id].key();
+    for (const auto& [paper, name] : sites[id].published_names) {
+      if (paper == source) published = name;
+    }
+    names.push_back(published);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<Batch> read_batches(const std::filesystem::path& file,
+                                const std::vector<std::string>& keys, int64_t keep_padding_to) {
+  const SafetensorsFile tensors(file);
+  std::vector<Batch> batches;
+  for (const std::string& key : keys) {
+    const std::string stem = key.substr(0, key.rfind("input_ids"));
+    const auto read = [&](const char* name) {
+      return tensors.read(stem + name).to(at::kLong).contiguous();
+    };
+    const at::Tensor ids = read("input_ids"), mask = read("attention_mask");
+    const at::Tensor types = read("token_type_ids");
+    std::vector<TokenSequence> sequences;
+    for (int64_t row = 0; row < ids.size(0); ++row) {
+      const auto values = [&](const at::Tensor& tensor) {
+        const int64_t* data = tensor.const_data_ptr<int64_t>() + row * ids.size(1);
+        return std::vector<int64_t>(data, data + ids.size(1));
+      };
+      sequences.push_back({values(ids), values(types), mask[row].sum().item<int64_t>()});
+    }
+    batches.push_back(pack(sequences, keep_padding_to));
+  }
+  return batches;
+}
+
+}  // namespace quell

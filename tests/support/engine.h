@@ -1,0 +1,81 @@
+// Models, experiments and plug-ins inside a test, made from YAML as a user would write it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "framework/model/pipeline.h"
+#include "framework/plugin/registry.h"
+#include "framework/run/runner.h"
+
+namespace quell {
+
+inline std::filesystem::path source_folder() { return QUELL_SOURCE_DIR; }
+inline std::filesystem::path test_data() { return source_folder() / "tests/data"; }
+// Goldens and models that are not part of the repository; they may be absent.
+inline std::filesystem::path shared_folder() { return source_folder() / "../shared"; }
+
+// Every plug-in, registered once.
+const Plugins& all_plugins();
+
+// Parameters of a plug-in, read from YAML ("" for the defaults).
+std::shared_ptr<void> read_params(const PluginEntry& entry, const std::string& yaml);
+
+// A model with quantization rules.
+class Network {
+ public:
+  // `quant` is the content of an experiment's `quant:` section.
+  Network(const std::filesystem::path& folder, const std::string& quant);
+
+  Model& model() { return *model_; }
+  QuantContext& context() { return *context_; }
+  const std::vector<SitePlan>& plan() const { return plan_; }
+  // By key or published name; fails the test (and throws) when there is none.
+  SiteId site(const std::string& name) const;
+  std::string key(const std::string& name) const { return model_->sites()[site(name)].key(); }
+  QuantPoint& point(const std::string& name) { return *context_->point(site(name)); }
+
+  // Runs the solver `calibrate` with parameters in YAML.
+  void calibrate(std::span<const Batch> batches, const std::string& params = "");
+  // The logits with quantization of weights and activations on or off (and off again after it).
+  at::Tensor logits(const Batch& batch, bool weights, bool activations);
+
+ private:
+  Checkpoint checkpoint_;
+  std::unique_ptr<Model> model_;
+  std::vector<SitePlan> plan_;
+  std::unique_ptr<QuantContext> context_;
+};
+
+// An experiment that was run, or only loaded.
+class Experiment {
+ public:
+  explicit Experiment(const std::string& yaml, bool run = true);
+
+  Runner& runner() { return *runner_; }
+  // "logits" of all examples in order, [examples, values]. Throws when the stage was not run.
+  at::Tensor logits(Stage stage) const;
+  double metric(Stage stage, const std::string& name) const;
+  SiteId site(const std::string& name) const;
+  // Null where the site is not quantized.
+  const QuantPoint* point(const std::string& name) const;
+  // Names that `source` ("outlier_suppression", "qualcomm") gives to the quantized sites, sorted.
+  std::vector<std::string> quantized_names(const std::string& source) const;
+
+ private:
+  const Evaluation& evaluation(Stage stage) const;
+
+  ExperimentSpec spec_;
+  Log log_{Verbosity::kQuiet};
+  std::unique_ptr<Runner> runner_;
+};
+
+// The batches of `input_ids` tensors in a file, with their masks; `pad_to` as in pack().
+std::vector<Batch> read_batches(const std::filesystem::path& file,
+                                const std::vector<std::string>& keys, int64_t keep_padding_to = 0);
+
+}  // namespace quell
