@@ -74,8 +74,12 @@ pid_t start_quell(std::vector<std::string> arguments, const std::filesystem::pat
   return start(arguments, folder, {"/dev/null", "/dev/null", "/dev/null"});
 }
 
-bool python_has(const std::string& module) {
-  return run_command({"python3", "-c", "import " + module}, "/").exit_code == 0;
+std::string python_with(const std::string& module) {
+  // Modules from packages of the system belong to its own Python, which may not be the first one.
+  for (const char* python : {"python3", "/usr/bin/python3"}) {
+    if (run_command({python, "-c", "import " + module}, "/").exit_code == 0) return python;
+  }
+  return "";
 }
 
 }  // namespace quell

@@ -26,7 +26,7 @@ ProgramResult run_quell(std::vector<std::string> arguments, const std::filesyste
 // Starts quell without waiting, its output thrown away.
 pid_t start_quell(std::vector<std::string> arguments, const std::filesystem::path& folder);
 
-// Whether Python 3 can import a module: what is checked with it is skipped otherwise.
-bool python_has(const std::string& module);
+// A Python 3 that can import the module, or "": what is checked with it is then skipped.
+std::string python_with(const std::string& module);
 
 }  // namespace quell

@@ -1,0 +1,154 @@
+// The laws of models, on everything in the registry. A new model needs a line in kSmallModels.
+#include <ATen/ops/allclose.h>
+#include <fmt/format.h>
+
+#include "framework/io/safetensors.h"
+#include "tests/conformance/laws.h"
+#include "tests/support/compare.h"
+#include "tests/support/engine.h"
+
+namespace quell {
+namespace {
+
+using Entry = ModelRegistry::Entry;
+
+// A small checkpoint with golden logits: inputs.safetensors has b4.input_ids, and
+// logits.safetensors has fp.logits [batches, sequences, labels] of the Hugging Face implementation.
+struct SmallModel {
+  const char* name;
+  const char* folder;
+};
+constexpr SmallModel kSmallModels[] = {{"bert", "parity/outlier_suppression"}};
+
+std::filesystem::path folder_of(const Entry& entry) {
+  for (const SmallModel& model : kSmallModels) {
+    if (entry.name() == model.name) return test_data() / model.folder;
+  }
+  return {};
+}
+
+constexpr const char* kEverySite =
+    "{rules: [{sites: ['weight:*', 'activation:*'], quantize: true, bits: 8}]}";
+
+Batch batch_of(const std::filesystem::path& folder) {
+  return read_batches(folder / "inputs.safetensors", {"b4.input_ids"})[0];
+}
+
+Violation golden_logits(const Entry& entry) {
+  const auto folder = folder_of(entry);
+  Network network(folder, "{rules: []}");
+  const at::Tensor found = network.logits(batch_of(folder), false, false);
+  const at::Tensor golden = SafetensorsFile(folder / "logits.safetensors").read("fp.logits")[4];
+  const double difference = max_difference(found, golden);
+  return difference <= float_tolerance(golden) ? ""
+                                               : fmt::format("logits differ by {}", difference);
+}
+
+// With every site ready to quantize, and all of them switched off.
+Violation nothing_on_is_float(const Entry& entry) {
+  const auto folder = folder_of(entry);
+  const Batch batch = batch_of(folder);
+  Network plain(folder, "{rules: []}"), ready(folder, kEverySite);
+  ready.calibrate({&batch, 1});
+  return equal_bits(ready.logits(batch, false, false), plain.logits(batch, false, false))
+             ? ""
+             : "logits differ although nothing is switched on";
+}
+
+Violation sites_are_named_once(const Entry& entry) {
+  Network network(folder_of(entry), "{rules: []}");
+  std::vector<std::string> names;
+  for (const Site& site : network.model().sites()) {
+    names.push_back(site.key());
+    for (const auto& [source, name] : site.published_names) names.push_back(source + " " + name);
+  }
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  return twice == names.end() ? "" : *twice + " names two sites";
+}
+
+// A site that is quantized alone, coarsely, must show in the logits: weights at the tensors that
+// the model really uses, activations at the rows that it really passes on.
+Violation every_site_matters(const Entry& entry) {
+  const auto folder = folder_of(entry);
+  const Batch batch = batch_of(folder);
+  Network reference(folder, "{rules: []}");
+  const at::Tensor plain = reference.logits(batch, false, false);
+  return first_violation(reference.model().sites(), [&](const Site& site) -> Violation {
+    Network network(
+        folder, fmt::format("{{rules: [{{sites: '{}', quantize: true, bits: 2}}]}}", site.key()));
+    network.calibrate({&batch, 1});
+    return equal_bits(network.logits(batch, true, true), plain)
+               ? site.key() + " can be quantized without any effect"
+               : "";
+  });
+}
+
+Violation every_activation_is_reached_once(const Entry& entry) {
+  const auto folder = folder_of(entry);
+  Network network(folder, "{rules: []}");
+  std::vector<int> reached(network.model().sites().size(), 0);
+  network.context().set_tap(
+      [&](SiteId id, const at::Tensor&, const at::Tensor&) { ++reached[static_cast<size_t>(id)]; });
+  network.logits(batch_of(folder), false, false);
+  for (size_t id = 0; id < reached.size(); ++id) {
+    const Site& site = network.model().sites()[id];
+    const int expected = site.kind == SiteKind::kActivation ? 1 : 0;
+    if (reached[id] != expected)
+      return fmt::format("{} is reached {} times", site.key(), reached[id]);
+  }
+  return "";
+}
+
+Violation sequences_are_independent(const Entry& entry) {
+  const auto folder = folder_of(entry);
+  Network network(folder, "{rules: []}");
+  const Batch together = batch_of(folder);
+  const at::Tensor expected = network.logits(together, false, false);
+  for (int64_t i = 0; i < together.sequences(); ++i) {
+    const int64_t* ids = together.token_ids.const_data_ptr<int64_t>();
+    const int64_t* types = together.segment_ids.const_data_ptr<int64_t>();
+    const int64_t begin = together.offsets[i], end = together.offsets[i + 1];
+    const TokenSequence alone{{ids + begin, ids + end}, {types + begin, types + end}};
+    const at::Tensor found = network.logits(pack({&alone, 1}), false, false);
+    const at::Tensor row = expected.slice(0, i, i + 1);
+    if (max_difference(found, row) > float_tolerance(row)) {
+      return fmt::format("sequence {} alone gives other logits", i);
+    }
+  }
+  return "";
+}
+
+Violation size_counts_every_parameter(const Entry& entry) {
+  const auto folder = folder_of(entry);
+  Network network(folder, "{rules: []}");
+  const SafetensorsFile file(folder / "model.safetensors");
+  int64_t stored = 0, counted = network.model().other_parameters();
+  for (const std::string& name : file.names()) stored += file.read(name).numel();
+  for (size_t id = 0; id < network.model().sites().size(); ++id) {
+    if (network.model().sites()[id].kind != SiteKind::kWeight) continue;
+    counted += network.model().weight(static_cast<SiteId>(id)).numel();
+  }
+  return counted == stored ? "" : fmt::format("{} parameters, the file has {}", counted, stored);
+}
+
+class ModelLaws : public testing::TestWithParam<std::string> {};
+
+TEST_P(ModelLaws, Hold) {
+  const Entry& entry = all_plugins().models.get(GetParam());
+  ASSERT_FALSE(folder_of(entry).empty())
+      << "model " << entry.name() << " has no small checkpoint in kSmallModels";
+  expect_laws<Entry>(entry, {{"golden_logits", golden_logits},
+                             {"nothing_on_is_float", nothing_on_is_float},
+                             {"sites_are_named_once", sites_are_named_once},
+                             {"every_site_matters", every_site_matters},
+                             {"every_activation_is_reached_once", every_activation_is_reached_once},
+                             {"sequences_are_independent", sequences_are_independent},
+                             {"size_counts_every_parameter", size_counts_every_parameter}});
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, ModelLaws, testing::ValuesIn(all_plugins().models.names()),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace quell

@@ -1,0 +1,150 @@
+// The laws of tasks, on everything in the registry. A new task needs a line in examples().
+#include <ATen/ops/full.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "framework/io/json.h"
+#include "tests/conformance/laws.h"
+#include "tests/support/compare.h"
+#include "tests/support/engine.h"
+
+namespace quell {
+namespace {
+
+using Entry = TaskRegistry::Entry;
+
+// A minimal configuration of a task, and a model folder that it fits.
+struct Example {
+  std::string task;
+  std::string params;
+  std::filesystem::path model;
+  bool draws = true;  // calibration depends on the seed
+};
+
+std::vector<Example> examples() {
+  const auto quickstart = source_folder() / "experiments/quickstart";
+  const auto golden = test_data() / "parity/outlier_suppression";
+  return {{"glue",
+           fmt::format("{{name: sst2, path: {}, max_length: 64}}", (quickstart / "data").string()),
+           quickstart / "model"},
+          {"tokens",
+           fmt::format("{{path: {}, keys: 'b{{}}.input_ids', calibration_batches: [0, 1],"
+                       " evaluation_batches: [4]}}",
+                       (golden / "inputs.safetensors").string()),
+           golden, /*draws=*/false}};
+}
+
+// A task with what it needs to know of its model.
+struct Made {
+  explicit Made(const Example& example) : config(read_json_file(example.model / "config.json")) {
+    if (std::filesystem::exists(example.model / "vocab.txt")) {
+      tokenizer = load_tokenizer(example.model);
+    }
+    context.tokenizer = tokenizer.get();
+    context.model_config = &config;
+    context.max_positions = config["max_position_embeddings"];
+    context.vocabulary_size = config["vocab_size"];
+    const Entry& entry = all_plugins().tasks.get(example.task);
+    task = entry.create(read_params(entry, example.params).get(), context);
+  }
+
+  nlohmann::json config;
+  std::unique_ptr<Tokenizer> tokenizer;
+  TaskContext context;
+  std::unique_ptr<Task> task;
+};
+
+std::vector<int64_t> all_ids(const std::vector<Batch>& batches) {
+  std::vector<int64_t> ids;
+  for (const Batch& batch : batches) {
+    const int64_t* data = batch.token_ids.const_data_ptr<int64_t>();
+    ids.insert(ids.end(), data, data + batch.tokens());
+    ids.push_back(-1);  // where a batch ends matters, too
+  }
+  return ids;
+}
+
+CalibrationOptions few_samples() {
+  CalibrationOptions options;
+  options.samples = 40;
+  options.batch_size = 16;
+  return options;
+}
+
+Violation calibration_follows_the_seed(const Example& example) {
+  const Made first(example), second(example);
+  const auto ids = all_ids(first.task->calibration(few_samples(), 7));
+  if (all_ids(second.task->calibration(few_samples(), 7)) != ids) return "one seed, two drawings";
+  if (second.task->calibration_indices() != first.task->calibration_indices()) {
+    return "one seed, two lists of indices";
+  }
+  if (all_ids(first.task->calibration(few_samples(), 7)) != ids) return "a second call draws anew";
+  const bool same = all_ids(second.task->calibration(few_samples(), 8)) == ids;
+  if (same == example.draws) return same ? "the seed does not matter" : "the seed matters";
+  return "";
+}
+
+// Logits that say which batch and sequence they belong to.
+Evaluation evaluate(Task& task, int64_t labels) {
+  return task.evaluate(
+      [&](const Batch& batch) -> Outputs {
+        at::Tensor logits = at::full({batch.sequences(), labels}, 0.25);
+        for (int64_t i = 0; i < batch.sequences(); ++i) {
+          logits[i][0] = batch.token_ids[batch.offsets[i + 1] - 2].item<int64_t>() % 7 * 0.125;
+        }
+        return {{"logits", logits}};
+      },
+      [](int64_t, int64_t) {});
+}
+
+Violation evaluation_is_repeatable(const Example& example) {
+  const Made first(example), second(example);
+  const auto labels = static_cast<int64_t>(first.config["id2label"].size());
+  const Evaluation one = evaluate(*first.task, labels), two = evaluate(*second.task, labels);
+  if (one.metrics != two.metrics) return "metrics differ";
+  if (one.predictions.empty()) return "no predictions";
+  if (one.predictions.size() != two.predictions.size()) return "numbers of predictions differ";
+  for (size_t i = 0; i < one.predictions.size(); ++i) {
+    const Prediction &a = one.predictions[i], &b = two.predictions[i];
+    if (a.set != b.set || a.index != b.index || a.label != b.label || a.outputs != b.outputs) {
+      return fmt::format("prediction {} differs", i);
+    }
+    if (i > 0 && a.set == one.predictions[i - 1].set && a.index <= one.predictions[i - 1].index) {
+      return "predictions are not in the order of the examples";
+    }
+  }
+  return "";
+}
+
+Violation names_its_files(const Example& example) {
+  const Made made(example);
+  made.task->calibration(few_samples(), 1);
+  if (made.task->files().empty()) return "no files";
+  return first_violation(made.task->files(), [](const std::string& file) -> Violation {
+    return std::filesystem::exists(file) ? "" : file + " does not exist";
+  });
+}
+
+class TaskLaws : public testing::TestWithParam<std::string> {};
+
+TEST_P(TaskLaws, Hold) {
+  const Entry& entry = all_plugins().tasks.get(GetParam());
+  bool found = false;
+  for (const Example& example : examples()) {
+    if (example.task != entry.name()) continue;
+    found = true;
+    const auto on = [&](Violation (*law)(const Example&)) {
+      return [&example, law](const Entry&) { return law(example); };
+    };
+    expect_laws<Entry>(entry, {{"calibration_follows_the_seed", on(calibration_follows_the_seed)},
+                               {"evaluation_is_repeatable", on(evaluation_is_repeatable)},
+                               {"names_its_files", on(names_its_files)}});
+  }
+  EXPECT_TRUE(found) << "task " << entry.name() << " has no minimal configuration in examples()";
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, TaskLaws, testing::ValuesIn(all_plugins().tasks.names()),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace quell
