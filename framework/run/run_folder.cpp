@@ -95,7 +95,8 @@ void prepare_run_folder(const fs::path& folder, bool overwrite) {
   for (const char* name : kFiles) {
     const fs::path file = folder / name;
     if (!fs::exists(file)) continue;
-    if (!overwrite) {
+    // A log alone is from a run that failed: the corrected one may take its place.
+    if (!overwrite && file.filename() != "log.txt") {
       throw ConfigError(fmt::format("{}: holds an earlier run ({}); use --overwrite to replace it, "
                                     "or --output to write elsewhere",
                                     folder.string(), name));
