@@ -1,0 +1,124 @@
+// BERT's configuration and tensors: what is read, and what is refused.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "framework/base/error.h"
+#include "framework/base/file.h"
+#include "framework/io/json.h"
+#include "framework/io/safetensors.h"
+#include "tests/support/compare.h"
+#include "tests/support/engine.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/throws.h"
+
+namespace quell {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::filesystem::path tiny_model() { return test_data() / "parity/outlier_suppression"; }
+
+using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+class BertTest : public testing::Test {
+ protected:
+  BertTest() : config_(read_json_file(tiny_model() / "config.json")) {
+    const SafetensorsFile file(tiny_model() / "model.safetensors");
+    for (const std::string& name : file.names()) tensors_.emplace_back(name, file.read(name));
+  }
+
+  Network load() {
+    folder_.write("config.json", config_.dump());
+    write_safetensors(folder_ / "model.safetensors", tensors_);
+    return Network(folder_.path(), "{rules: []}");
+  }
+  std::string failure() {
+    return message_of<DataError>([&] { load(); });
+  }
+  at::Tensor& tensor(const std::string& name) {
+    for (auto& [key, value] : tensors_) {
+      if (key == name) return value;
+    }
+    throw std::runtime_error(name);
+  }
+  static Batch batch() {
+    return read_batches(tiny_model() / "inputs.safetensors", {"b0.input_ids"})[0];
+  }
+  static at::Tensor expected() {
+    return SafetensorsFile(tiny_model() / "logits.safetensors").read("fp.logits")[0];
+  }
+
+  TemporaryFolder folder_;
+  nlohmann::json config_;
+  Tensors tensors_;
+};
+
+TEST_F(BertTest, ReadsWhatItsConfigurationSays) {
+  Network network = load();
+  EXPECT_EQ(network.model().vocabulary_size(), 200);
+  EXPECT_EQ(network.model().max_positions(), config_["max_position_embeddings"].get<int64_t>());
+  EXPECT_EQ(network.model().segments().size(), 5u);  // embeddings, three layers, head
+  EXPECT_EQ(network.model().zero_outputs(batch()).at("logits").sizes(),
+            (std::vector<int64_t>{8, 3}));
+}
+
+TEST_F(BertTest, OldNamesOfNorms) {
+  for (auto& [name, value] : tensors_) {
+    if (name.ends_with("LayerNorm.weight")) name.replace(name.size() - 6, 6, "gamma");
+    if (name.ends_with("LayerNorm.bias")) name.replace(name.size() - 4, 4, "beta");
+  }
+  Network network = load();
+  EXPECT_LE(max_difference(network.logits(batch(), false, false), expected()),
+            float_tolerance(expected()));
+}
+
+TEST_F(BertTest, HalfPrecisionIsComputedInFloat) {
+  for (auto& [name, value] : tensors_) value = value.to(at::kBFloat16);
+  Network half = load();
+  for (auto& [name, value] : tensors_) value = value.to(at::kFloat);
+  Network same = load();
+  EXPECT_TRUE(equal_bits(half.logits(batch(), false, false), same.logits(batch(), false, false)));
+}
+
+TEST_F(BertTest, AllWrongTensorsInOneMessage) {
+  tensor("bert.pooler.dense.bias") = tensor("bert.pooler.dense.weight");
+  tensor("bert.encoder.layer.2.output.dense.weight")[0][0] = NAN;
+  for (auto& [name, value] : tensors_) {
+    if (name == "classifier.bias") name = "classifier.bais";
+  }
+  EXPECT_THAT(failure(), AllOf(HasSubstr("bert.pooler.dense.bias"), HasSubstr("[64, 64]"),
+                               HasSubstr("bert.encoder.layer.2.output.dense.weight"),
+                               HasSubstr("classifier.bias"), HasSubstr("classifier.bais")));
+}
+
+TEST_F(BertTest, ConfigurationsThatMakeNoSense) {
+  const auto good = config_;
+  const std::pair<const char*, nlohmann::json> changes[] = {
+      {"hidden_size", 0},         {"hidden_size", 64.5},
+      {"hidden_size", "64"},      {"num_attention_heads", 7},
+      {"num_hidden_layers", 0},   {"num_hidden_layers", 1000000000},
+      {"layer_norm_eps", -1e-12}, {"hidden_act", "unheard_of"},
+      {"hidden_act", 3},          {"vocab_size", nullptr},
+      {"pad_token_id", -1},       {"position_embedding_type", "relative_key"}};
+  for (const auto& [key, value] : changes) {
+    config_ = good;
+    config_[key] = value;
+    EXPECT_THAT(failure(), AllOf(HasSubstr("config.json"), HasSubstr(key))) << value.dump();
+  }
+}
+
+TEST_F(BertTest, InputThatDoesNotFit) {
+  Network network = load();
+  const auto run = [&](const TokenSequence& sequence) {
+    return message_of<DataError>([&] { network.logits(pack({&sequence, 1}), false, false); });
+  };
+  EXPECT_THAT(run({{1, 200}, {}}), AllOf(HasSubstr("200"), HasSubstr("vocabulary")));
+  EXPECT_THAT(run({{1, -5}, {}}), HasSubstr("-5"));
+  EXPECT_THAT(run({std::vector<int64_t>(200, 1), {}}), HasSubstr("positions"));
+  EXPECT_THAT(run({{1, 2}, {0, 2}}), HasSubstr("segment"));
+}
+
+}  // namespace
+}  // namespace quell
