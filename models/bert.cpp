@@ -75,6 +75,7 @@ class Bert final : public Model {
   void declare_head();
   void declare_segments();
 
+  void check_segments(const Batch& batch) const;
   at::Tensor embed(const Batch& batch, QuantContext& context) const;
   at::Tensor run_layer(const Layer& layer, const at::Tensor& rows, const Batch& batch,
                        QuantContext& context) const;
@@ -277,7 +278,17 @@ void Bert::declare_segments() {
                        }});
 }
 
+void Bert::check_segments(const Batch& batch) const {
+  const auto largest = batch.segment_ids.max().item<int64_t>();
+  const auto smallest = batch.segment_ids.min().item<int64_t>();
+  if (smallest >= 0 && largest < config_.token_types) return;
+  throw DataError(fmt::format("segment id {} is outside of the model's {} token types; the token ids "
+                              "belong to another model",
+                              smallest < 0 ? smallest : largest, config_.token_types));
+}
+
 at::Tensor Bert::embed(const Batch& batch, QuantContext& context) const {
+  check_segments(batch);
   const auto look_up = [&](SiteId id, const at::Tensor& ids) {
     return at::embedding(context.weight(id, weight(id)), ids);
   };

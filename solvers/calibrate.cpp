@@ -69,6 +69,19 @@ QuantParameters to_parameters(const StoredParameters& stored, const QuantSpec& s
   return {at::tensor(stored.scale), at::tensor(stored.zero_point), levels};
 }
 
+// Whether a file has as many scales as the site needs: one for the tensor, or one per channel. How
+// many channels an activation has shows only when it is quantized.
+void check_count(const PipelineContext& context, SiteId id, size_t found) {
+  const QuantSpec& spec = context.quant.point(id)->spec;
+  if (found == 1 || (!spec.is_weight && spec.granularity == Granularity::kChannel)) return;
+  const int64_t expected =
+      spec.is_weight ? channel_view(context.model.weight(id), spec).channels : 1;
+  if (static_cast<int64_t>(found) == expected) return;
+  throw DataError(fmt::format("calibrate: {} needs {} scales, the file has {}; its granularity or "
+                              "its model is another",
+                              context.model.sites()[id].key(), expected, found));
+}
+
 void Calibrate::load(PipelineContext& context, std::vector<bool>& loaded) const {
   const auto stored = read_stored_calibration(params_.from, params_.entry);
   int64_t used = 0;
@@ -82,6 +95,7 @@ void Calibrate::load(PipelineContext& context, std::vector<bool>& loaded) const 
     }
     QuantPoint* point = context.quant.point(id);
     if (point == nullptr || point->spec.is_dynamic()) continue;
+    check_count(context, id, parameters.scale.size());
     point->quantizer->set_parameters(to_parameters(parameters, point->spec));
     point->range = {};
     point->calibrated = true;

@@ -97,7 +97,11 @@ at::Tensor fake_quantize(const at::Tensor& rows, const QuantParameters& paramete
     return result;
   }
   const ChannelView view = channel_view(values, spec);
-  QUELL_ASSERT(view.channels == parameters.scale.numel(), "one scale per channel");
+  if (view.channels != parameters.scale.numel()) {
+    throw DataError(fmt::format("a calibration has {} scales for a site of {} channels; it belongs "
+                                "to another granularity or model",
+                                parameters.scale.numel(), view.channels));
+  }
   kernels::fake_quantize_channels(x, y, view.outer, view.channels, view.inner, scale, zero_point,
                                   parameters.levels, parallel_for);
   return result;

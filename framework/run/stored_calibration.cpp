@@ -105,23 +105,53 @@ const Json& descend(const Json& root, const std::vector<std::string>& entry,
   return *node;
 }
 
-}  // namespace
-
-Table read_stored_calibration(const std::filesystem::path& path,
-                              const std::vector<std::string>& entry) {
-  if (path.extension() == ".h5") return read_results_parameters(path);
-  if (path.extension() != ".json") {
-    throw DataError(fmt::format("{}: expected a results file (.h5) or a table (.json)",
-                                path.string()));
-  }
+Table read_json_table(const std::filesystem::path& path, const std::vector<std::string>& entry) {
   const Json root = read_json_file(path);
   const Json& table = descend(root, entry, path.string());
   if (!table.is_object()) {
     throw DataError(fmt::format("{}: expected an object of scales by name", path.string()));
   }
-  if (table.contains("quantizers")) return qualcomm_table(table["quantizers"], path);
-  return outlier_suppression_table(table, path.string());
+  if (!table.contains("quantizers")) return outlier_suppression_table(table, path.string());
+  try {
+    return qualcomm_table(table["quantizers"], path);
+  } catch (const Json::exception& error) {
+    throw DataError(fmt::format("{}: expected a list `quantizers` of objects with name, method, "
+                                "n_bits and delta: {}",
+                                path.string(), error.what()));
+  }
 }
+
+// Scales must be positive, and each needs its zero point.
+void check_table(const Table& table, const std::string& file) {
+  for (const auto& [name, stored] : table) {
+    if (stored.scale.size() != stored.zero_point.size()) {
+      throw DataError(fmt::format("{}: {}: {} scales, but {} zero points", file, name,
+                                  stored.scale.size(), stored.zero_point.size()));
+    }
+    for (size_t i = 0; i < stored.scale.size(); ++i) {
+      const float scale = stored.scale[i], zero_point = stored.zero_point[i];
+      if (std::isfinite(scale) && scale > 0 && std::isfinite(zero_point)) continue;
+      throw DataError(fmt::format("{}: {}: expected a positive scale and a finite zero point, found "
+                                  "scale {} and zero point {}",
+                                  file, name, scale, zero_point));
+    }
+  }
+}
+
+}  // namespace
+
+Table read_stored_calibration(const std::filesystem::path& path,
+                              const std::vector<std::string>& entry) {
+  if (path.extension() != ".h5" && path.extension() != ".json") {
+    throw DataError(fmt::format("{}: expected a results file (.h5) or a table (.json)",
+                                path.string()));
+  }
+  Table table =
+      path.extension() == ".h5" ? read_results_parameters(path) : read_json_table(path, entry);
+  check_table(table, path.string());
+  return table;
+}
+
 
 SiteId find_site(std::span<const Site> sites, const std::string& name) {
   for (size_t id = 0; id < sites.size(); ++id) {

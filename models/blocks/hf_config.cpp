@@ -10,6 +10,9 @@
 namespace quell {
 namespace {
 
+// No size of a model is larger. Keeps nonsense from filling the memory.
+constexpr int64_t kLargest = 10'000'000;
+
 // Reads fields of one config.json.
 class Reader {
  public:
@@ -24,11 +27,12 @@ class Reader {
       if (fallback) return *fallback;
       throw DataError(fmt::format("{}: missing field \"{}\"", file_, key));
     }
-    if (!found->is_number_integer() || found->get<int64_t>() < least) {
-      throw DataError(fmt::format("{}: {}: expected an integer of at least {}, found {}", file_, key,
-                                  least, found->dump()));
+    const auto value = found->is_number_integer() ? found->get<int64_t>() : least - 1;
+    if (value < least || value > kLargest) {
+      throw DataError(fmt::format("{}: {}: expected an integer in [{}, {}], found {}", file_, key,
+                                  least, kLargest, found->dump()));
     }
-    return found->get<int64_t>();
+    return value;
   }
 
   double positive(const char* key, double fallback) const {
