@@ -41,7 +41,9 @@ demo: quell
 
 # LABELS=fast runs the tests that take less than a minute; without it all run.
 test: build
-	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) $(if $(LABELS),-L '$(LABELS)')
+	@rm -rf $(BUILD)/test-results
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) $(if $(LABELS),-L '$(LABELS)'); \
+	  status=$$?; tools/test_summary.py $(BUILD)/test-results; exit $$status
 
 bench: build
 	@for program in $(BUILD)/tests/*_benchmark; do $$program || exit 1; done

@@ -118,7 +118,7 @@ std::string ObjectSchema::default_text(const Field& field) const {
 
 std::string ObjectSchema::type_text(const Field& field) const {
   const std::string rules = field.rules.text();
-  return rules.empty() ? field.type->name() : field.type->name() + " " + rules;
+  return rules.empty() ? field.type->name() : field.type->name() + ", " + rules;
 }
 
 std::string ObjectSchema::help() const {

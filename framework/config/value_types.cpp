@@ -139,8 +139,9 @@ class TextType : public ValueType {
   }
   ConfigNode print(const void* value) const override { return string_scalar(get(value)); }
   Json json_schema(const FieldRules& rules, SchemaContext&) const override {
-    Json schema = {{"type", "string"}};
-    if (!rules.allowed.empty()) schema["enum"] = rules.allowed;
+    if (!rules.allowed.empty()) return {{"type", "string"}, {"enum", rules.allowed}};
+    // A number without quotes is read as the text that it is.
+    Json schema = {{"type", {"string", "number"}}};
     if (rules.non_empty) schema["minLength"] = 1;
     return schema;
   }

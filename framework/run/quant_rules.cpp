@@ -75,17 +75,33 @@ std::string suggest_site(std::span<const Site> sites, const std::string& pattern
   return "; `quell check EXPERIMENT` lists the sites of the model";
 }
 
-void check_site(const Site& site, const SitePlan& plan, const Mark& mark, Problems& problems) {
-  const auto problem = [&](const std::string& message) {
-    problems.add(mark, "quant.rules", fmt::format("{}: {}", site.key(), message));
-  };
-  if (!plan.has_bits) problem("is to be quantized, but no rule gives its `bits`");
-  if (plan.spec.granularity == Granularity::kToken && plan.spec.is_weight) {
-    problem("granularity token is for activations; use channel with axis 0 for one scale per row");
+// Reports what a site cannot have. `marks` holds the last rule that names each site.
+void check_plan(std::span<const Site> sites, std::span<const SitePlan> plans,
+                std::span<const Mark> marks, Problems& problems) {
+  std::vector<size_t> without_bits;
+  for (size_t id = 0; id < sites.size(); ++id) {
+    const QuantSpec& spec = plans[id].spec;
+    if (!plans[id].quantize) continue;
+    if (!plans[id].has_bits) without_bits.push_back(id);
+    const auto problem = [&](const char* message) {
+      problems.add(marks[id], "quant.rules", fmt::format("{}: {}", sites[id].key(), message));
+    };
+    if (spec.granularity == Granularity::kToken && spec.is_weight) {
+      problem("granularity token is for activations; use channel with axis 0 for one scale per row");
+    }
+    if (spec.granularity == Granularity::kGroup && spec.group_size < 1) {
+      problem("granularity group needs a `group_size`");
+    }
   }
-  if (plan.spec.granularity == Granularity::kGroup && plan.spec.group_size < 1) {
-    problem("granularity group needs a `group_size`");
-  }
+  if (without_bits.empty()) return;
+  const size_t first = without_bits[0];
+  const std::string others = without_bits.size() == 1
+                                 ? " is"
+                                 : fmt::format(" and {} other sites are", without_bits.size() - 1);
+  problems.add(marks[first], "quant.rules",
+               fmt::format("{}{} to be quantized, but no rule gives `bits`; add one, such as "
+                           "{{sites: \"{}:*\", bits: 8}}",
+                           sites[first].key(), others, to_string(sites[first].kind)));
 }
 
 }  // namespace
@@ -125,9 +141,7 @@ std::vector<SitePlan> plan_sites(std::span<const Site> sites, std::span<const Ru
       marks[id] = rule.mark;
     }
   }
-  for (size_t id = 0; id < sites.size(); ++id) {
-    if (plans[id].quantize) check_site(sites[id], plans[id], marks[id], problems);
-  }
+  check_plan(sites, plans, marks, problems);
   return plans;
 }
 

@@ -15,7 +15,9 @@ namespace quell {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kFiles[] = {"metrics.json",      "config.resolved.yaml", "results.h5",
+// Written last: where it exists, the run is complete.
+constexpr const char* kCompletionFile = "metrics.json";
+constexpr const char* kFiles[] = {kCompletionFile,     "config.resolved.yaml", "results.h5",
                                   "predictions.jsonl", "environment.json",     "log.txt"};
 
 nlohmann::ordered_json number(double value) {
@@ -93,31 +95,36 @@ void prepare_run_folder(const fs::path& folder, bool overwrite) {
                             folder.string(), error.message()));
   }
   for (const char* name : kFiles) {
-    const fs::path file = folder / name;
-    if (!fs::exists(file)) continue;
-    // A log alone is from a run that failed: the corrected one may take its place.
-    if (!overwrite && file.filename() != "log.txt") {
-      throw ConfigError(fmt::format("{}: holds an earlier run ({}); use --overwrite to replace it, "
-                                    "or --output to write elsewhere",
-                                    folder.string(), name));
-    }
-    fs::remove(file, error);
-    if (error) throw Error(fmt::format("{}: cannot remove: {}", file.string(), error.message()));
+    if (overwrite || !fs::exists(folder / name)) continue;
+    throw ConfigError(fmt::format("{}: holds an earlier run ({}); use --overwrite to replace it, or "
+                                  "--output to write elsewhere",
+                                  folder.string(), name));
   }
   // Files of runs that were killed while they wrote.
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.path().extension() == ".partial") fs::remove(entry.path(), error);
   }
-  write_file(folder / "log.txt", "");  // fails now rather than after the work when not writable
+  // Fails now rather than after the work when the folder is not writable.
+  const fs::path probe = folder / "writable.partial";
+  write_file(probe, "");
+  fs::remove(probe, error);
 }
 
 void write_run_folder(const fs::path& folder, const Runner& runner, const Log& log) {
+  // An earlier run stays whole until here, and is incomplete from here on.
+  std::error_code error;
+  fs::remove(folder / kCompletionFile, error);
+  if (error) {
+    throw Error(fmt::format("{}: cannot remove the earlier run: {}; choose another folder with "
+                            "--output",
+                            folder.string(), error.message()));
+  }
   write_file(folder / "config.resolved.yaml", to_yaml(to_node(runner.spec())));
   write_file(folder / "predictions.jsonl", predictions_jsonl(runner));
   write_results_file(folder / "results.h5", runner);
   write_file(folder / "environment.json", environment_json(runner));
   write_file(folder / "log.txt", log.text());
-  write_file(folder / "metrics.json", metrics_json(runner));
+  write_file(folder / kCompletionFile, metrics_json(runner));
 }
 
 }  // namespace quell

@@ -316,7 +316,8 @@ TEST(Schema, JsonSchema) {
   const auto& properties = schema["properties"];
   const auto text = [&](const char* key) { return properties[key].dump(); };
   EXPECT_EQ(properties.begin().key(), "name");
-  EXPECT_EQ(text("name"), R"({"type":"string","minLength":1,"description":"name of the run"})");
+  EXPECT_EQ(text("name"), 
+            R"({"type":["string","number"],"minLength":1,"description":"name of the run"})");
   EXPECT_EQ(text("fast"), R"({"type":"boolean","description":"whether to hurry","default":true})");
   EXPECT_EQ(text("threads"),
             R"({"type":"integer","minimum":1,"description":"worker threads","default":1})");
@@ -332,7 +333,8 @@ TEST(Schema, JsonSchema) {
             R"({"type":"array","items":{"type":"integer","minimum":2,"maximum":16},"minItems":1,)"
             R"("description":"bit widths","default":[8,6]})");
   EXPECT_EQ(text("sites"),
-            R"({"anyOf":[{"type":"string"},{"type":"array","items":{"type":"string"}}],)"
+            R"({"anyOf":[{"type":["string","number"]},)"
+            R"({"type":"array","items":{"type":["string","number"]}}],)"
             R"("description":"patterns","default":["all"]})");
   EXPECT_EQ(text("momentum"),
             R"({"anyOf":[{"type":"number","minimum":0,"maximum":1},{"type":"null"}],)"
@@ -347,8 +349,8 @@ TEST(Schema, JsonSchema) {
 
 TEST(Schema, Help) {
   EXPECT_EQ(schema_of<Inner>().help(),
-            "percentile = 99.99  number in [50, 100]    share to keep, in percent\n"
-            "bins = 2048         integer in [2, 65536]  bins of the histogram\n");
+            "percentile = 99.99  number, in [50, 100]    share to keep, in percent\n"
+            "bins = 2048         integer, in [2, 65536]  bins of the histogram\n");
 }
 
 struct Twice {
