@@ -9,10 +9,10 @@
 
 #include "framework/base/error.h"
 #include "framework/io/checkpoint.h"
-#include "models/blocks/hf_config.h"
 #include "framework/model/model.h"
 #include "framework/plugin/registry.h"
 #include "models/blocks/attention.h"
+#include "models/blocks/hf_config.h"
 #include "models/blocks/layers.h"
 
 namespace quell {
@@ -139,7 +139,8 @@ Site Bert::site(SiteKind kind, const std::string& name, const std::string& role,
   if (!published.outlier_suppression.empty()) {
     site.published_names.emplace_back("outlier_suppression", published.outlier_suppression);
   }
-  if (!published.qualcomm.empty()) site.published_names.emplace_back("qualcomm", published.qualcomm);
+  if (!published.qualcomm.empty())
+    site.published_names.emplace_back("qualcomm", published.qualcomm);
   return site;
 }
 
@@ -204,48 +205,44 @@ void Bert::declare_layer(int64_t i) {
   };
   Layer layer;
   layer.query = linear("attention.query", "query", i, self + "query");
-  layer.query_site =
-      activation("attention.query", "query",
-                 {self + "query_permute_post_act_fake_quantize", self + "query.activation_quantizer"});
+  layer.query_site = activation(
+      "attention.query", "query",
+      {self + "query_permute_post_act_fake_quantize", self + "query.activation_quantizer"});
   layer.key = linear("attention.key", "key", i, self + "key");
-  layer.key_site =
-      activation("attention.key", "key",
-                 {self + "key_transpose_post_act_fake_quantize", self + "key.activation_quantizer"});
+  layer.key_site = activation(
+      "attention.key", "key",
+      {self + "key_transpose_post_act_fake_quantize", self + "key.activation_quantizer"});
   layer.value = linear("attention.value", "value", i, self + "value");
-  layer.value_site =
-      activation("attention.value", "value",
-                 {self + "value_permute_post_act_fake_quantize", self + "value.activation_quantizer"});
-  layer.attention.scores =
-      activation("attention.scores", "scores",
-                 {"", self + "attn_scores_act_quantizer.activation_quantizer"});
+  layer.value_site = activation(
+      "attention.value", "value",
+      {self + "value_permute_post_act_fake_quantize", self + "value.activation_quantizer"});
+  layer.attention.scores = activation(
+      "attention.scores", "scores", {"", self + "attn_scores_act_quantizer.activation_quantizer"});
   layer.attention.probs = activation("attention.probs", "probs",
                                      {self + "attention_probs_post_act_fake_quantize",
                                       self + "attn_probs_act_quantizer.activation_quantizer"});
   layer.attention.context = activation("attention.context", "context",
                                        {self + "context_view_post_act_fake_quantize",
                                         self + "context_act_quantizer.activation_quantizer"});
-  layer.attention_output =
-      linear("attention.output", "attention_output", i, attention + "dense");
-  layer.attention_output_site =
-      activation("attention.output", "attention_output",
-                 {attention + "output_post_act_fake_quantize",
-                  attention + "dense.activation_quantizer"});
-  layer.attention_residual_site =
-      activation("attention.residual", "residual",
-                 {"", attention + "res_act_quantizer.activation_quantizer"});
+  layer.attention_output = linear("attention.output", "attention_output", i, attention + "dense");
+  layer.attention_output_site = activation(
+      "attention.output", "attention_output",
+      {attention + "output_post_act_fake_quantize", attention + "dense.activation_quantizer"});
+  layer.attention_residual_site = activation(
+      "attention.residual", "residual", {"", attention + "res_act_quantizer.activation_quantizer"});
   layer.attention_norm = norm("attention.norm", i, attention + "LayerNorm");
   layer.intermediate =
       linear("ffn.intermediate", "intermediate", i, layer_prefix(i) + "intermediate.dense");
-  layer.gelu_site = activation(
-      "ffn.gelu", "gelu",
-      {layer_prefix(i) + "intermediate.intermediate_act_fn_post_act_fake_quantize",
-       layer_prefix(i) + "intermediate.0.activation_quantizer"});
+  layer.gelu_site =
+      activation("ffn.gelu", "gelu",
+                 {layer_prefix(i) + "intermediate.intermediate_act_fn_post_act_fake_quantize",
+                  layer_prefix(i) + "intermediate.0.activation_quantizer"});
   layer.ffn_output = linear("ffn.output", "ffn_output", i, output + "dense");
-  layer.ffn_output_site = activation(
-      "ffn.output", "ffn_output",
-      {output + "output_post_act_fake_quantize", output + "dense.activation_quantizer"});
-  layer.ffn_residual_site = activation(
-      "ffn.residual", "residual", {"", output + "res_act_quantizer.activation_quantizer"});
+  layer.ffn_output_site =
+      activation("ffn.output", "ffn_output",
+                 {output + "output_post_act_fake_quantize", output + "dense.activation_quantizer"});
+  layer.ffn_residual_site = activation("ffn.residual", "residual",
+                                       {"", output + "res_act_quantizer.activation_quantizer"});
   layer.ffn_norm = norm("ffn.norm", i, output + "LayerNorm");
   layers_.push_back(std::move(layer));
 }
@@ -254,19 +251,19 @@ void Bert::declare_head() {
   pooler_input_site_ = activation_site("pooler.input", "head_input", -1,
                                        {"bert.pooler.getitem_post_act_fake_quantize", ""});
   pooler_ = linear("pooler.dense", "head", -1, "bert.pooler.dense");
-  pooler_output_site_ =
-      activation_site("pooler.output", "head_hidden", -1,
-                      {"dropout_post_act_fake_quantize", "bert.pooler.dense_act.0.activation_quantizer"});
+  pooler_output_site_ = activation_site(
+      "pooler.output", "head_hidden", -1,
+      {"dropout_post_act_fake_quantize", "bert.pooler.dense_act.0.activation_quantizer"});
   classifier_ = linear("classifier", "head", -1, "classifier");
   logits_site_ =
       activation_site("classifier.logits", "logits", -1, {"", "classifier.activation_quantizer"});
 }
 
 void Bert::declare_segments() {
-  segments_.push_back({"embeddings", [this](State& state, const Batch& batch,
-                                            QuantContext& context) {
-                         state.rows = embed(batch, context);
-                       }});
+  segments_.push_back(
+      {"embeddings", [this](State& state, const Batch& batch, QuantContext& context) {
+         state.rows = embed(batch, context);
+       }});
   for (size_t i = 0; i < layers_.size(); ++i) {
     segments_.push_back({fmt::format("encoder.{}", i),
                          [this, i](State& state, const Batch& batch, QuantContext& context) {
@@ -282,9 +279,10 @@ void Bert::check_segments(const Batch& batch) const {
   const auto largest = batch.segment_ids.max().item<int64_t>();
   const auto smallest = batch.segment_ids.min().item<int64_t>();
   if (smallest >= 0 && largest < config_.token_types) return;
-  throw DataError(fmt::format("segment id {} is outside of the model's {} token types; the token ids "
-                              "belong to another model",
-                              smallest < 0 ? smallest : largest, config_.token_types));
+  throw DataError(
+      fmt::format("segment id {} is outside of the model's {} token types; the token ids "
+                  "belong to another model",
+                  smallest < 0 ? smallest : largest, config_.token_types));
 }
 
 at::Tensor Bert::embed(const Batch& batch, QuantContext& context) const {
@@ -332,8 +330,8 @@ at::Tensor Bert::classify(const at::Tensor& rows, const Batch& batch, QuantConte
 
 void register_model_bert(Plugins& plugins) {
   add_plugin<Bert, NoParams>(plugins.models, "bert",
-                           "BERT encoder with a classification or regression head.",
-                           "Devlin et al. 2019; sites: OS, OS+ and Qualcomm code");
+                             "BERT encoder with a classification or regression head.",
+                             "Devlin et al. 2019; sites: OS, OS+ and Qualcomm code");
 }
 
 }  // namespace quell

@@ -28,8 +28,8 @@ class AvgMinMax final : public BatchRangeObserver {
 
 void register_observer_avg_minmax(Plugins& plugins) {
   add_plugin<AvgMinMax, NoParams>(plugins.observers, "avg_minmax",
-                                "Mean over batches of each batch's smallest and largest value.",
-                                "OS AvgMinMaxObserver");
+                                  "Mean over batches of each batch's smallest and largest value.",
+                                  "OS AvgMinMaxObserver");
 }
 
 }  // namespace quell

@@ -23,9 +23,9 @@ class MinMax final : public BatchRangeObserver {
 }  // namespace
 
 void register_observer_minmax(Plugins& plugins) {
-  add_plugin<MinMax, NoParams>(plugins.observers, "minmax",
-                             "Smallest and largest value over all batches.",
-                             "OS MinMaxObserver; Qualcomm allminmax (after one batch: current_minmax)");
+  add_plugin<MinMax, NoParams>(
+      plugins.observers, "minmax", "Smallest and largest value over all batches.",
+      "OS MinMaxObserver; Qualcomm allminmax (after one batch: current_minmax)");
 }
 
 }  // namespace quell

@@ -30,8 +30,8 @@ class Fixed final : public Quantizer {
 
 void register_quantizer_fixed(Plugins& plugins) {
   add_plugin<Fixed, NoParams>(plugins.quantizers, "fixed",
-                            "Uniform affine grid from the observed range, rounded half to even.",
-                            "OS FixedFakeQuantize; algorithms of OS, OS+ and Qualcomm by `grid`");
+                              "Uniform affine grid from the observed range, rounded half to even.",
+                              "OS FixedFakeQuantize; algorithms of OS, OS+ and Qualcomm by `grid`");
 }
 
 }  // namespace quell

@@ -2,8 +2,8 @@
 // from a file.
 
 #include <ATen/ops/tensor.h>
-#include <cmath>
 #include <fmt/format.h>
+#include <cmath>
 
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
@@ -54,9 +54,10 @@ void use_range(const Site& site, QuantPoint& point) {
   const float* max = range.max.const_data_ptr<float>();
   for (int64_t i = 0; i < range.min.numel(); ++i) {
     if (std::isfinite(min[i]) && std::isfinite(max[i])) continue;
-    throw Error(fmt::format("{}: the observed range [{}, {}] is not finite; the model or its input "
-                            "produces NaN or infinity there",
-                            site.key(), min[i], max[i]));
+    throw Error(
+        fmt::format("{}: the observed range [{}, {}] is not finite; the model or its input "
+                    "produces NaN or infinity there",
+                    site.key(), min[i], max[i]));
   }
   point.quantizer->init(range);
   point.range = range;
@@ -77,9 +78,10 @@ void check_count(const PipelineContext& context, SiteId id, size_t found) {
   const int64_t expected =
       spec.is_weight ? channel_view(context.model.weight(id), spec).channels : 1;
   if (static_cast<int64_t>(found) == expected) return;
-  throw DataError(fmt::format("calibrate: {} needs {} scales, the file has {}; its granularity or "
-                              "its model is another",
-                              context.model.sites()[id].key(), expected, found));
+  throw DataError(
+      fmt::format("calibrate: {} needs {} scales, the file has {}; its granularity or "
+                  "its model is another",
+                  context.model.sites()[id].key(), expected, found));
 }
 
 void Calibrate::load(PipelineContext& context, std::vector<bool>& loaded) const {
@@ -90,8 +92,8 @@ void Calibrate::load(PipelineContext& context, std::vector<bool>& loaded) const 
     if (id == kNoSite) {
       std::vector<std::string> known;
       for (const Site& site : context.model.sites()) known.push_back(site.key());
-      throw DataError(fmt::format("{}: \"{}\" is no site of this model{}", params_.from.string(), name,
-                                  did_you_mean(name, known)));
+      throw DataError(fmt::format("{}: \"{}\" is no site of this model{}", params_.from.string(),
+                                  name, did_you_mean(name, known)));
     }
     QuantPoint* point = context.quant.point(id);
     if (point == nullptr || point->spec.is_dynamic()) continue;

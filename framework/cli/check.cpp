@@ -60,8 +60,8 @@ nlohmann::ordered_json plan_json(const Runner& runner, const DryRun& estimate) {
   json["quantized_weights"] = count_sites(runner, SiteKind::kWeight).first;
   json["quantized_activations"] = count_sites(runner, SiteKind::kActivation).first;
   const ModelSize size = model_size(runner.model(), runner.plan());
-  json["model_bytes"] = {{"float", size.float_bytes}, {"quantized", size.quantized_bytes},
-                         {"ratio", size.ratio()}};
+  json["model_bytes"] = {
+      {"float", size.float_bytes}, {"quantized", size.quantized_bytes}, {"ratio", size.ratio()}};
   json["estimate"] = {{"evaluation_sequences", estimate.evaluation_sequences},
                       {"evaluation_tokens", estimate.evaluation_tokens},
                       {"calibration_batches", estimate.calibration_batches},
@@ -108,9 +108,10 @@ void print_plan(const Runner& runner, const DryRun& estimate) {
 }  // namespace
 
 int run_check(const Plugins& plugins, const Arguments& arguments) {
-  CommandLine line("check EXPERIMENT [options]",
-                   "Checks an experiment with its model and data, and shows what it would do: which "
-                   "site gets what,\nand an estimate of time and memory. Nothing is run or written.");
+  CommandLine line(
+      "check EXPERIMENT [options]",
+      "Checks an experiment with its model and data, and shows what it would do: which "
+      "site gets what,\nand an estimate of time and memory. Nothing is run or written.");
   add_experiment_options(line);
   line.add()("resolved", "print the experiment with every default written out, and stop")(
       "json", "print JSON");

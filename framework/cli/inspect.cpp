@@ -1,5 +1,5 @@
-#include <cmath>
 #include <fmt/format.h>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
@@ -87,8 +87,9 @@ void print_results(const Json& json) {
     metrics.push_back(row);
   }
   fmt::print("{}\n", text_table(metrics));
-  std::vector<std::vector<std::string>> rows = {{"site", "bits", "min", "max", "scale", "zero point",
-                                                 "SQNR dB", "SQNR dB to float", "cosine"}};
+  std::vector<std::vector<std::string>> rows = {{"site", "bits", "min", "max", "scale",
+                                                 "zero point", "SQNR dB", "SQNR dB to float",
+                                                 "cosine"}};
   for (const Json& site : json["sites"]) {
     if (site["quantized"].get<int64_t>() == 0) continue;
     rows.push_back({cell(site, "key"), cell(site, "bits"), cell(site, "range_min"),
@@ -102,9 +103,10 @@ void print_results(const Json& json) {
 }  // namespace
 
 int run_inspect(const Plugins&, const Arguments& arguments) {
-  CommandLine line("inspect RESULTS [--json]",
-                   "Prints a results file (results.h5) as tables: metrics of the stages, in percent, "
-                   "and ranges,\nscales and errors of the quantized sites.");
+  CommandLine line(
+      "inspect RESULTS [--json]",
+      "Prints a results file (results.h5) as tables: metrics of the stages, in percent, "
+      "and ranges,\nscales and errors of the quantized sites.");
   line.add()("json", "print everything as JSON");
   line.positional("file", 1);
   if (!line.parse(arguments)) return 0;

@@ -8,8 +8,9 @@
 namespace quell {
 
 int run_list(const Plugins& plugins, const Arguments& arguments) {
-  CommandLine line("list [KIND] [--json | --markdown]",
-                   "Lists the plug-ins: models, tasks, observers, quantizers, transforms, solvers.");
+  CommandLine line(
+      "list [KIND] [--json | --markdown]",
+      "Lists the plug-ins: models, tasks, observers, quantizers, transforms, solvers.");
   line.add()("json", "print JSON")("markdown", "print the reference page docs/plugins.md");
   line.positional("kind", 1);
   if (!line.parse(arguments)) return 0;

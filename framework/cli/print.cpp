@@ -1,8 +1,8 @@
 #include "framework/cli/print.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 namespace quell {

@@ -1,5 +1,5 @@
-#include <exception>
 #include <fmt/format.h>
+#include <exception>
 #include <new>
 
 #include "framework/base/error.h"
@@ -10,8 +10,9 @@ namespace quell {
 namespace {
 
 void print_help() {
-  fmt::print("quell quantizes transformers whose activations have outliers.\n\n"
-             "usage: quell VERB [arguments]; quell VERB --help explains a verb\n\n");
+  fmt::print(
+      "quell quantizes transformers whose activations have outliers.\n\n"
+      "usage: quell VERB [arguments]; quell VERB --help explains a verb\n\n");
   for (const Verb& verb : verbs()) fmt::print("  {:<10} {}\n", verb.name, verb.summary);
 }
 

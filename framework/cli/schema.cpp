@@ -8,9 +8,10 @@
 namespace quell {
 
 int run_schema(const Plugins& plugins, const Arguments& arguments) {
-  CommandLine line("schema",
-                   "Prints the JSON Schema of experiment files, for editors that check and complete "
-                   "YAML.");
+  CommandLine line(
+      "schema",
+      "Prints the JSON Schema of experiment files, for editors that check and complete "
+      "YAML.");
   line.add()("json", "print JSON (it always is)");
   if (!line.parse(arguments)) return 0;
   print_json(experiment_schema_json(schema_of<ExperimentSpec>(), plugins));

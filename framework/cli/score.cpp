@@ -43,17 +43,20 @@ int run_score(const Plugins& plugins, const Arguments& arguments) {
                    "lines with\n\"logits\" or \"prediction\", or the TSV of a GLUE submission.");
   line.add()("predictions", po::value<std::string>(), "file of predictions")(
       "data", po::value<std::string>(), "file of examples with labels")(
-      "set", po::value<std::vector<std::string>>()->composing(), "parameter of the task, name=cola")(
-      "stage", po::value<std::string>()->default_value(""), "stage of a run's predictions")(
-      "split", po::value<std::string>()->default_value(""), "set of a run's predictions, such as dev")(
+      "set", po::value<std::vector<std::string>>()->composing(),
+      "parameter of the task, name=cola")("stage", po::value<std::string>()->default_value(""),
+                                          "stage of a run's predictions")(
+      "split", po::value<std::string>()->default_value(""),
+      "set of a run's predictions, such as dev")(
       "labels", po::value<std::vector<std::string>>()->multitoken(),
       "names of the model's classes, in its order")("json", "print JSON");
   line.positional("task", 1);
   if (!line.parse(arguments)) return 0;
   const auto names = line.list("task");
   if (names.empty() || !line.has("predictions") || !line.has("data")) {
-    throw ConfigError("score needs a task, --predictions and --data, such as `quell score glue --set "
-                      "name=cola --predictions runs/x/predictions.jsonl --data dev.tsv`");
+    throw ConfigError(
+        "score needs a task, --predictions and --data, such as `quell score glue --set "
+        "name=cola --predictions runs/x/predictions.jsonl --data dev.tsv`");
   }
   ScoreOptions options;
   options.predictions = line.get<std::string>("predictions");

@@ -26,22 +26,25 @@ int64_t at_least(const CommandLine& line, const char* option, int64_t least) {
 }  // namespace
 
 int run_tokenize(const Plugins&, const Arguments& arguments) {
-  CommandLine line("tokenize MODEL_FOLDER [FILE] [options]",
-                   "Shows what a model sees of a text: lines of text, or JSON lines with \"text\", "
-                   "\"pair\" and\n\"op\", become JSON lines of ids, types, tokens and offsets. Reads "
-                   "standard input without a FILE.");
-  line.add()("format", po::value<std::string>()->default_value("auto"), "input: auto, text or json")(
-      "max_length", po::value<int64_t>(), "cut to so many tokens")(
+  CommandLine line(
+      "tokenize MODEL_FOLDER [FILE] [options]",
+      "Shows what a model sees of a text: lines of text, or JSON lines with \"text\", "
+      "\"pair\" and\n\"op\", become JSON lines of ids, types, tokens and offsets. Reads "
+      "standard input without a FILE.");
+  line.add()("format", po::value<std::string>()->default_value("auto"),
+             "input: auto, text or json")("max_length", po::value<int64_t>(),
+                                          "cut to so many tokens")(
       "truncation", po::value<std::string>()->default_value("longest_first"),
-      "longest_first, only_first or only_second")(
-      "stride", po::value<int64_t>()->default_value(0), "overlap of neighbouring windows")(
+      "longest_first, only_first or only_second")("stride", po::value<int64_t>()->default_value(0),
+                                                  "overlap of neighbouring windows")(
       "overflow", "all windows, not only the first")("no_special", "without [CLS], [SEP]")(
       "decode", "also decode the ids")("ascii", "escape everything outside ASCII")(
       "json", "print JSON (it always is)");
   line.positional("files", 2);
   if (!line.parse(arguments)) return 0;
   const auto files = line.list("files");
-  if (files.empty()) throw ConfigError("tokenize needs a model folder; see `quell tokenize --help`");
+  if (files.empty())
+    throw ConfigError("tokenize needs a model folder; see `quell tokenize --help`");
 
   TokenizeLinesOptions options;
   options.format = parse_format(line.get<std::string>("format"));

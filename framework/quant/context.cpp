@@ -7,9 +7,7 @@
 namespace quell {
 
 QuantContext::QuantContext(std::span<const Site> sites)
-    : sites_(sites.begin(), sites.end()),
-      points_(sites.size()),
-      quantized_weights_(sites.size()) {}
+    : sites_(sites.begin(), sites.end()), points_(sites.size()), quantized_weights_(sites.size()) {}
 
 void QuantContext::set_point(SiteId id, std::unique_ptr<QuantPoint> point) {
   points_[id] = std::move(point);
@@ -21,9 +19,10 @@ void QuantContext::set_quantize(SiteKind kind, bool on) {
     QuantPoint* point = points_[id].get();
     if (point == nullptr || sites_[id].kind != kind) continue;
     if (on && !point->calibrated) {
-      throw Error(fmt::format("{} is to be quantized but has no range yet; put `calibrate` into the "
-                              "pipeline",
-                              sites_[id].key()));
+      throw Error(
+          fmt::format("{} is to be quantized but has no range yet; put `calibrate` into the "
+                      "pipeline",
+                      sites_[id].key()));
     }
     point->quantize = on;
   }

@@ -33,7 +33,7 @@ struct QuantPoint {
   DuringCalibration during_calibration = DuringCalibration::kObserve;
   std::unique_ptr<Observer> observer;
   std::unique_ptr<Quantizer> quantizer;
-  Range range;              // what was observed; undefined where parameters were given
+  Range range;  // what was observed; undefined where parameters were given
   std::string observer_name;
   std::string quantizer_name;
   bool observe = false;

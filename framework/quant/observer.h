@@ -9,8 +9,8 @@ namespace quell {
 class Observer {
  public:
   virtual ~Observer() = default;
-  // One batch of values: rows [n, features] float32, n > 0 (a weight vector: [n]). Throws Error when
-  // empty.
+  // One batch of values: rows [n, features] float32, n > 0 (a weight vector: [n]). Throws Error
+  // when empty.
   virtual void observe(const at::Tensor& rows) = 0;
   // The range over what was observed since the last reset(), one entry per scale of the
   // granularity. Throws Error when nothing was observed.

@@ -27,9 +27,7 @@ void expand_alternatives(std::string_view pattern, std::vector<std::string>& exp
 
 }  // namespace
 
-const char* to_string(SiteKind kind) {
-  return kind == SiteKind::kWeight ? "weight" : "activation";
-}
+const char* to_string(SiteKind kind) { return kind == SiteKind::kWeight ? "weight" : "activation"; }
 
 std::string Site::key() const { return fmt::format("{}:{}", to_string(kind), name); }
 

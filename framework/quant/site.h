@@ -17,12 +17,12 @@ using SiteId = int32_t;
 inline constexpr SiteId kNoSite = -1;
 
 struct Site {
-  std::string name;                 // "encoder.3.ffn.gelu"
+  std::string name;  // "encoder.3.ffn.gelu"
   SiteKind kind = SiteKind::kActivation;
-  std::string role;                 // "gelu", "norm", "query", ...: the same in every layer
-  int64_t layer = -1;               // -1 outside the layers
-  int64_t heads = 0;                // of attention matrices ([heads * queries, keys]), else 0
-  std::string alias;                // "encoder.last.ffn.gelu" in the last layer, else ""
+  std::string role;    // "gelu", "norm", "query", ...: the same in every layer
+  int64_t layer = -1;  // -1 outside the layers
+  int64_t heads = 0;   // of attention matrices ([heads * queries, keys]), else 0
+  std::string alias;   // "encoder.last.ffn.gelu" in the last layer, else ""
   // What a paper's code calls the site: {"outlier_suppression" | "qualcomm" | ..., name}.
   std::vector<std::pair<std::string, std::string>> published_names;
 

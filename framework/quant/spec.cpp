@@ -19,9 +19,10 @@ at::Tensor contiguous_float(const at::Tensor& rows) {
 
 void check_group_size(int64_t features, int64_t group_size) {
   if (group_size < 1 || features % group_size != 0) {
-    throw ConfigError(fmt::format("group_size {} does not divide the {} features of the site; choose "
-                                  "a divisor",
-                                  group_size, features));
+    throw ConfigError(
+        fmt::format("group_size {} does not divide the {} features of the site; choose "
+                    "a divisor",
+                    group_size, features));
   }
 }
 
@@ -33,16 +34,18 @@ ChannelView channel_view(const at::Tensor& rows, const QuantSpec& spec) {
   const int64_t count = rows.size(0);
   const int64_t features = rows.dim() > 1 ? rows.size(1) : 1;
   switch (spec.granularity) {
-    case Granularity::kTensor: return {1, 1, rows.numel()};
+    case Granularity::kTensor:
+      return {1, 1, rows.numel()};
     case Granularity::kChannel:
       if (spec.axis == 0) return {1, count, features};
       if (spec.axis == 1 && rows.dim() > 1) return {count, features, 1};
-      throw ConfigError(fmt::format("axis {} does not exist in a tensor of {} dimensions", spec.axis,
-                                    rows.dim()));
+      throw ConfigError(fmt::format("axis {} does not exist in a tensor of {} dimensions",
+                                    spec.axis, rows.dim()));
     case Granularity::kGroup:
       check_group_size(features, spec.group_size);
       return {1, rows.numel() / spec.group_size, spec.group_size};
-    case Granularity::kToken: return {1, count, features};
+    case Granularity::kToken:
+      return {1, count, features};
   }
   QUELL_ASSERT(false, "unhandled granularity");
 }
@@ -70,8 +73,8 @@ QuantParameters parameters_from_range(const Range& range, const QuantSpec& spec)
   const float* max = range.max.const_data_ptr<float>();
   bool signed_range = false;
   for (int64_t i = 0; i < count; ++i) signed_range |= min[i] < 0;
-  const kernels::AffineRule rule = kernels::affine_rule(
-      spec.grid, static_cast<int>(spec.bits), spec.symmetric, signed_range);
+  const kernels::AffineRule rule =
+      kernels::affine_rule(spec.grid, static_cast<int>(spec.bits), spec.symmetric, signed_range);
   QuantParameters parameters{scales(count), scales(count), rule.levels};
   float* scale = parameters.scale.mutable_data_ptr<float>();
   float* zero_point = parameters.zero_point.mutable_data_ptr<float>();
@@ -98,9 +101,10 @@ at::Tensor fake_quantize(const at::Tensor& rows, const QuantParameters& paramete
   }
   const ChannelView view = channel_view(values, spec);
   if (view.channels != parameters.scale.numel()) {
-    throw DataError(fmt::format("a calibration has {} scales for a site of {} channels; it belongs "
-                                "to another granularity or model",
-                                parameters.scale.numel(), view.channels));
+    throw DataError(
+        fmt::format("a calibration has {} scales for a site of {} channels; it belongs "
+                    "to another granularity or model",
+                    parameters.scale.numel(), view.channels));
   }
   kernels::fake_quantize_channels(x, y, view.outer, view.channels, view.inner, scale, zero_point,
                                   parameters.levels, parallel_for);

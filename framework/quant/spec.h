@@ -35,11 +35,11 @@ struct EnumNames<kernels::Grid> {
 };
 
 struct QuantSpec {
-  int64_t bits = 8;                                   // 2 to 16
+  int64_t bits = 8;  // 2 to 16
   bool symmetric = false;
   Granularity granularity = Granularity::kTensor;
-  int64_t axis = 0;                                   // of kChannel: 0 rows, 1 columns
-  int64_t group_size = 0;                             // of kGroup
+  int64_t axis = 0;        // of kChannel: 0 rows, 1 columns
+  int64_t group_size = 0;  // of kGroup
   kernels::Grid grid = kernels::Grid::kOs;
   bool is_weight = false;
 

@@ -1,13 +1,13 @@
 #include "framework/run/environment.h"
 
 #include <ATen/Parallel.h>
-#include <chrono>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <torch/version.h>
 #include <unistd.h>
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "framework/io/sha256.h"
 
@@ -32,9 +32,9 @@ std::string environment_json(const Runner& runner) {
   root["quell_version"] = QUELL_VERSION;
   root["libtorch_version"] = TORCH_VERSION;
   root["compiler"] = __VERSION__;
-  root["finished"] = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
-                                 fmt::gmtime(std::chrono::system_clock::to_time_t(
-                                     std::chrono::system_clock::now())));
+  root["finished"] = fmt::format(
+      "{:%Y-%m-%dT%H:%M:%SZ}",
+      fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
   root["host"] = host;
   root["processor"] = processor();
   root["threads"] = at::get_num_threads();

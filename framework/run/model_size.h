@@ -10,9 +10,9 @@
 namespace quell {
 
 struct ModelSize {
-  double float_bytes = 0;                  // everything in float32
-  double quantized_bytes = 0;              // weights at their bits; biases and norms in float32
-  double float_embedding_bytes = 0;        // embedding tables alone
+  double float_bytes = 0;            // everything in float32
+  double quantized_bytes = 0;        // weights at their bits; biases and norms in float32
+  double float_embedding_bytes = 0;  // embedding tables alone
   double quantized_embedding_bytes = 0;
 
   double ratio() const { return float_bytes / quantized_bytes; }

@@ -87,7 +87,8 @@ void check_plan(std::span<const Site> sites, std::span<const SitePlan> plans,
       problems.add(marks[id], "quant.rules", fmt::format("{}: {}", sites[id].key(), message));
     };
     if (spec.granularity == Granularity::kToken && spec.is_weight) {
-      problem("granularity token is for activations; use channel with axis 0 for one scale per row");
+      problem(
+          "granularity token is for activations; use channel with axis 0 for one scale per row");
     }
     if (spec.granularity == Granularity::kGroup && spec.group_size < 1) {
       problem("granularity group needs a `group_size`");
@@ -130,9 +131,9 @@ std::vector<SitePlan> plan_sites(std::span<const Site> sites, std::span<const Ru
     std::vector<bool> hit(sites.size(), false);
     for (const std::string& pattern : rule.sites) {
       if (!mark_matches(sites, pattern, hit)) {
-        problems.add(rule.mark, "quant.rules",
-                     fmt::format("pattern \"{}\" matches no site{}", pattern,
-                                 suggest_site(sites, pattern)));
+        problems.add(
+            rule.mark, "quant.rules",
+            fmt::format("pattern \"{}\" matches no site{}", pattern, suggest_site(sites, pattern)));
       }
     }
     for (size_t id = 0; id < sites.size(); ++id) {

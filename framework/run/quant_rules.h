@@ -32,7 +32,8 @@ struct Rule {
   template <class V>
   static void describe(V& v) {
     v("sites", &Rule::sites,
-      "patterns of site names, such as \"weight:*\" or \"activation:encoder.last.ffn.*\"; `*`, `?`, "
+      "patterns of site names, such as \"weight:*\" or \"activation:encoder.last.ffn.*\"; `*`, "
+      "`?`, "
       "`[0-3]` and `{a,b}` as in a shell",
       required(), non_empty(), or_single());
     v("quantize", &Rule::quantize, "whether these sites are quantized at all");
@@ -42,8 +43,8 @@ struct Rule {
       "which values share a scale; token and group follow each row of an activation anew");
     v("axis", &Rule::axis, "of granularity channel: 0 rows, 1 columns (weights [outputs, inputs])",
       in_range(0, 1));
-    v("group_size", &Rule::group_size, "of granularity group: neighbouring features that share a scale",
-      at_least(1));
+    v("group_size", &Rule::group_size,
+      "of granularity group: neighbouring features that share a scale", at_least(1));
     v("grid", &Rule::grid, "integer range, divisor and epsilon of a published code");
     v("observer", &Rule::observer, "how the range is found");
     v("quantizer", &Rule::quantizer, "how values are mapped to the grid");

@@ -18,10 +18,14 @@ std::string site_group(const Site& site) {
 // What the entries of a site's scales stand for.
 std::string scale_axis(const QuantSpec& spec) {
   switch (spec.granularity) {
-    case Granularity::kTensor: return "tensor";
-    case Granularity::kChannel: return spec.axis == 0 ? "rows" : "columns";
-    case Granularity::kToken: return "tokens";
-    case Granularity::kGroup: return "groups";
+    case Granularity::kTensor:
+      return "tensor";
+    case Granularity::kChannel:
+      return spec.axis == 0 ? "rows" : "columns";
+    case Granularity::kToken:
+      return "tokens";
+    case Granularity::kGroup:
+      return "groups";
   }
   return "";
 }
@@ -115,8 +119,9 @@ void write_outputs(Hdf5Writer& file, const std::string& group, const Evaluation&
     for (int64_t i = 0; i <= examples; ++i) even &= column.offsets[i] == i * width;
     at::Tensor values = at::tensor(column.values);
     file.write(object, even ? values.view({examples, width}) : values);
-    file.set_attribute(object, "axes", even ? std::vector<std::string>{"example", "value"}
-                                            : std::vector<std::string>{"example_and_value"});
+    file.set_attribute(object, "axes",
+                       even ? std::vector<std::string>{"example", "value"}
+                            : std::vector<std::string>{"example_and_value"});
     if (!even) file.write(object + "_offsets", at::tensor(column.offsets, at::kLong));
   }
 }
@@ -179,8 +184,7 @@ void write_results_file(const std::filesystem::path& path, const Runner& runner)
   file.commit();
 }
 
-std::map<std::string, StoredParameters> read_results_parameters(
-    const std::filesystem::path& path) {
+std::map<std::string, StoredParameters> read_results_parameters(const std::filesystem::path& path) {
   const Hdf5Reader file(path);
   check_results_file(file);
   std::map<std::string, StoredParameters> result;
@@ -209,8 +213,9 @@ void check_results_file(const Hdf5Reader& file) {
   }
   const auto version = std::get<int64_t>(file.read_attribute("/", "version"));
   if (version > kResultsVersion) {
-    throw DataError(fmt::format("{}: layout version {} is newer than this quell, which reads up to {}",
-                                file.path().string(), version, kResultsVersion));
+    throw DataError(
+        fmt::format("{}: layout version {} is newer than this quell, which reads up to {}",
+                    file.path().string(), version, kResultsVersion));
   }
 }
 

@@ -1,7 +1,7 @@
 #include "framework/run/run_folder.h"
 
-#include <cmath>
 #include <fmt/format.h>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
@@ -96,9 +96,10 @@ void prepare_run_folder(const fs::path& folder, bool overwrite) {
   }
   for (const char* name : kFiles) {
     if (overwrite || !fs::exists(folder / name)) continue;
-    throw ConfigError(fmt::format("{}: holds an earlier run ({}); use --overwrite to replace it, or "
-                                  "--output to write elsewhere",
-                                  folder.string(), name));
+    throw ConfigError(
+        fmt::format("{}: holds an earlier run ({}); use --overwrite to replace it, or "
+                    "--output to write elsewhere",
+                    folder.string(), name));
   }
   // Files of runs that were killed while they wrote.
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -115,9 +116,10 @@ void write_run_folder(const fs::path& folder, const Runner& runner, const Log& l
   std::error_code error;
   fs::remove(folder / kCompletionFile, error);
   if (error) {
-    throw Error(fmt::format("{}: cannot remove the earlier run: {}; choose another folder with "
-                            "--output",
-                            folder.string(), error.message()));
+    throw Error(
+        fmt::format("{}: cannot remove the earlier run: {}; choose another folder with "
+                    "--output",
+                    folder.string(), error.message()));
   }
   write_file(folder / "config.resolved.yaml", to_yaml(to_node(runner.spec())));
   write_file(folder / "predictions.jsonl", predictions_jsonl(runner));

@@ -8,8 +8,8 @@
 
 namespace quell {
 
-// Makes sure that a run may write to `folder`: it is created, must be writable, and an earlier run in
-// it is an error without `overwrite`. Throws ConfigError or Error.
+// Makes sure that a run may write to `folder`: it is created, must be writable, and an earlier run
+// in it is an error without `overwrite`. Throws ConfigError or Error.
 void prepare_run_folder(const std::filesystem::path& folder, bool overwrite);
 
 // Writes config.resolved.yaml, results.h5, predictions.jsonl, environment.json and log.txt, then

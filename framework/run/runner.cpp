@@ -5,9 +5,9 @@
 #include <ATen/ops/abs.h>
 #include <ATen/ops/max.h>
 #include <ATen/ops/sub.h>
+#include <fmt/format.h>
 #include <algorithm>
 #include <chrono>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -96,11 +96,11 @@ void Runner::run() {
   if (wants(Stage::kActivationsOnly)) evaluate(Stage::kActivationsOnly, false, true);
   if (wants(Stage::kQuantized)) evaluate(Stage::kQuantized, true, true);
   if (spec_.record.site_errors) {
-    const size_t count = std::min(calibration_.size(),
-                                  static_cast<size_t>(spec_.record.site_error_batches));
+    const size_t count =
+        std::min(calibration_.size(), static_cast<size_t>(spec_.record.site_error_batches));
     timed("site_errors", [&] {
-      site_errors_ = quell::site_errors(*model_, *context_,
-                                        std::span(calibration_).first(count), log_);
+      site_errors_ =
+          quell::site_errors(*model_, *context_, std::span(calibration_).first(count), log_);
     });
   }
 }
@@ -122,7 +122,8 @@ void Runner::evaluate(Stage stage, bool weights, bool activations) {
   context_->set_quantize(SiteKind::kWeight, false);
   context_->set_quantize(SiteKind::kActivation, false);
   std::string line = fmt::format("{:<16}", to_string(stage));
-  for (const auto& [name, value] : evaluation.metrics) line += fmt::format("  {} {:.4f}", name, value);
+  for (const auto& [name, value] : evaluation.metrics)
+    line += fmt::format("  {} {:.4f}", name, value);
   log_.info(line + fmt::format("  ({:.1f} s)", seconds_.back().second));
   stages_.push_back({stage, std::move(evaluation)});
 }
@@ -154,7 +155,8 @@ void Runner::run_transform(const StepChoice& step, PipelineContext& context) {
   TransformCheck check{step.name()};
   for (size_t i = 0; i < before.size(); ++i) {
     for (const auto& [name, output] : before[i]) {
-      check.max_difference = std::max(check.max_difference, largest(at::sub(after[i].at(name), output)));
+      check.max_difference =
+          std::max(check.max_difference, largest(at::sub(after[i].at(name), output)));
       check.max_output = std::max(check.max_output, largest(output));
     }
   }

@@ -1,8 +1,8 @@
 #include "framework/run/stored_calibration.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
@@ -75,9 +75,9 @@ Table qualcomm_table(const Json& quantizers, const std::filesystem::path& path) 
     if (stored.scale.empty()) continue;  // a quantizer that was switched off
     for (float& scale : stored.scale) scale = std::max(scale, kQualcommSmallestScale);
     const bool symmetric = quantizer.value("method", "").starts_with("symmetric");
-    const auto zero = symmetric ? std::vector<float>()
-                                : scalar_or_vector(quantizer, name, "zero_float",
-                                                   vectors ? &*vectors : nullptr);
+    const auto zero =
+        symmetric ? std::vector<float>()
+                  : scalar_or_vector(quantizer, name, "zero_float", vectors ? &*vectors : nullptr);
     const float highest = std::exp2(static_cast<float>(quantizer.value("n_bits", 8))) - 1;
     for (const float value : zero) {
       stored.zero_point.push_back(std::clamp(std::nearbyint(value), 0.0f, highest));
@@ -115,9 +115,10 @@ Table read_json_table(const std::filesystem::path& path, const std::vector<std::
   try {
     return qualcomm_table(table["quantizers"], path);
   } catch (const Json::exception& error) {
-    throw DataError(fmt::format("{}: expected a list `quantizers` of objects with name, method, "
-                                "n_bits and delta: {}",
-                                path.string(), error.what()));
+    throw DataError(
+        fmt::format("{}: expected a list `quantizers` of objects with name, method, "
+                    "n_bits and delta: {}",
+                    path.string(), error.what()));
   }
 }
 
@@ -131,9 +132,10 @@ void check_table(const Table& table, const std::string& file) {
     for (size_t i = 0; i < stored.scale.size(); ++i) {
       const float scale = stored.scale[i], zero_point = stored.zero_point[i];
       if (std::isfinite(scale) && scale > 0 && std::isfinite(zero_point)) continue;
-      throw DataError(fmt::format("{}: {}: expected a positive scale and a finite zero point, found "
-                                  "scale {} and zero point {}",
-                                  file, name, scale, zero_point));
+      throw DataError(
+          fmt::format("{}: {}: expected a positive scale and a finite zero point, found "
+                      "scale {} and zero point {}",
+                      file, name, scale, zero_point));
     }
   }
 }
@@ -143,15 +145,14 @@ void check_table(const Table& table, const std::string& file) {
 Table read_stored_calibration(const std::filesystem::path& path,
                               const std::vector<std::string>& entry) {
   if (path.extension() != ".h5" && path.extension() != ".json") {
-    throw DataError(fmt::format("{}: expected a results file (.h5) or a table (.json)",
-                                path.string()));
+    throw DataError(
+        fmt::format("{}: expected a results file (.h5) or a table (.json)", path.string()));
   }
   Table table =
       path.extension() == ".h5" ? read_results_parameters(path) : read_json_table(path, entry);
   check_table(table, path.string());
   return table;
 }
-
 
 SiteId find_site(std::span<const Site> sites, const std::string& name) {
   for (size_t id = 0; id < sites.size(); ++id) {

@@ -15,15 +15,15 @@ namespace quell {
 struct StoredParameters {
   std::vector<float> scale;
   std::vector<float> zero_point;
-  std::optional<bool> signed_levels;   // of a symmetric Qualcomm grid
+  std::optional<bool> signed_levels;  // of a symmetric Qualcomm grid
 };
 
 // Reads, by suffix:
 //   .h5    a results file of quell: names are site keys ("activation:encoder.0.ffn.gelu");
 //   .json  {name: [scale, zero point, ...]} (Outlier Suppression), {name: scale or [scales]}, or
-//          an object with a list `quantizers` of {name, delta, zero_point, signed} (Qualcomm), whose
-//          vectors are looked up in the .safetensors file of the same stem. `entry` leads from the
-//          top of the file to the table, key by key.
+//          an object with a list `quantizers` of {name, delta, zero_point, signed} (Qualcomm),
+//          whose vectors are looked up in the .safetensors file of the same stem. `entry` leads
+//          from the top of the file to the table, key by key.
 // Names are site keys or published names. Throws DataError naming file and entry.
 std::map<std::string, StoredParameters> read_stored_calibration(
     const std::filesystem::path& path, const std::vector<std::string>& entry);

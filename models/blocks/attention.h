@@ -9,7 +9,7 @@
 namespace quell {
 
 struct AttentionSites {
-  SiteId scores = kNoSite;   // query times key, before scaling and mask
+  SiteId scores = kNoSite;  // query times key, before scaling and mask
   SiteId probs = kNoSite;
   SiteId context = kNoSite;
 };

@@ -89,9 +89,10 @@ HfEncoderConfig::HfEncoderConfig(const Checkpoint& checkpoint) {
   }
   const std::string positions = reader.text("position_embedding_type", "absolute");
   if (positions != "absolute") {
-    throw DataError(fmt::format("{}: position_embedding_type \"{}\" is not supported; expected "
-                                "\"absolute\"",
-                                reader.file(), positions));
+    throw DataError(
+        fmt::format("{}: position_embedding_type \"{}\" is not supported; expected "
+                    "\"absolute\"",
+                    reader.file(), positions));
   }
 }
 

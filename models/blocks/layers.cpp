@@ -27,9 +27,12 @@ at::Tensor Norm::forward(QuantContext& context, const at::Tensor& rows) const {
 
 Nonlinearity nonlinearity_from_name(const std::string& name, const std::string& file) {
   static const std::map<std::string, Nonlinearity> known = {
-      {"gelu", Nonlinearity::kGelu},          {"gelu_new", Nonlinearity::kGeluTanh},
-      {"gelu_pytorch_tanh", Nonlinearity::kGeluTanh}, {"relu", Nonlinearity::kRelu},
-      {"silu", Nonlinearity::kSilu},          {"swish", Nonlinearity::kSilu},
+      {"gelu", Nonlinearity::kGelu},
+      {"gelu_new", Nonlinearity::kGeluTanh},
+      {"gelu_pytorch_tanh", Nonlinearity::kGeluTanh},
+      {"relu", Nonlinearity::kRelu},
+      {"silu", Nonlinearity::kSilu},
+      {"swish", Nonlinearity::kSilu},
       {"tanh", Nonlinearity::kTanh}};
   const auto found = known.find(name);
   if (found != known.end()) return found->second;
@@ -41,11 +44,16 @@ Nonlinearity nonlinearity_from_name(const std::string& name, const std::string& 
 
 at::Tensor apply(Nonlinearity nonlinearity, at::Tensor rows) {
   switch (nonlinearity) {
-    case Nonlinearity::kGelu: return at::gelu_(rows);
-    case Nonlinearity::kGeluTanh: return at::gelu_(rows, "tanh");
-    case Nonlinearity::kRelu: return at::relu_(rows);
-    case Nonlinearity::kSilu: return at::silu_(rows);
-    case Nonlinearity::kTanh: return at::tanh_(rows);
+    case Nonlinearity::kGelu:
+      return at::gelu_(rows);
+    case Nonlinearity::kGeluTanh:
+      return at::gelu_(rows, "tanh");
+    case Nonlinearity::kRelu:
+      return at::relu_(rows);
+    case Nonlinearity::kSilu:
+      return at::silu_(rows);
+    case Nonlinearity::kTanh:
+      return at::tanh_(rows);
   }
   QUELL_ASSERT(false, "unhandled nonlinearity");
 }

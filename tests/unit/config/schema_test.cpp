@@ -316,7 +316,7 @@ TEST(Schema, JsonSchema) {
   const auto& properties = schema["properties"];
   const auto text = [&](const char* key) { return properties[key].dump(); };
   EXPECT_EQ(properties.begin().key(), "name");
-  EXPECT_EQ(text("name"), 
+  EXPECT_EQ(text("name"),
             R"({"type":["string","number"],"minLength":1,"description":"name of the run"})");
   EXPECT_EQ(text("fast"), R"({"type":"boolean","description":"whether to hurry","default":true})");
   EXPECT_EQ(text("threads"),
@@ -332,10 +332,9 @@ TEST(Schema, JsonSchema) {
   EXPECT_EQ(text("bits"),
             R"({"type":"array","items":{"type":"integer","minimum":2,"maximum":16},"minItems":1,)"
             R"("description":"bit widths","default":[8,6]})");
-  EXPECT_EQ(text("sites"),
-            R"({"anyOf":[{"type":["string","number"]},)"
-            R"({"type":"array","items":{"type":["string","number"]}}],)"
-            R"("description":"patterns","default":["all"]})");
+  EXPECT_EQ(text("sites"), R"({"anyOf":[{"type":["string","number"]},)"
+                           R"({"type":"array","items":{"type":["string","number"]}}],)"
+                           R"("description":"patterns","default":["all"]})");
   EXPECT_EQ(text("momentum"),
             R"({"anyOf":[{"type":"number","minimum":0,"maximum":1},{"type":"null"}],)"
             R"("description":"weight of the past","default":null})");
