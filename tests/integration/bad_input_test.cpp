@@ -191,7 +191,7 @@ TEST_F(BadInput, DamagedModelFiles) {
   };
   uint64_t header_size = 0;
   std::memcpy(&header_size, good.data(), sizeof header_size);
-  for (int i = 0; i < 32; ++i) {
+  for (int i = 0; i < 24; ++i) {
     std::string bad = good;
     switch (i % 4) {
       case 0:

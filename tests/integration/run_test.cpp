@@ -177,7 +177,7 @@ TEST_F(RunTest, AKillLeavesCompleteFilesOrNone) {
   expect_run({"tiny.yaml", "--output", "timed"});
   const std::chrono::duration<double> full = std::chrono::steady_clock::now() - start;
   std::mt19937 random(5);
-  for (int attempt = 0; attempt < 10; ++attempt) {
+  for (int attempt = 0; attempt < 8; ++attempt) {
     const pid_t child =
         start_quell({"run", "tiny.yaml", "--output", "killed", "--overwrite"}, folder_.path());
     // Most of the interesting moments are near the end, when files are written.

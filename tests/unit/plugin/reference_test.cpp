@@ -56,8 +56,8 @@ TEST_F(ReferenceTest, Describe) {
             "Source: paper, equation 7\n"
             "\n"
             "Parameters\n"
-            "momentum = 0.9  number in [0, 1)  weight of the past | in [0, 1)\n"
-            "bins = [2, 3]   list of integers  bins\n"
+            "momentum = 0.9  number, in [0, 1)  weight of the past | in [0, 1)\n"
+            "bins = [2, 3]   list of integers   bins\n"
             "\n"
             "Does not obey\n"
             "order_free: what came last weighs more\n");

@@ -207,7 +207,7 @@ TEST_F(RegistryTest, PrintsWhatItReads) {
             "  - learn:\n"
             "      epochs: 5\n");
   EXPECT_EQ(to_yaml(to_node(read(printed))), printed);
-  EXPECT_EQ(to_yaml(to_node(Config())), "observer: minmax\nsecond: ~\npipeline: []\n");
+  EXPECT_EQ(to_yaml(to_node(Config())), "observer: minmax\npipeline: []\n");
 }
 
 }  // namespace

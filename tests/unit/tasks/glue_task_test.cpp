@@ -11,6 +11,7 @@ namespace {
 
 using nlohmann::json;
 using testing::AllOf;
+using testing::AnyOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Pair;
@@ -68,7 +69,8 @@ TEST_F(GlueTask, ReportsProgressInSequences) {
   make(", batch_size: 3")->evaluate(odd_lengths, [&](int64_t done, int64_t total) {
     seen.emplace_back(done, total);
   });
-  EXPECT_THAT(seen, ElementsAre(Pair(3, 4), Pair(4, 4)));
+  // Two batches of 3 and 1 sequences run side by side: either may be done first.
+  EXPECT_THAT(seen, ElementsAre(Pair(AnyOf(1, 3), 4), Pair(4, 4)));
 }
 
 TEST_F(GlueTask, AppliesTheLabelOrderOfTheModel) {
