@@ -96,9 +96,8 @@ void check_plan(std::span<const Site> sites, std::span<const SitePlan> plans,
   }
   if (without_bits.empty()) return;
   const size_t first = without_bits[0];
-  const std::string others = without_bits.size() == 1
-                                 ? " is"
-                                 : fmt::format(" and {} other sites are", without_bits.size() - 1);
+  const std::string others =
+      without_bits.size() == 1 ? " is" : fmt::format(" and {} more are", without_bits.size() - 1);
   problems.add(marks[first], "quant.rules",
                fmt::format("{}{} to be quantized, but no rule gives `bits`; add one, such as "
                            "{{sites: \"{}:*\", bits: 8}}",
