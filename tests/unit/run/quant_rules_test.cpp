@@ -123,7 +123,7 @@ TEST(QuantRules, APatternThatMatchesNothing) {
 TEST(QuantRules, AQuantizedSiteNeedsBits) {
   const std::string message = problems_of("rules:\n  - {sites: 'weight:*', quantize: true}\n");
   EXPECT_THAT(message, AllOf(HasSubstr("x.yaml:2:5"), HasSubstr("weight:embeddings.word"),
-                             HasSubstr("1 other"), HasSubstr("bits")));
+                             HasSubstr("and 1 more are"), HasSubstr("`bits`")));
 }
 
 TEST(QuantRules, SettingsThatASiteCannotHave) {
