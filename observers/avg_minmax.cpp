@@ -6,22 +6,9 @@
 namespace quell {
 namespace {
 
-class AvgMinMax final : public BatchRangeObserver {
+class AvgMinMax final : public MeanOfBatches {
  public:
-  AvgMinMax(const NoParams&, const QuantSpec& spec) : BatchRangeObserver(spec) {}
-
- private:
-  // Sequential float32, as published: the order of the batches shows in the last bit.
-  static float average(float known, float batch, int64_t batches) {
-    const float count = static_cast<float>(batches);
-    return (known * count + batch) / (count + 1.0f);
-  }
-  float update_min(float known, float batch, int64_t batches) const override {
-    return average(known, batch, batches);
-  }
-  float update_max(float known, float batch, int64_t batches) const override {
-    return average(known, batch, batches);
-  }
+  AvgMinMax(const NoParams&, const QuantSpec& spec) : MeanOfBatches(spec) {}
 };
 
 }  // namespace

@@ -6,18 +6,9 @@
 namespace quell {
 namespace {
 
-class MinMax final : public BatchRangeObserver {
+class MinMax final : public WidestOfBatches {
  public:
-  MinMax(const NoParams&, const QuantSpec& spec) : BatchRangeObserver(spec) {}
-
- private:
-  // A NaN stays: it is reported when the range is used.
-  float update_min(float known, float batch, int64_t) const override {
-    return known != known ? known : (batch >= known ? known : batch);
-  }
-  float update_max(float known, float batch, int64_t) const override {
-    return known != known ? known : (batch <= known ? known : batch);
-  }
+  MinMax(const NoParams&, const QuantSpec& spec) : WidestOfBatches(spec) {}
 };
 
 }  // namespace

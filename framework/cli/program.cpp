@@ -48,6 +48,7 @@ const std::vector<Verb>& verbs() {
       {"describe", "explain one plug-in", run_describe},
       {"schema", "print the JSON Schema of experiment files", run_schema},
       {"inspect", "print a results file as a table", run_inspect},
+      {"probe", "show what an observer and a quantizer do to tensors of a file", run_probe},
       {"tokenize", "show the tokens that a model sees", run_tokenize},
       {"score", "compute a task's metrics from a file of predictions", run_score}};
   return all;

@@ -4,7 +4,7 @@ namespace quell {
 
 void BatchRangeObserver::observe(const at::Tensor& rows) {
   if (rows.numel() == 0) throw Error("an observer was given an empty tensor");
-  const Range batch = min_max(rows, spec_);
+  const Range batch = batch_range(rows);
   if (batches_ == 0) {
     range_ = batch;
   } else {
@@ -20,6 +20,8 @@ void BatchRangeObserver::observe(const at::Tensor& rows) {
   }
   ++batches_;
 }
+
+Range BatchRangeObserver::batch_range(const at::Tensor& rows) { return min_max(rows, spec_); }
 
 Range BatchRangeObserver::range() const {
   if (batches_ == 0) throw Error("an observer was asked for a range before it saw a batch");

@@ -1,11 +1,19 @@
 // Quantizers map values to a grid and back.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "framework/quant/spec.h"
 
 namespace quell {
+
+// What gradient descent may change of a quantizer. `tensor` is the quantizer's own: a change in
+// place changes apply().
+struct LearnableTensor {
+  std::string name;   // "scale" or "zero_point"
+  at::Tensor tensor;  // float32 [scales], a leaf
+};
 
 // A plug-in of quantizers/. Built as Class(const Params&, const QuantSpec&).
 class Quantizer {
@@ -18,7 +26,13 @@ class Quantizer {
   // Absent (undefined tensors) before init() and for dynamic granularities.
   virtual QuantParameters parameters() const = 0;
   // Quantized and dequantized values. `in_place` allows overwriting `rows` [n, features].
+  // Differentiable while gradients are recorded: straight through the rounding to `rows`, and to
+  // those learnable() tensors that require gradients.
   virtual at::Tensor apply(const at::Tensor& rows, bool in_place) = 0;
+  // Empty for a grid that is not learned, and before init().
+  virtual std::vector<LearnableTensor> learnable() { return {}; }
+  // Brings learnable tensors back to where they make sense after a step of gradient descent.
+  virtual void constrain() {}
 };
 
 }  // namespace quell

@@ -43,14 +43,21 @@ def copy(source, target, *names):
 
 
 def outlier_suppression(source, target):
-    copy(source, target, "config.json", "model.safetensors", "inputs.safetensors")
+    copy(source, target, "config.json", "model.safetensors", "inputs.safetensors",
+         "gamma_migration.safetensors")
     methods = [f"{m}/b{b}" for m in ("minmax", "quantile", "mse") for b in (8, 6, 4)]
     methods += ["minmax_tensorrt/b6", "twc_fine_nogamma/b6"]
     logits = read_tensors(source / "ptq_logits.safetensors")
-    kept = {"fp.logits": read_tensors(source / "fp_logits.safetensors")["fp.logits"]}
+    kept = read_tensors(source / "fp_logits.safetensors")
     kept.update({k: v for k, v in logits.items() if k.rsplit("/", 1)[0] in methods})
+    kept["twc_coarse_gamma_fixed/b6/logits"] = logits["twc_coarse_gamma_fixed/b6/logits"]
     write_tensors(target / "logits.safetensors", kept)
     ptq = json.load(open(source / "ptq.json"))
+    searches = [f"twc_fine_gamma/b{b}" for b in (8, 6, 4)]
+    searches += ["twc_fine_nogamma/b6", "twc_fine_gamma_lsq_symmetric/b6", "twc_coarse_gamma_fixed/b6"]
+    columns = ("step", "iters", "loss_of_ratio", "best_index", "coarse")
+    write_json(target / "token_wise_clipping.json",
+               {m: {k: ptq[m][k] for k in columns} for m in searches})
     write_json(target / "ptq.json", {m: {k: ptq[m][k] for k in ("final", "coarse") if k in ptq[m]}
                                      for m in methods})
     observers = json.load(open(source / "act_observers.json"))
@@ -75,9 +82,26 @@ def qualcomm(source, target):
         copy(source, target, f"run_{run}.safetensors")
 
 
+def observers(source, target):
+    """All single tensors but the largest."""
+    target.mkdir(exist_ok=True)
+    large = "hist_large"
+    tensors = read_tensors(source / "observer_inputs.safetensors")
+    write_tensors(target / "inputs.safetensors",
+                  {k: v for k, v in tensors.items() if not k.startswith(large)})
+    full = json.load(open(source / "observers.json"))
+    write_json(target / "observers.json",
+               {part: {k: v for k, v in full[part].items() if k != large} for part in full})
+    table = json.load(open(source / "scalars.json"))["token_quantile"]
+    rows = [[row[i] for i in (0, 1, 4)] for row in table["rows"]]
+    write_json(target / "token_quantile.json",
+               {"columns": ["tokens", "ratio", "quantile of 0..tokens-1"], "rows": rows})
+
+
 def main():
     goldens = pathlib.Path(sys.argv[1])
     outlier_suppression(goldens / "outlier_suppression/bert_cls", HERE / "outlier_suppression")
+    observers(goldens / "outlier_suppression/units", HERE / "observers")
     qualcomm(goldens / "qualcomm/bert_s0", HERE / "qualcomm")
 
 

@@ -1,0 +1,31 @@
+#include "framework/quant/range_search_observer.h"
+
+#include <cmath>
+
+#include "framework/quant/channel_values.h"
+
+namespace quell {
+
+kernels::Side side_of(const at::Tensor& rows) {
+  const Range whole = min_max(rows, QuantSpec{});  // one scale for all
+  return kernels::side_of({*whole.min.const_data_ptr<float>(), *whole.max.const_data_ptr<float>()});
+}
+
+Range search_ranges(const at::Tensor& rows, const QuantSpec& spec, kernels::Side side,
+                    const RangeSearch& search) {
+  const kernels::AffineRule rule =
+      kernels::affine_rule(spec.grid, static_cast<int>(spec.bits), spec.symmetric,
+                           /*signed_range=*/side != kernels::Side::kPositive);
+  Range range = min_max(rows, spec);
+  float* min = range.min.mutable_data_ptr<float>();
+  float* max = range.max.mutable_data_ptr<float>();
+  for_each_channel(rows, spec, [&](int64_t channel, std::vector<float> values) {
+    if (!std::isfinite(max[channel] - min[channel])) return;
+    const kernels::MinMax found = search(kernels::SortedValues(std::move(values)), rule, side);
+    min[channel] = found.min;
+    max[channel] = found.max;
+  });
+  return range;
+}
+
+}  // namespace quell

@@ -1,0 +1,154 @@
+// quell probe: the goldens of the published observers can be replayed with it.
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "framework/io/hdf5_writer.h"
+#include "framework/io/json.h"
+#include "framework/io/safetensors.h"
+#include "tests/support/engine.h"
+#include "tests/support/program.h"
+#include "tests/support/temporary_folder.h"
+
+namespace quell {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+class ProbeTest : public testing::Test {
+ protected:
+  ProgramResult probe(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "probe");
+    return run_quell(arguments, folder_.path());
+  }
+  json parsed(std::vector<std::string> arguments) {
+    arguments.push_back("--json");
+    const ProgramResult result = probe(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.errors;
+    return json::parse(result.output, nullptr, /*allow_exceptions=*/false);
+  }
+  void expect_refused(int exit_code, const std::vector<std::string>& arguments,
+                      const std::string& message) {
+    const ProgramResult result = probe(arguments);
+    EXPECT_EQ(result.exit_code, exit_code) << result.errors;
+    EXPECT_THAT(result.errors, HasSubstr(message));
+  }
+
+  const std::string inputs_ = (test_data() / "parity/observers/inputs.safetensors").string();
+  const json golden_ = read_json_file(test_data() / "parity/observers/observers.json")["results"];
+  TemporaryFolder folder_;
+};
+
+void expect_same(const json& found, const json& golden) {
+  for (const char* key : {"min", "max", "scale"}) EXPECT_EQ(found[key], golden[key]) << key;
+  EXPECT_EQ(found["zero_point"], golden["zp"]);
+}
+
+TEST_F(ProbeTest, ReplaysGoldens) {
+  const json one =
+      parsed({inputs_, "--tensor", "query_bhtd.0", "--sequence_axis", "2", "--lengths", "{}.lens",
+              "--observer", "{type: prune_minmax, ratio: 0.9}", "--bits", "6"});
+  expect_same(one["probes"][0], golden_["query_bhtd"]["AvgPruneMinMax@0.9"]["b6s0"]);
+  const json numbers =
+      parsed({inputs_, "--tensor", "query_bhtd.0", "--sequence_axis", "2", "--lengths",
+              "14,13,23,15", "--observer", "{type: prune_minmax, ratio: 0.9}", "--bits", "6"});
+  EXPECT_EQ(numbers, one);
+  const json batches = parsed({inputs_, "--tensor",
+                               "outlier_btd_3batches.0,outlier_btd_3batches.1,"
+                               "outlier_btd_3batches.2",
+                               "--sequence_axis", "1", "--lengths", "{}.lens", "--observer",
+                               "quantile", "--bits", "4", "--symmetric"});
+  EXPECT_EQ(batches["probes"].size(), 1u);
+  expect_same(batches["probes"][0], golden_["outlier_btd_3batches"]["AvgQuantile"]["b4s1"]);
+}
+
+TEST_F(ProbeTest, ScalesPerChannelOfAnyAxis) {
+  const json rows = parsed({inputs_, "--tensor", "weight_conv_ch0.0", "--channel_axis", "0",
+                            "--weight", "--bits", "4", "--symmetric"});
+  expect_same(rows["probes"][0], golden_["weight_conv_ch0"]["MinMax"]["b4s1"]);
+  const json columns =
+      parsed({inputs_, "--tensor", "weight_ch1.0", "--channel_axis", "1", "--bits", "8"});
+  expect_same(columns["probes"][0], golden_["weight_ch1"]["MinMax"]["b8s0"]);
+  const json features =
+      parsed({inputs_, "--tensor", "normal_btd.0", "--sequence_axis", "1", "--channel_axis", "2"});
+  EXPECT_EQ(features["probes"][0]["scale"].size(), 48u);
+}
+
+TEST_F(ProbeTest, EveryTensorOfAFileByItself) {
+  const at::Tensor x = at::linspace(-1, 1, 12).view({3, 4});
+  write_safetensors(folder_ / "x.safetensors",
+                    {{"a", x}, {"n", at::ones({3}, at::kInt)}, {"b", x.to(at::kHalf) * 2}});
+  const json found = parsed({"x.safetensors", "--bits", "3", "--out", "y.safetensors"});
+  ASSERT_EQ(found["probes"].size(), 2u);
+  EXPECT_EQ(found["probes"][1]["tensors"][0], "b");
+  EXPECT_TRUE(found["skipped"].contains("n"));
+  const SafetensorsFile out(folder_ / "y.safetensors");
+  const at::Tensor y = out.read("a");
+  EXPECT_EQ(y.sizes(), x.sizes());
+  EXPECT_NEAR(found["probes"][0]["mse"].get<double>(), (y - x).square().mean().item<double>(),
+              1e-7);
+  EXPECT_LE(std::get<0>(at::_unique(y)).numel(), 8);  // 2^3 codes
+  EXPECT_THAT(probe({"x.safetensors"}).output, HasSubstr("SQNR"));
+}
+
+TEST_F(ProbeTest, QuantizedTensorsKeepTheirShape) {
+  const at::Tensor x = at::randn({2, 3, 5, 4});
+  write_safetensors(folder_ / "x.safetensors", {{"x", x}});
+  const std::vector<std::vector<std::string>> layouts = {
+      {},
+      {"--sequence_axis", "0"},
+      {"--sequence_axis", "2"},
+      {"--channel_axis", "1"},
+      {"--sequence_axis", "3", "--granularity", "token"}};
+  for (auto arguments : layouts) {
+    arguments.insert(arguments.begin(),
+                     {"x.safetensors", "--bits", "16", "--out", "y.safetensors"});
+    parsed(arguments);
+    const at::Tensor y = SafetensorsFile(folder_ / "y.safetensors").read("x");
+    ASSERT_EQ(y.sizes(), x.sizes());
+    EXPECT_LT((y - x).abs().max().item<double>(), 1e-3);  // steps of 16 bits
+  }
+}
+
+TEST_F(ProbeTest, Hdf5) {
+  Hdf5Writer writer(folder_ / "x.h5");
+  writer.write("layer/values", at::tensor({-1.0f, 0.5f, 2.0f}));
+  writer.write("note", std::string("text"));
+  writer.commit();
+  const json found = parsed({"x.h5"});
+  ASSERT_EQ(found["probes"].size(), 1u);
+  EXPECT_EQ(found["probes"][0]["tensors"][0], "layer/values");
+  EXPECT_EQ(found["probes"][0]["max"], 2.0);
+  EXPECT_TRUE(found["skipped"].contains("note"));
+}
+
+TEST_F(ProbeTest, RefusesWhatItCannotDo) {
+  write_safetensors(folder_ / "x.safetensors",
+                    {{"x", at::full({2, 2}, NAN)}, {"y", at::ones({2, 2})}});
+  expect_refused(2, {}, "needs a file");
+  expect_refused(3, {"absent.safetensors"}, "absent.safetensors");
+  expect_refused(3, {"x.safetensors", "--tensor", "z"}, "z");
+  expect_refused(3, {"x.safetensors", "--tensor", "x"}, "not finite");
+  const auto refused = [&](std::vector<std::string> options, const std::string& message) {
+    options.insert(options.begin(), {"x.safetensors", "--tensor", "y"});
+    expect_refused(2, options, message);
+  };
+  refused({"--bits", "1"}, "--bits 1");
+  refused({"--bits", "many"}, "--bits many");
+  refused({"--observer", "minmx"}, "minmax");
+  refused({"--observer", "{type: mse, candidate: 3}"}, "candidates");
+  refused({"--observer", "{type: ["}, "--observer");
+  refused({"--symmetric", "--asymmetric"}, "exclude each other");
+  refused({"--lengths", "1,1"}, "--sequence_axis");
+  refused({"--lengths", "one", "--sequence_axis", "1"}, "one");
+  refused({"--lengths", "1,9", "--sequence_axis", "1"}, "length 9");
+  refused({"--sequence_axis", "4"}, "sequence axis 4");
+  refused({"--channel_axis", "4"}, "channel axis 4");
+  refused({"--granularity", "channel"}, "--channel_axis");
+  refused({"--granularity", "group"}, "group_size");
+}
+
+}  // namespace
+}  // namespace quell

@@ -1,0 +1,101 @@
+// The error by prefix sums against a loop over all values.
+#include "framework/kernels/quantization_error.h"
+
+#include <random>
+
+#include "tests/unit/kernels/support.h"
+
+namespace quell::kernels {
+namespace {
+
+// The definition, value by value, by the quantizer's own code.
+double brute_force(const std::vector<float>& x, ScaleZeroPoint grid, Levels levels) {
+  std::vector<float> y(x.size());
+  fake_quantize_tensor(x.data(), y.data(), static_cast<int64_t>(x.size()), grid.scale,
+                       grid.zero_point, levels);
+  double sum = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double error = static_cast<double>(x[i]) - y[i];
+    sum += error * error;
+  }
+  return sum / static_cast<double>(x.size());
+}
+
+// Both sum in double precision. The prefix sums lose what the largest square is above the error:
+// here at most a factor of 1e6.
+void expect_equal_errors(const std::vector<float>& x, ScaleZeroPoint grid, Levels levels) {
+  const double expected = brute_force(x, grid, levels);
+  const double found = SortedValues(x).mean_squared_error(grid, levels);
+  double largest = 0;
+  for (const float value : x) largest = std::max(largest, static_cast<double>(value) * value);
+  EXPECT_NEAR(found, expected, 1e-9 * expected + 1e-15 * largest)
+      << "scale " << grid.scale << " zero point " << grid.zero_point;
+}
+
+std::vector<float> normal_values(size_t count, float outlier) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(count);
+  for (float& value : x) value = normal(random);
+  for (size_t i = 0; i < count; i += 97) x[i] *= outlier;
+  return x;
+}
+
+TEST(QuantizationError, EqualsTheLoopOverValues) {
+  // 5000 values are sorted by digits, 300 by comparing.
+  for (const size_t count : {1u, 2u, 300u, 5000u}) {
+    for (const float outlier : {1.0f, 50.0f}) {
+      const std::vector<float> x = normal_values(count, outlier);
+      for (const int bits : {2, 4, 6, 8, 12}) {
+        for (const bool symmetric : {false, true}) {
+          const AffineRule rule = affine_rule(Grid::kOs, bits, symmetric);
+          for (const float reach : {0.01f, 0.7f, 3.1f, 60.0f}) {
+            expect_equal_errors(x, scale_zero_point(rule, -0.8f * reach, reach), rule.levels);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(QuantizationError, TiesFallAsInTheQuantizer) {
+  for (const float scale : {0.1f, 0.30000001f, 1.0f / 3, 7.7e-3f}) {
+    for (const float zero_point : {0.0f, 7.0f, 8.0f}) {
+      for (int step = -20; step <= 20; ++step) {
+        const float tie = (static_cast<float>(step) + 0.5f) * scale;
+        for (const float x : {tie, std::nextafter(tie, -1e9f), std::nextafter(tie, 1e9f)}) {
+          expect_equal_errors({x}, {scale, zero_point}, {0, 15});
+          expect_equal_errors({x}, {scale, zero_point}, {-8, 7});
+        }
+      }
+    }
+  }
+}
+
+TEST(QuantizationError, SortsZerosSubnormalsAndLargeValues) {
+  std::vector<float> x = normal_values(4096, 1.0f);
+  x[0] = -0.0f;
+  x[1] = 0.0f;
+  x[2] = 1e-42f;
+  x[3] = -1e-42f;
+  x[4] = 3e38f;
+  x[5] = -3e38f;
+  const SortedValues sorted(x);
+  EXPECT_EQ(sorted.range().min, -3e38f);
+  EXPECT_EQ(sorted.range().max, 3e38f);
+  EXPECT_TRUE(std::isfinite(sorted.mean_squared_error({1e36f, 7}, {0, 15})));
+  EXPECT_TRUE(std::isfinite(sorted.mean_squared_error({1e-8f, 7}, {0, 15})));
+  EXPECT_TRUE(std::isinf(sorted.mean_squared_error({INFINITY, 7}, {0, 15})));
+}
+
+TEST(QuantizationError, GivesUpOnlyWhereItMay) {
+  const SortedValues x(normal_values(3000, 1.0f));
+  const ScaleZeroPoint grid{0.3f, 8};
+  const double error = x.mean_squared_error(grid, {0, 15});
+  EXPECT_EQ(x.mean_squared_error(grid, {0, 15}, error), error);
+  EXPECT_EQ(x.mean_squared_error(grid, {0, 15}, 2 * error), error);
+  EXPECT_GT(x.mean_squared_error(grid, {0, 15}, 0.5 * error), 0.5 * error);
+}
+
+}  // namespace
+}  // namespace quell::kernels
