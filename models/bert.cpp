@@ -5,6 +5,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
+#include <deque>
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
@@ -21,6 +22,7 @@ namespace {
 struct Layer {
   Linear query, key, value, attention_output, intermediate, ffn_output;
   Norm attention_norm, ffn_norm;
+  Shortcut attention_shortcut, ffn_shortcut;
   AttentionSites attention;
   SiteId query_site, key_site, value_site, attention_output_site, attention_residual_site;
   SiteId gelu_site, ffn_output_site, ffn_residual_site;
@@ -34,6 +36,7 @@ class Bert final : public Model {
     for (int64_t i = 0; i < config_.layers; ++i) declare_layer(i);
     declare_head();
     declare_segments();
+    declare_norm_groups();
   }
 
   const at::Tensor& weight(SiteId id) const override { return site_weights_.at(id); }
@@ -74,6 +77,7 @@ class Bert final : public Model {
   void declare_layer(int64_t index);
   void declare_head();
   void declare_segments();
+  void declare_norm_groups();
 
   void check_segments(const Batch& batch) const;
   at::Tensor embed(const Batch& batch, QuantContext& context) const;
@@ -86,7 +90,8 @@ class Bert final : public Model {
   std::map<SiteId, at::Tensor> site_weights_;
   SiteId word_site_, position_site_, token_type_site_, sum_token_type_site_, sum_position_site_;
   Norm embedding_norm_;
-  std::vector<Layer> layers_;
+  std::deque<Layer> layers_;         // the graph points into them
+  std::vector<SiteId> first_sites_;  // of the layers and the head
   SiteId pooler_input_site_, pooler_output_site_, logits_site_;
   Linear pooler_, classifier_;
   std::vector<Segment> segments_;
@@ -203,7 +208,8 @@ void Bert::declare_layer(int64_t i) {
                               const Published& published) {
     return activation_site(name, role, i, published);
   };
-  Layer layer;
+  first_sites_.push_back(next_site());
+  Layer& layer = layers_.emplace_back();
   layer.query = linear("attention.query", "query", i, self + "query");
   layer.query_site = activation(
       "attention.query", "query",
@@ -244,10 +250,10 @@ void Bert::declare_layer(int64_t i) {
   layer.ffn_residual_site = activation("ffn.residual", "residual",
                                        {"", output + "res_act_quantizer.activation_quantizer"});
   layer.ffn_norm = norm("ffn.norm", i, output + "LayerNorm");
-  layers_.push_back(std::move(layer));
 }
 
 void Bert::declare_head() {
+  first_sites_.push_back(next_site());
   pooler_input_site_ = activation_site("pooler.input", "head_input", -1,
                                        {"bert.pooler.getitem_post_act_fake_quantize", ""});
   pooler_ = linear("pooler.dense", "head", -1, "bert.pooler.dense");
@@ -261,18 +267,39 @@ void Bert::declare_head() {
 
 void Bert::declare_segments() {
   segments_.push_back(
-      {"embeddings", [this](State& state, const Batch& batch, QuantContext& context) {
+      {"embeddings", word_site_, [this](State& state, const Batch& batch, QuantContext& context) {
          state.rows = embed(batch, context);
        }});
   for (size_t i = 0; i < layers_.size(); ++i) {
-    segments_.push_back({fmt::format("encoder.{}", i),
+    segments_.push_back({fmt::format("encoder.{}", i), first_sites_[i],
                          [this, i](State& state, const Batch& batch, QuantContext& context) {
                            state.rows = run_layer(layers_[i], state.rows, batch, context);
                          }});
   }
-  segments_.push_back({"head", [this](State& state, const Batch& batch, QuantContext& context) {
+  segments_.push_back({"head", first_sites_.back(),
+                       [this](State& state, const Batch& batch, QuantContext& context) {
                          state.outputs["logits"] = classify(state.rows, batch, context);
                        }});
+}
+
+void Bert::declare_norm_groups() {
+  const auto add = [&](Norm& norm, std::initializer_list<const Linear*> linears,
+                       std::vector<Shortcut*> shortcuts) {
+    NormGroup group = norm.group(sites()[norm.output_site].name);
+    for (const Linear* linear : linears) {
+      group.consumers.push_back({linear->weight, linear->weight_site});
+    }
+    group.left_alone = shortcuts.empty();
+    group.shortcuts = std::move(shortcuts);
+    add_norm_group(std::move(group));
+  };
+  Norm* previous = &embedding_norm_;
+  for (Layer& layer : layers_) {
+    add(*previous, {&layer.query, &layer.key, &layer.value}, {&layer.attention_shortcut});
+    add(layer.attention_norm, {&layer.intermediate}, {&layer.ffn_shortcut});
+    previous = &layer.ffn_norm;
+  }
+  add(*previous, {&pooler_}, {});
 }
 
 void Bert::check_segments(const Batch& batch) const {
@@ -307,13 +334,15 @@ at::Tensor Bert::run_layer(const Layer& layer, const at::Tensor& rows, const Bat
       self_attention(batch, context, layer.attention, config_.heads, query, key, value);
   at::Tensor sum = context.activation(layer.attention_output_site,
                                       layer.attention_output.forward(context, attended));
-  sum = context.activation(layer.attention_residual_site, sum.add_(rows));
+  sum = context.activation(layer.attention_residual_site,
+                           layer.attention_shortcut.add(std::move(sum), rows));
   const at::Tensor normalized = layer.attention_norm.forward(context, sum);
 
   at::Tensor hidden = apply(config_.nonlinearity, layer.intermediate.forward(context, normalized));
   hidden = context.activation(layer.gelu_site, std::move(hidden));
   sum = context.activation(layer.ffn_output_site, layer.ffn_output.forward(context, hidden));
-  sum = context.activation(layer.ffn_residual_site, sum.add_(normalized));
+  sum = context.activation(layer.ffn_residual_site,
+                           layer.ffn_shortcut.add(std::move(sum), normalized));
   return layer.ffn_norm.forward(context, sum);
 }
 

@@ -9,6 +9,7 @@
 #include "framework/base/suggest.h"
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
+#include "framework/run/calibration.h"
 #include "framework/run/stored_calibration.h"
 
 namespace quell {
@@ -33,36 +34,17 @@ class Calibrate final : public Solver {
   explicit Calibrate(const Params& params) : params_(params) {}
 
   void solve(PipelineContext& context) override {
-    std::vector<bool> loaded(context.model.sites().size(), false);
+    SiteSet loaded(context.model.sites().size(), false);
     if (!params_.from.empty()) load(context, loaded);
     observe_weights(context, loaded);
     observe_activations(context, loaded);
   }
 
  private:
-  void load(PipelineContext& context, std::vector<bool>& loaded) const;
-  void observe_weights(PipelineContext& context, const std::vector<bool>& loaded) const;
-  void observe_activations(PipelineContext& context, const std::vector<bool>& loaded) const;
+  void load(PipelineContext& context, SiteSet& loaded) const;
 
   Params params_;
 };
-
-// Takes over what the observer found. A range that is not finite is an error of model or data.
-void use_range(const Site& site, QuantPoint& point) {
-  const Range range = point.observer->range();
-  const float* min = range.min.const_data_ptr<float>();
-  const float* max = range.max.const_data_ptr<float>();
-  for (int64_t i = 0; i < range.min.numel(); ++i) {
-    if (std::isfinite(min[i]) && std::isfinite(max[i])) continue;
-    throw Error(
-        fmt::format("{}: the observed range [{}, {}] is not finite; the model or its input "
-                    "produces NaN or infinity there",
-                    site.key(), min[i], max[i]));
-  }
-  point.quantizer->init(range);
-  point.range = range;
-  point.calibrated = true;
-}
 
 QuantParameters to_parameters(const StoredParameters& stored, const QuantSpec& spec) {
   const auto levels = kernels::levels(spec.grid, static_cast<int>(spec.bits), spec.symmetric,
@@ -84,7 +66,7 @@ void check_count(const PipelineContext& context, SiteId id, size_t found) {
                   context.model.sites()[id].key(), expected, found));
 }
 
-void Calibrate::load(PipelineContext& context, std::vector<bool>& loaded) const {
+void Calibrate::load(PipelineContext& context, SiteSet& loaded) const {
   const auto stored = read_stored_calibration(params_.from, params_.entry);
   int64_t used = 0;
   for (const auto& [name, parameters] : stored) {
@@ -106,55 +88,6 @@ void Calibrate::load(PipelineContext& context, std::vector<bool>& loaded) const 
     ++used;
   }
   context.log.info(fmt::format("calibrate: {} sites from {}", used, params_.from.string()));
-}
-
-void Calibrate::observe_weights(PipelineContext& context, const std::vector<bool>& loaded) const {
-  for (size_t id = 0; id < loaded.size(); ++id) {
-    const auto site_id = static_cast<SiteId>(id);
-    const Site& site = context.model.sites()[id];
-    QuantPoint* point = context.quant.point(site_id);
-    if (site.kind != SiteKind::kWeight || point == nullptr || loaded[id]) continue;
-    try {
-      point->observer->reset();
-      point->observer->observe(context.model.weight(site_id));
-      use_range(site, *point);
-    } catch (const ConfigError& error) {
-      throw ConfigError(fmt::format("{}: {}", site.key(), error.what()));
-    }
-    context.quant.weight_changed(site_id);
-  }
-}
-
-void Calibrate::observe_activations(PipelineContext& context,
-                                    const std::vector<bool>& loaded) const {
-  std::vector<SiteId> observed;
-  for (size_t id = 0; id < loaded.size(); ++id) {
-    QuantPoint* point = context.quant.point(static_cast<SiteId>(id));
-    if (point == nullptr) continue;
-    const bool weight = context.model.sites()[id].kind == SiteKind::kWeight;
-    // A site that quantizes while others are observed has its own range first.
-    point->quantize = point->during_calibration == DuringCalibration::kObserveAndQuantize;
-    if (weight || loaded[id] || point->spec.is_dynamic()) continue;
-    point->observer->reset();
-    point->observe = true;
-    observed.push_back(static_cast<SiteId>(id));
-  }
-  if (!observed.empty() && context.calibration.empty()) {
-    throw ConfigError("calibrate: no calibration batches; raise calibration.samples");
-  }
-  for (size_t batch = 0; batch < context.calibration.size() && !observed.empty(); ++batch) {
-    context.model.forward(context.calibration[batch], context.quant);
-    context.log.progress("calibrate", static_cast<int64_t>(batch) + 1,
-                         static_cast<int64_t>(context.calibration.size()));
-  }
-  for (const SiteId id : observed) {
-    QuantPoint& point = *context.quant.point(id);
-    point.observe = false;
-    use_range(context.model.sites()[id], point);
-  }
-  for (size_t id = 0; id < loaded.size(); ++id) {
-    if (QuantPoint* point = context.quant.point(static_cast<SiteId>(id))) point->quantize = false;
-  }
 }
 
 }  // namespace

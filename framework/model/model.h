@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "framework/model/batch.h"
+#include "framework/model/graph.h"
 #include "framework/quant/context.h"
 #include "framework/quant/site.h"
 
@@ -24,9 +25,11 @@ struct State {
 };
 
 // A part of a model that runs on its own: the embeddings, one layer, the head. Searches resume from
-// the first segment whose parameters changed.
+// the first segment whose parameters changed, so run() replaces the tensors of the state it is
+// given and never writes into them.
 struct Segment {
   std::string name;
+  SiteId first_site = 0;  // its sites follow one another, up to the first of the next segment
   std::function<void(State&, const Batch&, QuantContext&)> run;
 };
 
@@ -41,6 +44,8 @@ class Model {
   // The float tensor of a weight site.
   virtual const at::Tensor& weight(SiteId id) const = 0;
   virtual std::span<const Segment> segments() const = 0;
+  // What transforms may rewrite. Rewriting a weight site calls for QuantContext::weight_changed().
+  Graph& graph() { return graph_; }
   // Parameters that are no site (biases, norms), for the memory column: their number of elements.
   virtual int64_t other_parameters() const = 0;
   // Longest sequence and smallest vocabulary that the embeddings allow.
@@ -55,8 +60,11 @@ class Model {
 
  protected:
   SiteId add_site(Site site);
+  SiteId next_site() const { return static_cast<SiteId>(sites_.size()); }
+  void add_norm_group(NormGroup group) { graph_.norms.push_back(std::move(group)); }
 
  private:
+  Graph graph_;
   std::vector<Site> sites_;
 };
 

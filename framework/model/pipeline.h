@@ -3,13 +3,37 @@
 #pragma once
 
 #include <span>
+#include <string>
+#include <vector>
 
 #include "framework/base/log.h"
 #include "framework/model/batch.h"
 #include "framework/model/model.h"
+#include "framework/model/step_progress.h"
 #include "framework/quant/context.h"
 
 namespace quell {
+
+// What a solver tried, for the results file.
+struct SearchCandidate {
+  double value = 0;  // of what is searched
+  double loss = 0;   // summed over `batches`; all of them unless the candidate was given up
+  int64_t batches = 0;
+};
+
+struct SearchRecord {
+  std::string solver;
+  std::string searched;  // what the values are: "ratio"
+  std::vector<SearchCandidate> candidates;
+  size_t chosen = 0;  // index of the best candidate
+};
+
+// How gradient descent went, for the results file: one entry per step.
+struct LearningRecord {
+  std::string solver;
+  std::vector<double> loss;  // of the batch of the step, before it
+  std::vector<double> learning_rate;
+};
 
 // What a step works on. Quantization and observation are switched off between steps.
 struct PipelineContext {
@@ -17,7 +41,19 @@ struct PipelineContext {
   QuantContext& quant;
   std::span<const Batch> calibration;
   Log& log;
+  std::vector<Outputs> float_outputs = {};    // see original_outputs()
+  std::vector<SearchRecord> searches = {};    // added to by solvers
+  std::vector<LearningRecord> learning = {};  // added to by solvers
+  StepProgress progress = {};                 // of the step that runs
 };
+
+// The model's outputs for each calibration batch, with whatever is switched on.
+std::vector<Outputs> calibration_outputs(const PipelineContext& context);
+
+// The same of the float network that the pipeline started with: what searches compare with.
+// Computed by the first call, which has to come before a step changes what the network computes;
+// the runner sees to that.
+const std::vector<Outputs>& original_outputs(PipelineContext& context);
 
 // A plug-in of transforms/: after it the float outputs are what they were, within a stated bound.
 class Transform {

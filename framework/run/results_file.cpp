@@ -158,6 +158,30 @@ void write_stages(Hdf5Writer& file, const Runner& runner) {
   if (!runner.stages().empty()) write_examples(file, runner.stages()[0].evaluation);
 }
 
+// What searches tried, under the names of their solvers.
+void write_searches(Hdf5Writer& file, const Runner& runner) {
+  std::map<std::string, int> uses;
+  for (const SearchRecord& search : runner.searches()) {
+    const int use = ++uses[search.solver];
+    const std::string group =
+        fmt::format("searches/{}{}", search.solver, use == 1 ? "" : fmt::format("_{}", use));
+    std::vector<double> values, losses;
+    std::vector<int64_t> batches;
+    for (const SearchCandidate& candidate : search.candidates) {
+      values.push_back(candidate.value);
+      losses.push_back(candidate.loss);
+      batches.push_back(candidate.batches);
+    }
+    file.write(group + "/" + search.searched, at::tensor(values, at::kDouble));
+    file.write(group + "/loss", at::tensor(losses, at::kDouble));
+    file.write(group + "/batches", at::tensor(batches, at::kLong));
+    file.set_attribute(group, "chosen", static_cast<int64_t>(search.chosen));
+    for (const std::string dataset : {search.searched.c_str(), "loss", "batches"}) {
+      file.set_attribute(group + "/" + dataset, "axes", std::vector<std::string>{"candidate"});
+    }
+  }
+}
+
 }  // namespace
 
 void write_results_file(const std::filesystem::path& path, const Runner& runner) {
@@ -180,6 +204,7 @@ void write_results_file(const std::filesystem::path& path, const Runner& runner)
   file.set_attribute("calibration", "batches", runner.calibration_batches());
   file.set_attribute("calibration", "tokens", runner.calibration_tokens());
   if (!indices.empty()) file.write("calibration/index", at::tensor(indices, at::kLong));
+  write_searches(file, runner);
   write_sites(file, runner);
   file.commit();
 }

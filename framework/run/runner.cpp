@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "framework/base/error.h"
+#include "framework/run/calibration.h"
 
 namespace quell {
 namespace {
@@ -108,11 +109,7 @@ void Runner::run() {
 void Runner::evaluate(Stage stage, bool weights, bool activations) {
   context_->set_quantize(SiteKind::kWeight, weights);
   context_->set_quantize(SiteKind::kActivation, activations);
-  // Batches run side by side and share the quantized weights.
-  for (size_t id = 0; id < plan_.size() && weights; ++id) {
-    const auto site = static_cast<SiteId>(id);
-    if (model_->sites()[id].kind == SiteKind::kWeight) context_->weight(site, model_->weight(site));
-  }
+  prepare_weights(*model_, *context_);  // batches run side by side and share them
   Evaluation evaluation;
   timed(to_string(stage), [&] {
     evaluation = task_->evaluate(
@@ -146,12 +143,15 @@ void Runner::run_pipeline() {
       }
     });
   }
+  searches_ = std::move(context.searches);
 }
 
 void Runner::run_transform(const StepChoice& step, PipelineContext& context) {
-  const std::vector<Outputs> before = calibration_outputs();
+  // The first transform is the last chance to see what the original network gives.
+  const std::vector<Outputs> before =
+      transforms_.empty() ? original_outputs(context) : calibration_outputs(context);
   step.transform()->create(step.params())->apply(context);
-  const std::vector<Outputs> after = calibration_outputs();
+  const std::vector<Outputs> after = calibration_outputs(context);
   TransformCheck check{step.name()};
   for (size_t i = 0; i < before.size(); ++i) {
     for (const auto& [name, output] : before[i]) {
@@ -163,12 +163,6 @@ void Runner::run_transform(const StepChoice& step, PipelineContext& context) {
   log_.info(fmt::format("{}: float outputs moved by at most {:.3g} (largest output {:.3g})",
                         step.name(), check.max_difference, check.max_output));
   transforms_.push_back(check);
-}
-
-std::vector<Outputs> Runner::calibration_outputs() {
-  std::vector<Outputs> outputs;
-  for (const Batch& batch : calibration_) outputs.push_back(model_->forward(batch, *context_));
-  return outputs;
 }
 
 }  // namespace quell

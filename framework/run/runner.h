@@ -47,6 +47,7 @@ class Runner {
   // Filled by run().
   const std::vector<StageResult>& stages() const { return stages_; }
   const std::vector<TransformCheck>& transforms() const { return transforms_; }
+  const std::vector<SearchRecord>& searches() const { return searches_; }
   const std::map<SiteId, SiteError>& site_errors() const { return site_errors_; }
   const std::vector<std::pair<std::string, double>>& seconds() const { return seconds_; }
   int64_t calibration_batches() const { return static_cast<int64_t>(calibration_.size()); }
@@ -60,7 +61,6 @@ class Runner {
   void read_calibration();
   void run_pipeline();
   void run_transform(const StepChoice& step, PipelineContext& context);
-  std::vector<Outputs> calibration_outputs();
   template <class Work>
   void timed(const std::string& name, const Work& work);
 
@@ -76,6 +76,7 @@ class Runner {
 
   std::vector<StageResult> stages_;
   std::vector<TransformCheck> transforms_;
+  std::vector<SearchRecord> searches_;
   std::map<SiteId, SiteError> site_errors_;
   std::vector<std::pair<std::string, double>> seconds_;
 };

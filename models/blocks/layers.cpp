@@ -25,6 +25,10 @@ at::Tensor Norm::forward(QuantContext& context, const at::Tensor& rows) const {
                             at::layer_norm(rows, {rows.size(-1)}, gamma, bias, epsilon));
 }
 
+NormGroup Norm::group(const std::string& name) {
+  return {name, weight, bias, &epsilon, weight_site, output_site, {}, {}, false};
+}
+
 Nonlinearity nonlinearity_from_name(const std::string& name, const std::string& file) {
   static const std::map<std::string, Nonlinearity> known = {
       {"gelu", Nonlinearity::kGelu},

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "framework/model/batch.h"
+#include "framework/model/graph.h"
 #include "framework/quant/context.h"
 
 namespace quell {
@@ -26,6 +27,8 @@ struct Norm {
   SiteId output_site = kNoSite;
 
   at::Tensor forward(QuantContext& context, const at::Tensor& rows) const;
+  // For the graph: this norm, still without what reads it.
+  NormGroup group(const std::string& name);
 };
 
 // The non-linearity between the two linears of a feed-forward block.

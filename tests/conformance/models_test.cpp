@@ -1,5 +1,7 @@
 // The laws of models, on everything in the registry. A new model needs a line in kSmallModels.
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/allclose.h>
+#include <ATen/ops/full_like.h>
 #include <fmt/format.h>
 
 #include "framework/io/safetensors.h"
@@ -119,6 +121,56 @@ Violation sequences_are_independent(const Entry& entry) {
   return "";
 }
 
+// Each site belongs to the segment that runs it, and a segment leaves the state that it is given
+// as it was: searches resume from states that they kept.
+Violation segments_run_their_sites(const Entry& entry) {
+  const auto folder = folder_of(entry);
+  Network network(folder, "{rules: []}");
+  const auto segments = network.model().segments();
+  if (segments.empty() || segments[0].first_site != 0) return "site 0 belongs to no segment";
+  const Batch batch = batch_of(folder);
+  const at::NoGradGuard no_gradients;
+  State state;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const SiteId end = i + 1 < segments.size()
+                           ? segments[i + 1].first_site
+                           : static_cast<SiteId>(network.model().sites().size());
+    std::string outside;
+    network.context().set_tap([&](SiteId id, const at::Tensor&, const at::Tensor&) {
+      if (id < segments[i].first_site || id >= end) outside = network.model().sites()[id].key();
+    });
+    const at::Tensor rows = state.rows;
+    const at::Tensor before = rows.defined() ? rows.clone() : rows;
+    segments[i].run(state, batch, network.context());
+    if (!outside.empty()) return segments[i].name + " runs " + outside + ", which is not its own";
+    if (rows.defined() && !equal_bits(rows, before)) {
+      return segments[i].name + " writes into the rows that it is given";
+    }
+  }
+  return "";
+}
+
+// A factor that leaves a norm has to be undone by what the graph says reads it.
+Violation norm_groups_are_complete(const Entry& entry) {
+  const auto folder = folder_of(entry);
+  Network reference(folder, "{rules: []}");
+  const at::Tensor plain = reference.logits(batch_of(folder), false, false);
+  for (size_t i = 0; i < reference.model().graph().norms.size(); ++i) {
+    Network network(folder, "{rules: []}");
+    NormGroup& group = network.model().graph().norms[i];
+    group.gamma.mul_(2);
+    group.beta.mul_(2);
+    for (Consumer& consumer : group.consumers) consumer.weight.mul_(0.5);
+    for (Shortcut* shortcut : group.shortcuts) shortcut->scale = at::full_like(group.gamma, 0.5);
+    const double moved = max_difference(network.logits(batch_of(folder), false, false), plain);
+    if (moved > float_tolerance(plain)) {
+      return fmt::format("a factor between {} and its readers moves logits by {}", group.name,
+                         moved);
+    }
+  }
+  return "";
+}
+
 Violation size_counts_every_parameter(const Entry& entry) {
   const auto folder = folder_of(entry);
   Network network(folder, "{rules: []}");
@@ -144,6 +196,8 @@ TEST_P(ModelLaws, Hold) {
                              {"every_site_matters", every_site_matters},
                              {"every_activation_is_reached_once", every_activation_is_reached_once},
                              {"sequences_are_independent", sequences_are_independent},
+                             {"segments_run_their_sites", segments_run_their_sites},
+                             {"norm_groups_are_complete", norm_groups_are_complete},
                              {"size_counts_every_parameter", size_counts_every_parameter}});
 }
 

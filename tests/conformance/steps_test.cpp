@@ -18,7 +18,8 @@ Batch unseen_batch() { return read_batches(folder() / "inputs.safetensors", {"b4
 
 constexpr const char* kPlacement =
     "{include: placements/outlier_suppression.yaml,"
-    " rules: [{sites: ['weight:*', 'activation:*'], bits: 8}]}";
+    " rules: [{sites: ['weight:*', 'activation:*'], bits: 8},"
+    " {sites: 'activation:*', observer: prune_minmax}]}";
 
 // A step works on a network with default parameters and two calibration batches.
 template <class Entry, class Run>

@@ -1,0 +1,18 @@
+#include "framework/model/pipeline.h"
+
+namespace quell {
+
+std::vector<Outputs> calibration_outputs(const PipelineContext& context) {
+  std::vector<Outputs> outputs;
+  for (const Batch& batch : context.calibration) {
+    outputs.push_back(context.model.forward(batch, context.quant));
+  }
+  return outputs;
+}
+
+const std::vector<Outputs>& original_outputs(PipelineContext& context) {
+  if (context.float_outputs.empty()) context.float_outputs = calibration_outputs(context);
+  return context.float_outputs;
+}
+
+}  // namespace quell

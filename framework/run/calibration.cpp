@@ -1,0 +1,97 @@
+#include "framework/run/calibration.h"
+
+#include <fmt/format.h>
+#include <cmath>
+
+#include "framework/base/error.h"
+
+namespace quell {
+namespace {
+
+bool contains(const SiteSet& sites, SiteId id) {
+  return !sites.empty() && sites[static_cast<size_t>(id)];
+}
+
+void switch_off(QuantContext& context) {
+  for (const SiteKind kind : {SiteKind::kWeight, SiteKind::kActivation}) {
+    context.set_observe(kind, false);
+    context.set_quantize(kind, false);
+  }
+}
+
+// Switches on what an observing pass needs, and says which sites it is for.
+std::vector<SiteId> start_observing(PipelineContext& context, const SiteSet& skipped) {
+  std::vector<SiteId> observed;
+  for (size_t i = 0; i < context.model.sites().size(); ++i) {
+    const auto id = static_cast<SiteId>(i);
+    QuantPoint* point = context.quant.point(id);
+    if (point == nullptr) continue;
+    // A site that quantizes while others are observed has its own range first.
+    point->quantize = point->during_calibration == DuringCalibration::kObserveAndQuantize;
+    const bool weight = context.model.sites()[i].kind == SiteKind::kWeight;
+    if (weight || contains(skipped, id) || point->spec.is_dynamic()) continue;
+    point->observer->reset();
+    point->observe = true;
+    observed.push_back(id);
+  }
+  return observed;
+}
+
+}  // namespace
+
+void use_range(const Site& site, QuantPoint& point) {
+  const Range range = point.observer->range();
+  const float* min = range.min.const_data_ptr<float>();
+  const float* max = range.max.const_data_ptr<float>();
+  for (int64_t i = 0; i < range.min.numel(); ++i) {
+    if (std::isfinite(min[i]) && std::isfinite(max[i])) continue;
+    throw Error(
+        fmt::format("{}: the observed range [{}, {}] is not finite; the model or its input "
+                    "produces NaN or infinity there",
+                    site.key(), min[i], max[i]));
+  }
+  point.quantizer->init(range);
+  point.range = range;
+  point.calibrated = true;
+}
+
+void observe_weights(PipelineContext& context, const SiteSet& skipped) {
+  for (size_t i = 0; i < context.model.sites().size(); ++i) {
+    const auto id = static_cast<SiteId>(i);
+    const Site& site = context.model.sites()[i];
+    QuantPoint* point = context.quant.point(id);
+    if (site.kind != SiteKind::kWeight || point == nullptr || contains(skipped, id)) continue;
+    try {
+      point->observer->reset();
+      point->observer->observe(context.model.weight(id));
+      use_range(site, *point);
+    } catch (const ConfigError& error) {
+      throw ConfigError(fmt::format("{}: {}", site.key(), error.what()));
+    }
+    context.quant.weight_changed(id);
+  }
+}
+
+void observe_activations(PipelineContext& context, const SiteSet& skipped) {
+  const std::vector<SiteId> observed = start_observing(context, skipped);
+  if (!observed.empty() && context.calibration.empty()) {
+    switch_off(context.quant);
+    throw ConfigError("no calibration batches; raise calibration.samples");
+  }
+  for (size_t batch = 0; batch < context.calibration.size() && !observed.empty(); ++batch) {
+    context.model.forward(context.calibration[batch], context.quant);
+    context.log.progress("calibrate", static_cast<int64_t>(batch) + 1,
+                         static_cast<int64_t>(context.calibration.size()));
+  }
+  switch_off(context.quant);
+  for (const SiteId id : observed) use_range(context.model.sites()[id], *context.quant.point(id));
+}
+
+void prepare_weights(const Model& model, QuantContext& context) {
+  for (size_t i = 0; i < model.sites().size(); ++i) {
+    const auto id = static_cast<SiteId>(i);
+    if (model.sites()[i].kind == SiteKind::kWeight) context.weight(id, model.weight(id));
+  }
+}
+
+}  // namespace quell

@@ -1,0 +1,131 @@
+#include "framework/run/output_loss.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/mse_loss.h>
+#include <algorithm>
+#include <mutex>
+
+#include "framework/base/error.h"
+#include "framework/quant/parallel.h"
+
+namespace quell {
+namespace {
+
+// In float32, as published.
+float distance(const Outputs& outputs, const Outputs& targets) {
+  float sum = 0;
+  for (const auto& [name, target] : targets) {
+    sum += at::mse_loss(outputs.at(name), target).item<float>();
+  }
+  return sum;
+}
+
+int64_t bytes_of(const State& state) {
+  auto bytes = static_cast<int64_t>(state.rows.nbytes());
+  for (const auto& [name, output] : state.outputs) bytes += static_cast<int64_t>(output.nbytes());
+  return bytes;
+}
+
+void append(std::vector<float>& values, const at::Tensor& tensor) {
+  const at::Tensor dense = tensor.contiguous();
+  const float* data = dense.const_data_ptr<float>();
+  values.insert(values.end(), data, data + dense.numel());
+}
+
+}  // namespace
+
+OutputLoss::OutputLoss(PipelineContext& context, const std::vector<SiteId>& varied,
+                       int64_t cache_bytes)
+    : context_(context), targets_(original_outputs(context)), cache_bytes_(cache_bytes) {
+  const auto segments = context.model.segments();
+  varied_.resize(segments.size());
+  for (const SiteId id : varied) {
+    size_t segment = segments.size() - 1;
+    while (segment > 0 && segments[segment].first_site > id) --segment;
+    varied_[segment].push_back(id);
+  }
+  trails_.resize(context.calibration.size());
+  for (Trail& trail : trails_) trail.states.resize(segments.size());
+}
+
+OutputLoss::Setting OutputLoss::current_setting() const {
+  Setting setting(varied_.size());
+  for (size_t segment = 0; segment < varied_.size(); ++segment) {
+    for (const SiteId id : varied_[segment]) {
+      const QuantParameters parameters = context_.quant.point(id)->quantizer->parameters();
+      append(setting[segment], parameters.scale);
+      append(setting[segment], parameters.zero_point);
+      setting[segment].push_back(static_cast<float>(parameters.levels.low));
+    }
+  }
+  return setting;
+}
+
+OutputLoss::Result OutputLoss::evaluate(float limit) {
+  const auto setting = std::make_shared<const Setting>(current_setting());
+  const auto known = known_.find(*setting);
+  const auto all = static_cast<int64_t>(trails_.size());
+  if (known != known_.end() && (known->second.batches == all || known->second.loss >= limit)) {
+    ++repeated_;
+    return known->second;
+  }
+  return known_[*setting] = run(setting, limit);
+}
+
+OutputLoss::Result OutputLoss::run(const std::shared_ptr<const Setting>& setting, float limit) {
+  std::vector<std::optional<float>> losses(trails_.size());
+  Result result;
+  bool given_up = false;
+  std::mutex mutex;
+  for_each_dynamically(static_cast<int64_t>(trails_.size()), [&](int64_t i) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (given_up) return;
+    }
+    const float loss = run_batch(static_cast<size_t>(i), setting);
+    const std::lock_guard<std::mutex> lock(mutex);
+    losses[static_cast<size_t>(i)] = loss;
+    // In the order of the batches, whoever finishes first: the sum and the point of giving up must
+    // not depend on threads.
+    while (!given_up && result.batches < static_cast<int64_t>(losses.size()) &&
+           losses[static_cast<size_t>(result.batches)]) {
+      result.loss += *losses[static_cast<size_t>(result.batches++)];
+      given_up = result.loss >= limit;
+    }
+  });
+  return result;
+}
+
+float OutputLoss::run_batch(size_t index, const std::shared_ptr<const Setting>& setting) {
+  const at::NoGradGuard no_gradients;  // threads have a mode of their own
+  const auto segments = context_.model.segments();
+  Trail& trail = trails_[index];
+  size_t first = 0;
+  if (trail.setting) {
+    const auto changed = std::mismatch(setting->begin(), setting->end(), trail.setting->begin());
+    first = std::min<size_t>(changed.first - setting->begin(), segments.size() - 1);
+    while (first > 0 && !trail.states[first]) --first;
+  }
+  State state = first > 0 ? *trail.states[first] : State{};
+  for (size_t i = first; i < segments.size(); ++i) {
+    if (i > first) keep(trail.states[i], state);
+    segments[i].run(state, context_.calibration[index], context_.quant);
+  }
+  trail.setting = setting;
+  resumed_ += static_cast<int64_t>(first);
+  segments_ += static_cast<int64_t>(segments.size() - first);
+  return distance(state.outputs, targets_[index]);
+}
+
+void OutputLoss::keep(std::optional<State>& place, const State& state) {
+  if (!place) {  // what is there already is replaced by as much
+    const int64_t bytes = bytes_of(state);
+    if (cache_bytes_.fetch_sub(bytes) < bytes) {
+      cache_bytes_ += bytes;
+      return;
+    }
+  }
+  place = state;
+}
+
+}  // namespace quell

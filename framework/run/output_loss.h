@@ -1,0 +1,66 @@
+// The loss of searches: how far the quantized network's outputs are from those of the float network
+// that the pipeline started with.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "framework/model/pipeline.h"
+
+namespace quell {
+
+// Evaluates one setting after another of the parameters of some activation sites, each at no more
+// cost than it needs: a setting seen before costs nothing, one that cannot win any more is given
+// up, and each batch resumes from the first segment whose parameters changed. None of this moves a
+// bit of a loss. Everything else of the network must stay as it is meanwhile.
+class OutputLoss {
+ public:
+  struct Result {
+    float loss = 0;  // mean squared error per batch, summed over outputs and `batches` in order
+    int64_t batches = 0;  // fewer than all when given up
+  };
+  struct Effort {
+    int64_t repeated = 0;          // settings that were seen before
+    int64_t segments = 0;          // runs of one segment on one batch
+    int64_t resumed_segments = 0;  // those that were left out because their state was known
+  };
+
+  // `varied` are the sites whose parameters differ between settings. States between segments are
+  // kept in up to `cache_bytes`.
+  OutputLoss(PipelineContext& context, const std::vector<SiteId>& varied, int64_t cache_bytes);
+
+  // The loss of the network as it is set now; both kinds of quantization are switched by the
+  // caller. Given up when the sum over the first batches reaches `limit`: losses are not negative,
+  // so that the whole sum would, too.
+  Result evaluate(float limit);
+
+  Effort effort() const { return {repeated_, segments_, resumed_}; }
+
+ private:
+  // What the varied sites of each segment quantize with.
+  using Setting = std::vector<std::vector<float>>;
+  // The states in which one batch last entered each segment, where they were kept.
+  struct Trail {
+    std::shared_ptr<const Setting> setting;
+    std::vector<std::optional<State>> states;
+  };
+
+  Setting current_setting() const;
+  Result run(const std::shared_ptr<const Setting>& setting, float limit);
+  float run_batch(size_t index, const std::shared_ptr<const Setting>& setting);
+  void keep(std::optional<State>& place, const State& state);
+
+  PipelineContext& context_;
+  const std::vector<Outputs>& targets_;
+  std::vector<std::vector<SiteId>> varied_;  // by segment
+  std::vector<Trail> trails_;                // by batch
+  std::atomic<int64_t> cache_bytes_;         // still free
+  std::map<Setting, Result> known_;
+  std::atomic<int64_t> segments_ = 0, resumed_ = 0;
+  int64_t repeated_ = 0;
+};
+
+}  // namespace quell

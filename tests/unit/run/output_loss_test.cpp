@@ -1,0 +1,140 @@
+// The loss of searches against full passes of the network, and that nothing it saves moves a bit.
+#include <gtest/gtest.h>
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/mse_loss.h>
+#include <limits>
+
+#include "framework/run/output_loss.h"
+#include "tests/support/engine.h"
+
+namespace quell {
+namespace {
+
+constexpr float kNoLimit = std::numeric_limits<float>::infinity();
+constexpr int64_t kPlenty = 1 << 30;
+
+class OutputLossTest : public testing::Test {
+ protected:
+  OutputLossTest() {
+    network_.calibrate(batches_);
+    for (const char* name : {"activation:encoder.0.ffn.gelu", "activation:encoder.2.ffn.gelu"}) {
+      varied_.push_back(network_.site(name));
+    }
+    original_outputs(context_);
+    network_.context().set_quantize(SiteKind::kActivation, true);
+  }
+
+  // Ranges of the two varied sites.
+  void set(float first, float second) {
+    for (size_t i = 0; i < 2; ++i) {
+      const float reach = i == 0 ? first : second;
+      network_.context()
+          .point(varied_[i])
+          ->quantizer->init({at::full({1}, -0.2f), at::full({1}, reach)});
+    }
+  }
+
+  std::vector<float> losses_of_full_passes() {
+    std::vector<float> losses;
+    for (size_t i = 0; i < batches_.size(); ++i) {
+      const Outputs outputs = network_.model().forward(batches_[i], network_.context());
+      losses.push_back(
+          at::mse_loss(outputs.at("logits"), context_.float_outputs[i].at("logits")).item<float>());
+    }
+    return losses;
+  }
+
+  float full_loss() {
+    float sum = 0;
+    for (const float loss : losses_of_full_passes()) sum += loss;
+    return sum;
+  }
+
+  const at::NoGradGuard no_gradients_;
+  const std::filesystem::path folder_ = test_data() / "parity/outlier_suppression";
+  const std::vector<Batch> batches_ =
+      read_batches(folder_ / "inputs.safetensors",
+                   {"b0.input_ids", "b1.input_ids", "b2.input_ids", "b3.input_ids"});
+  Network network_{folder_,
+                   "{include: placements/outlier_suppression.yaml,"
+                   " rules: [{sites: ['weight:*', 'activation:*'], bits: 4}]}"};
+  Log log_{Verbosity::kQuiet};
+  PipelineContext context_{network_.model(), network_.context(), batches_, log_};
+  std::vector<SiteId> varied_;
+};
+
+constexpr std::pair<float, float> kSettings[] = {{9, 9}, {9, 4}, {9, 3}, {5, 3}, {5, 8}, {9, 8}};
+
+TEST_F(OutputLossTest, EqualsFullPassesBitForBit) {
+  for (const int64_t cache : {int64_t{0}, int64_t{20'000}, kPlenty}) {
+    OutputLoss loss(context_, varied_, cache);
+    for (const auto& [first, second] : kSettings) {
+      set(first, second);
+      const auto found = loss.evaluate(kNoLimit);
+      EXPECT_EQ(found.loss, full_loss()) << cache;
+      EXPECT_EQ(found.batches, 4);
+    }
+  }
+}
+
+TEST_F(OutputLossTest, ResumesFromTheFirstSegmentThatChanged) {
+  OutputLoss loss(context_, varied_, kPlenty);
+  set(9, 9);
+  loss.evaluate(kNoLimit);
+  EXPECT_EQ(loss.effort().segments, 4 * 5);  // embeddings, three layers, head; four batches
+  set(9, 4);                                 // the last layer: it and the head run again
+  loss.evaluate(kNoLimit);
+  EXPECT_EQ(loss.effort().segments, 4 * 7);
+  EXPECT_EQ(loss.effort().resumed_segments, 4 * 3);
+  set(5, 4);  // the first layer: everything but the embeddings
+  loss.evaluate(kNoLimit);
+  EXPECT_EQ(loss.effort().segments, 4 * 11);
+}
+
+TEST_F(OutputLossTest, RunsASettingOnce) {
+  OutputLoss loss(context_, varied_, kPlenty);
+  set(9, 9);
+  const float first = loss.evaluate(kNoLimit).loss;
+  set(5, 5);
+  loss.evaluate(kNoLimit);
+  const int64_t segments = loss.effort().segments;
+  set(9, 9);
+  EXPECT_EQ(loss.evaluate(kNoLimit).loss, first);
+  EXPECT_EQ(loss.effort().segments, segments);
+  EXPECT_EQ(loss.effort().repeated, 1);
+}
+
+TEST_F(OutputLossTest, GivesUpAtTheLimit) {
+  set(2, 2);
+  const std::vector<float> losses = losses_of_full_passes();
+  const float two = losses[0] + losses[1];
+  OutputLoss loss(context_, varied_, kPlenty);
+  const auto found = loss.evaluate(two);
+  EXPECT_EQ(found.batches, 2);
+  EXPECT_EQ(found.loss, two);
+  // Given up is not known: a higher limit asks again.
+  EXPECT_EQ(loss.evaluate(kNoLimit).loss, full_loss());
+}
+
+TEST_F(OutputLossTest, DoesNotDependOnThreads) {
+  std::vector<std::pair<float, int64_t>> alone, together;
+  for (const int threads : {1, 4}) {
+    at::set_num_threads(threads);
+    OutputLoss loss(context_, varied_, kPlenty);
+    float best = kNoLimit;
+    for (const auto& [first, second] : kSettings) {
+      set(first, second);
+      const auto found = loss.evaluate(best);
+      if (found.batches == 4) best = std::min(best, found.loss);
+      (threads == 1 ? alone : together).emplace_back(found.loss, found.batches);
+    }
+  }
+  at::set_num_threads(1);
+  EXPECT_EQ(alone, together);
+}
+
+}  // namespace
+}  // namespace quell
