@@ -31,6 +31,7 @@ struct Params {
   std::vector<std::string> evaluation_batches;
   int64_t batch_size = 0;
   bool mask_from_padding = false;
+  Padding evaluation_padding = Padding::kDrop;
   std::vector<std::string> metrics;
 
   template <class V>
@@ -52,6 +53,9 @@ struct Params {
       at_least(0));
     v("mask_from_padding", &Params::mask_from_padding,
       "batches without mask and lengths: padding ids at the end are padding");
+    v("evaluation_padding", &Params::evaluation_padding,
+      "keep: padding positions are run like tokens, masked as attention keys, which repeats the "
+      "sums of published code to the last bit more often");
     v("metrics", &Params::metrics,
       "empty: accuracy, or pearson and spearman for a single output; needs labels", or_single());
   }
@@ -111,7 +115,9 @@ Tokens::Tokens(const Params& params, const TaskContext& context)
   if (context.model_config == nullptr) return;
   const auto groups = read_groups(params_.evaluation_keys, params_.evaluation_labels,
                                   params_.evaluation_batches, "evaluation");
-  evaluation_ = pack_groups(groups, {});
+  CalibrationOptions packing;
+  packing.padding = params_.evaluation_padding;
+  evaluation_ = pack_groups(groups, packing);
   size_t sequences = 0;
   for (const TokenGroup& group : groups) {
     evaluation_labels_.insert(evaluation_labels_.end(), group.labels.begin(), group.labels.end());

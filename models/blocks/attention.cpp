@@ -63,8 +63,8 @@ void multiply_into(at::Tensor target, const at::Tensor& left, const at::Tensor& 
   }
 }
 
-void mask_and_normalize(at::Tensor scores, double scale, int64_t valid_length) {
-  scores.mul_(scale);
+void mask_and_normalize(at::Tensor scores, double divisor, int64_t valid_length) {
+  scores.div_(divisor);
   const int64_t length = scores.size(2);
   if (valid_length < length) {
     scores.narrow(2, valid_length, length - valid_length)
@@ -84,7 +84,7 @@ at::Tensor self_attention(const Batch& batch, QuantContext& context, const Atten
                           const at::Tensor& value) {
   const bool rows_needed = context.needs_rows(sites.scores) || context.needs_rows(sites.probs);
   const Layout layout(batch, heads, rows_needed);
-  const double scale = 1.0 / std::sqrt(static_cast<double>(query.size(1) / heads));
+  const double divisor = std::sqrt(static_cast<double>(query.size(1) / heads));
   // Sequences are independent, and each is too small to be worth two threads of its own.
   const auto for_each_sequence = [&](const auto& work) {
     parallel_for(0, batch.sequences(), 1, [&](int64_t begin, int64_t end) {
@@ -99,7 +99,7 @@ at::Tensor self_attention(const Batch& batch, QuantContext& context, const Atten
   });
   at::Tensor probs = context.activation(sites.scores, std::move(scores));
   for_each_sequence([&](int64_t i, int64_t length) {
-    mask_and_normalize(layout.matrix(probs, i, length), scale, batch.valid_lengths[i]);
+    mask_and_normalize(layout.matrix(probs, i, length), divisor, batch.valid_lengths[i]);
   });
   probs = context.activation(sites.probs, std::move(probs));
 
