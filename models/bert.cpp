@@ -41,6 +41,8 @@ class Bert final : public Model {
 
   const at::Tensor& weight(SiteId id) const override { return site_weights_.at(id); }
   std::span<const Segment> segments() const override { return segments_; }
+  std::map<std::string, at::Tensor> parameters() const override;
+  DropoutRates dropout_rates() const override { return config_.dropout; }
   int64_t other_parameters() const override {
     int64_t total = 0;
     for (const auto& [name, tensor] : tensors_) total += tensor.numel();
@@ -131,6 +133,18 @@ std::map<std::string, at::Tensor> Bert::load(const Checkpoint& checkpoint) const
   expect_linear("bert.pooler.dense", hidden, hidden);
   expect_linear("classifier", config_.labels, hidden);
   return checkpoint.load(expected, {"position_ids"}, "bert.");
+}
+
+std::map<std::string, at::Tensor> Bert::parameters() const {
+  std::map<std::string, at::Tensor> parameters = tensors_;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const std::string prefix = layer_prefix(static_cast<int64_t>(i));
+    const at::Tensor& attention = layers_[i].attention_shortcut.scale;
+    const at::Tensor& ffn = layers_[i].ffn_shortcut.scale;
+    if (attention.defined()) parameters[prefix + "attention.output.shortcut.scale"] = attention;
+    if (ffn.defined()) parameters[prefix + "output.shortcut.scale"] = ffn;
+  }
+  return parameters;
 }
 
 Site Bert::site(SiteKind kind, const std::string& name, const std::string& role, int64_t layer,
@@ -322,7 +336,7 @@ at::Tensor Bert::embed(const Batch& batch, QuantContext& context) const {
                             rows.add_(look_up(token_type_site_, batch.segment_ids)));
   rows = context.activation(sum_position_site_,
                             rows.add_(look_up(position_site_, batch.position_ids)));
-  return embedding_norm_.forward(context, rows);
+  return context.dropout(DropoutPlace::kHidden, embedding_norm_.forward(context, rows));
 }
 
 at::Tensor Bert::run_layer(const Layer& layer, const at::Tensor& rows, const Batch& batch,
@@ -334,6 +348,7 @@ at::Tensor Bert::run_layer(const Layer& layer, const at::Tensor& rows, const Bat
       self_attention(batch, context, layer.attention, config_.heads, query, key, value);
   at::Tensor sum = context.activation(layer.attention_output_site,
                                       layer.attention_output.forward(context, attended));
+  sum = context.dropout(DropoutPlace::kHidden, std::move(sum));
   sum = context.activation(layer.attention_residual_site,
                            layer.attention_shortcut.add(std::move(sum), rows));
   const at::Tensor normalized = layer.attention_norm.forward(context, sum);
@@ -341,6 +356,7 @@ at::Tensor Bert::run_layer(const Layer& layer, const at::Tensor& rows, const Bat
   at::Tensor hidden = apply(config_.nonlinearity, layer.intermediate.forward(context, normalized));
   hidden = context.activation(layer.gelu_site, std::move(hidden));
   sum = context.activation(layer.ffn_output_site, layer.ffn_output.forward(context, hidden));
+  sum = context.dropout(DropoutPlace::kHidden, std::move(sum));
   sum = context.activation(layer.ffn_residual_site,
                            layer.ffn_shortcut.add(std::move(sum), normalized));
   return layer.ffn_norm.forward(context, sum);
@@ -352,6 +368,7 @@ at::Tensor Bert::classify(const at::Tensor& rows, const Batch& batch, QuantConte
   cls = context.activation(pooler_input_site_, std::move(cls));
   cls = apply(Nonlinearity::kTanh, pooler_.forward(context, cls));
   cls = context.activation(pooler_output_site_, std::move(cls));
+  cls = context.dropout(DropoutPlace::kHead, std::move(cls));
   return context.activation(logits_site_, classifier_.forward(context, cls));
 }
 

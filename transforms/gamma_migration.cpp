@@ -73,6 +73,7 @@ void GammaMigration::migrate(NormGroup& group, PipelineContext& context) const {
   group.beta.div_(moved);
   group.gamma.div_(moved);  // exactly 1 where it moved
   if (params_.epsilon) *group.epsilon = *params_.epsilon;
+  group.without_gamma = true;
   values_changed(group.gamma_site, context.quant);
   values_changed(group.output_site, context.quant);
   for (Consumer& consumer : group.consumers) {
@@ -80,7 +81,7 @@ void GammaMigration::migrate(NormGroup& group, PipelineContext& context) const {
     values_changed(consumer.weight_site, context.quant);
   }
   for (Shortcut* shortcut : group.shortcuts) {
-    shortcut->scale = shortcut->scale.defined() ? at::mul(shortcut->scale, moved) : moved;
+    shortcut->scale = shortcut->scale.defined() ? at::mul(shortcut->scale, moved) : moved.clone();
   }
 }
 

@@ -38,6 +38,8 @@ struct NormGroup {
   std::vector<Shortcut*> shortcuts;
   // Outlier Suppression leaves this one as it is: the last norm of an encoder.
   bool left_alone = false;
+  // Its gamma was moved elsewhere: it has none any more to be trained.
+  bool without_gamma = false;
 };
 
 struct Graph {

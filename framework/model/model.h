@@ -11,6 +11,7 @@
 #include "framework/model/batch.h"
 #include "framework/model/graph.h"
 #include "framework/quant/context.h"
+#include "framework/quant/dropout.h"
 #include "framework/quant/site.h"
 
 namespace quell {
@@ -46,7 +47,13 @@ class Model {
   virtual std::span<const Segment> segments() const = 0;
   // What transforms may rewrite. Rewriting a weight site calls for QuantContext::weight_changed().
   Graph& graph() { return graph_; }
-  // Parameters that are no site (biases, norms), for the memory column: their number of elements.
+  // Every tensor that the outputs depend on, by its name in a Hugging Face folder: the very ones
+  // that the model uses, so that they can be trained in place and stored. The scales that shortcuts
+  // have after gamma migration, which Hugging Face does not know, are called "...shortcut.scale".
+  virtual std::map<std::string, at::Tensor> parameters() const = 0;
+  // How the model was, or is to be, trained, from its config.json.
+  virtual DropoutRates dropout_rates() const { return {}; }
+  // Those that are no site (biases, norms), for the memory column: their number of elements.
   virtual int64_t other_parameters() const = 0;
   // Longest sequence and smallest vocabulary that the embeddings allow.
   virtual int64_t max_positions() const = 0;

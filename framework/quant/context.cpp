@@ -1,10 +1,24 @@
 #include "framework/quant/context.h"
 
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
+#include <algorithm>
 
 #include "framework/base/error.h"
 
 namespace quell {
+namespace {
+
+// Whether the quantized weight is part of what gradients are computed for.
+bool is_learned(const at::Tensor& weight, Quantizer& quantizer) {
+  if (!at::GradMode::is_enabled()) return false;
+  if (weight.requires_grad()) return true;
+  const std::vector<LearnableTensor> learnable = quantizer.learnable();
+  return std::any_of(learnable.begin(), learnable.end(),
+                     [](const LearnableTensor& one) { return one.tensor.requires_grad(); });
+}
+
+}  // namespace
 
 QuantContext::QuantContext(std::span<const Site> sites)
     : sites_(sites.begin(), sites.end()), points_(sites.size()), quantized_weights_(sites.size()) {}
@@ -50,14 +64,19 @@ at::Tensor QuantContext::activation(SiteId id, at::Tensor rows) {
     if (tap_) tap_(id, rows, rows);
     return rows;
   }
-  at::Tensor quantized = point->quantizer->apply(rows, /*in_place=*/!tap_);
+  // A backward pass may need the rows.
+  const bool in_place = !tap_ && !at::GradMode::is_enabled();
+  at::Tensor quantized = point->quantizer->apply(rows, in_place);
   if (tap_) tap_(id, rows, quantized);
   return quantized;
 }
 
-const at::Tensor& QuantContext::weight(SiteId id, const at::Tensor& weight) {
+at::Tensor QuantContext::weight(SiteId id, const at::Tensor& weight) {
   QuantPoint* point = points_[id].get();
   if (point == nullptr || !point->quantize) return weight;
+  if (is_learned(weight, *point->quantizer)) {
+    return point->quantizer->apply(weight, /*in_place=*/false);
+  }
   at::Tensor& cached = quantized_weights_[id];
   if (!cached.defined()) cached = point->quantizer->apply(weight, /*in_place=*/false);
   return cached;

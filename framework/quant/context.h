@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/quant/dropout.h"
 #include "framework/quant/observer.h"
 #include "framework/quant/quantizer.h"
 #include "framework/quant/site.h"
@@ -59,14 +60,22 @@ class QuantContext {
   void set_observe(SiteKind kind, bool on);
   // Called at every activation site while set; empty to remove.
   void set_tap(Tap tap) { tap_ = std::move(tap); }
+  // Drops activations until it is removed with a null; must live until then.
+  void set_dropout(Dropout* dropout) { dropout_ = dropout; }
   // Forgets the cached quantized weight after its parameters or its float values changed.
   void weight_changed(SiteId id) { quantized_weights_[id] = at::Tensor(); }
 
   // Observes and quantizes what is switched on at an activation site. Overwrites `rows` where that
   // is possible, so the caller must not need them afterwards.
   at::Tensor activation(SiteId id, at::Tensor rows);
-  // The weight as the model has to use it: the cached quantized one, or `weight` itself.
-  const at::Tensor& weight(SiteId id, const at::Tensor& weight);
+  // The weight as the model has to use it: the cached quantized one, or `weight` itself. While
+  // gradients are recorded for the weight or its quantizer, it is quantized anew and not kept.
+  at::Tensor weight(SiteId id, const at::Tensor& weight);
+
+  // Called by a model where it is trained with dropout; returns `rows` where there is none.
+  at::Tensor dropout(DropoutPlace place, at::Tensor rows) {
+    return dropout_ == nullptr ? rows : dropout_->apply(place, rows);
+  }
 
   // Whether anything is switched on at the site.
   bool active(SiteId id) const;
@@ -79,6 +88,7 @@ class QuantContext {
   std::vector<std::unique_ptr<QuantPoint>> points_;
   std::vector<at::Tensor> quantized_weights_;
   Tap tap_;
+  Dropout* dropout_ = nullptr;
 };
 
 }  // namespace quell

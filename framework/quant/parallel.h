@@ -1,4 +1,4 @@
-// LibTorch's thread pool.
+// LibTorch's thread pool. Threads record gradients if the caller does.
 #pragma once
 
 #include <cstdint>

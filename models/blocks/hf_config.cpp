@@ -45,6 +45,16 @@ class Reader {
     return found->get<double>();
   }
 
+  double share(const char* key, double fallback) const {
+    const auto found = json_.find(key);
+    if (found == json_.end() || found->is_null()) return fallback;
+    if (!found->is_number() || found->get<double>() < 0 || found->get<double>() >= 1) {
+      throw DataError(
+          fmt::format("{}: {}: expected a number in [0, 1), found {}", file_, key, found->dump()));
+    }
+    return found->get<double>();
+  }
+
   std::string text(const char* key, const std::string& fallback) const {
     const auto found = json_.find(key);
     if (found == json_.end() || found->is_null()) return fallback;
@@ -83,6 +93,10 @@ HfEncoderConfig::HfEncoderConfig(const Checkpoint& checkpoint) {
   norm_epsilon = reader.positive("layer_norm_eps", 1e-12);
   nonlinearity = nonlinearity_from_name(reader.text("hidden_act", "gelu"), reader.file());
   labels = reader.labels();
+  constexpr double kUsualDropout = 0.1;
+  dropout.hidden = reader.share("hidden_dropout_prob", kUsualDropout);
+  dropout.attention = reader.share("attention_probs_dropout_prob", kUsualDropout);
+  dropout.head = reader.share("classifier_dropout", dropout.hidden);
   if (hidden % heads != 0) {
     throw DataError(fmt::format("{}: hidden_size {} is not a multiple of num_attention_heads {}",
                                 reader.file(), hidden, heads));

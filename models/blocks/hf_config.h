@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "framework/quant/dropout.h"
 #include "models/blocks/layers.h"
 
 namespace quell {
@@ -16,6 +17,7 @@ struct HfEncoderConfig {
 
   int64_t vocabulary_size, hidden, layers, heads, ffn, max_positions, token_types, pad_id, labels;
   double norm_epsilon;
+  DropoutRates dropout;
   Nonlinearity nonlinearity;
 };
 

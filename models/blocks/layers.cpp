@@ -20,7 +20,7 @@ at::Tensor Linear::forward(QuantContext& context, const at::Tensor& rows) const 
 }
 
 at::Tensor Norm::forward(QuantContext& context, const at::Tensor& rows) const {
-  const at::Tensor& gamma = context.weight(weight_site, weight);
+  const at::Tensor gamma = context.weight(weight_site, weight);
   return context.activation(output_site,
                             at::layer_norm(rows, {rows.size(-1)}, gamma, bias, epsilon));
 }

@@ -1,5 +1,6 @@
 #include "framework/quant/context.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <gmock/gmock.h>
@@ -130,6 +131,18 @@ TEST_F(ContextTest, QuantizedWeightsAreKept) {
   context_->weight_changed(1);
   context_->weight(1, weight);
   EXPECT_EQ(applied_, 2);
+}
+
+TEST_F(ContextTest, LearnedWeightsAreNotKept) {
+  const at::Tensor weight = at::ones({2, 2}).set_requires_grad(true);
+  context_->set_quantize(SiteKind::kWeight, true);
+  EXPECT_TRUE(context_->weight(1, weight).requires_grad());
+  EXPECT_TRUE(context_->weight(1, weight).requires_grad());
+  EXPECT_EQ(applied_, 2);
+  const at::NoGradGuard no_gradients;
+  EXPECT_FALSE(context_->weight(1, weight).requires_grad());
+  context_->weight(1, weight);
+  EXPECT_EQ(applied_, 3);
 }
 
 TEST_F(ContextTest, TapsSeeBothSides) {
