@@ -1,7 +1,9 @@
-// Fixed: the grid that follows from the observed range, not learned afterwards.
+// Fixed: the grid that follows from the observed range, not learned afterwards. Gradients go
+// straight through it to the values.
 
 #include "framework/base/error.h"
 #include "framework/plugin/registry.h"
+#include "framework/quant/fake_quantize_autograd.h"
 #include "framework/quant/quantizer.h"
 
 namespace quell {
@@ -16,9 +18,9 @@ class Fixed final : public Quantizer {
   QuantParameters parameters() const override { return parameters_; }
 
   at::Tensor apply(const at::Tensor& rows, bool in_place) override {
-    if (spec_.is_dynamic()) return fake_quantize_dynamic(rows, spec_, in_place);
+    if (spec_.is_dynamic()) return fake_quantize_dynamic_straight_through(rows, spec_, in_place);
     QUELL_ASSERT(parameters_.scale.defined(), "apply() before init()");
-    return fake_quantize(rows, parameters_, spec_, in_place);
+    return fake_quantize_learned(rows, parameters_, spec_, LearningRule{}, in_place);
   }
 
  private:

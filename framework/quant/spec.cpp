@@ -111,7 +111,8 @@ at::Tensor fake_quantize(const at::Tensor& rows, const QuantParameters& paramete
   return result;
 }
 
-at::Tensor fake_quantize_dynamic(const at::Tensor& rows, const QuantSpec& spec, bool in_place) {
+at::Tensor fake_quantize_dynamic(const at::Tensor& rows, const QuantSpec& spec, bool in_place,
+                                 QuantParameters* used) {
   const at::Tensor values = contiguous_float(rows);
   at::Tensor result = in_place ? values : at::empty_like(values);
   const int64_t features = values.size(-1);
@@ -119,9 +120,16 @@ at::Tensor fake_quantize_dynamic(const at::Tensor& rows, const QuantSpec& spec, 
   check_group_size(features, group);
   const kernels::AffineRule rule =
       kernels::affine_rule(spec.grid, static_cast<int>(spec.bits), spec.symmetric);
+  float *scale = nullptr, *zero_point = nullptr;
+  if (used != nullptr) {
+    const int64_t groups = values.numel() / group;
+    *used = {scales(groups), scales(groups), rule.levels};
+    scale = used->scale.mutable_data_ptr<float>();
+    zero_point = used->zero_point.mutable_data_ptr<float>();
+  }
   kernels::fake_quantize_groups_dynamic(values.const_data_ptr<float>(),
                                         result.mutable_data_ptr<float>(), values.numel() / features,
-                                        features, group, rule, nullptr, nullptr, parallel_for);
+                                        features, group, rule, scale, zero_point, parallel_for);
   return result;
 }
 

@@ -82,7 +82,9 @@ QuantParameters parameters_from_range(const Range& range, const QuantSpec& spec)
 at::Tensor fake_quantize(const at::Tensor& rows, const QuantParameters& parameters,
                          const QuantSpec& spec, bool in_place);
 
-// The dynamic granularities: each token or group by its own range.
-at::Tensor fake_quantize_dynamic(const at::Tensor& rows, const QuantSpec& spec, bool in_place);
+// The dynamic granularities: each token or group by its own range. `used`, unless it is null,
+// receives the parameters that follow from them, [tokens * groups].
+at::Tensor fake_quantize_dynamic(const at::Tensor& rows, const QuantSpec& spec, bool in_place,
+                                 QuantParameters* used = nullptr);
 
 }  // namespace quell

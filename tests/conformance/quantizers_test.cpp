@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "framework/base/error.h"
 #include "tests/conformance/laws.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
@@ -39,7 +40,8 @@ std::vector<QuantSpec> specs() {
   return result;
 }
 
-std::vector<QuantSpec> dynamic_specs() {
+// None for a quantizer that refuses them.
+std::vector<QuantSpec> dynamic_specs(const Entry& entry) {
   std::vector<QuantSpec> result;
   for (QuantSpec spec : specs()) {
     if (spec.is_weight) continue;
@@ -48,6 +50,11 @@ std::vector<QuantSpec> dynamic_specs() {
     spec.granularity = Granularity::kGroup;
     spec.group_size = 4;
     result.push_back(spec);
+  }
+  try {
+    entry.create(entry.params().make().get(), result[0]);
+  } catch (const ConfigError&) {
+    return {};
   }
   return result;
 }
@@ -148,7 +155,7 @@ Violation zero_exact(const Entry& entry) {
     return found.select(1, 0).abs().max().item<double>() == 0 ? "" : "zero becomes another value";
   };
   const Violation violation = on_all_specs(check);
-  return violation.empty() ? first_violation(dynamic_specs(), check) : violation;
+  return violation.empty() ? first_violation(dynamic_specs(entry), check) : violation;
 }
 
 Violation in_place_is_the_same(const Entry& entry) {
@@ -160,7 +167,7 @@ Violation in_place_is_the_same(const Entry& entry) {
     return equal_bits(made.quantizer->apply(values(), true), separate) ? "" : "in place differs";
   };
   const Violation violation = on_all_specs(check);
-  return violation.empty() ? first_violation(dynamic_specs(), check) : violation;
+  return violation.empty() ? first_violation(dynamic_specs(entry), check) : violation;
 }
 
 Violation parameters_can_be_given(const Entry& entry) {
@@ -176,7 +183,7 @@ Violation parameters_can_be_given(const Entry& entry) {
 
 // A dynamic scale follows its own row: what is in the other rows does not matter.
 Violation rows_are_independent(const Entry& entry) {
-  return first_violation(dynamic_specs(), [&](const QuantSpec& spec) -> Violation {
+  return first_violation(dynamic_specs(entry), [&](const QuantSpec& spec) -> Violation {
     const Made made = make(entry, spec);
     const at::Tensor all = made.quantizer->apply(values(), false);
     for (int64_t row = 0; row < all.size(0); ++row) {
@@ -187,6 +194,75 @@ Violation rows_are_independent(const Entry& entry) {
       }
     }
     return "";
+  });
+}
+
+// What a gradient of the output must become, in double, by the published table: with v = round(x /
+// scale) + zero_point it reaches x inside of the grid, the scale with round(x / scale) - x / scale
+// there and with (bound - zero_point) outside, the zero point with -scale outside.
+struct ClosedForm {
+  at::Tensor rows, scale, zero_point;
+};
+
+ClosedForm closed_form(const at::Tensor& rows, const at::Tensor& dy,
+                       const QuantParameters& parameters, const QuantSpec& spec) {
+  const at::Tensor scale = expand(parameters.scale, spec);
+  const at::Tensor zero_point = expand(parameters.zero_point, spec);
+  const auto [low, high] = parameters.levels;
+  const at::Tensor quotient = rows / scale, code = quotient.round() + zero_point;
+  const at::Tensor inside = code.ge(low).logical_and(code.le(high));
+  const at::Tensor slope =
+      at::where(inside, quotient.round() - quotient, at::clamp(code, low, high) - zero_point);
+  const ChannelView view = channel_view(rows, spec);
+  const auto sum = [&](const at::Tensor& terms) {
+    return terms.to(at::kDouble)
+        .view({view.outer, view.channels, view.inner})
+        .sum(at::IntArrayRef{0, 2})
+        .to(at::kFloat);
+  };
+  return {dy * inside, sum(dy * slope), sum(-dy * scale * inside.logical_not())};
+}
+
+// Gradients of what is learned carry the factor of LSQ, 1 / sqrt(values per scale * highest code).
+Violation gradients_are_the_closed_form(const Entry& entry) {
+  return on_all_specs([&](const QuantSpec& spec) -> Violation {
+    const at::AutoGradMode gradients(true);
+    const Made made = make(entry, spec);
+    made.quantizer->init({made.range.min * 0.5, made.range.max * 0.5});
+    for (const auto& learnable : made.quantizer->learnable()) learnable.tensor.requires_grad_(true);
+    const at::Tensor rows = values().requires_grad_(true), dy = at::randn({12, 8});
+    made.quantizer->apply(rows, /*in_place=*/true).backward(dy);
+    const QuantParameters parameters = made.quantizer->parameters();
+    const ClosedForm expected = closed_form(values(), dy, parameters, spec);
+    if (!equal_bits(rows.grad(), expected.rows)) return "another gradient of the values";
+    const double per_scale = 96.0 / static_cast<double>(parameters.scale.numel());
+    const double factor = 1 / std::sqrt(per_scale * parameters.levels.high);
+    for (const auto& [name, tensor] : made.quantizer->learnable()) {
+      const at::Tensor& sums = name == "scale" ? expected.scale : expected.zero_point;
+      // The expected terms are float32, which moves a sum of 96 codes by 1e-6 of the largest.
+      const double tolerance = 1e-6 * factor * parameters.levels.high;
+      if (!at::allclose(tensor.grad(), sums * factor, 1e-5, tolerance)) {
+        return "another gradient of " + name;
+      }
+    }
+    return "";
+  });
+}
+
+// A scale that follows from the values at hand counts as a constant. It reaches all of them but,
+// where the grid ends half a step early, the largest: at most one of a group of four.
+Violation dynamic_gradients_pass(const Entry& entry) {
+  return first_violation(dynamic_specs(entry), [&](const QuantSpec& spec) -> Violation {
+    const at::AutoGradMode gradients(true);
+    const Made made = make(entry, spec);
+    const at::Tensor rows = values().requires_grad_(true), dy = at::randn({12, 8});
+    const at::Tensor y = made.quantizer->apply(rows, /*in_place=*/true);
+    y.backward(dy);
+    const at::Tensor passed = rows.grad().eq(dy);
+    if (!passed.logical_or(rows.grad().eq(0)).all().item<bool>()) return "another gradient";
+    if (spec.bits < 8) return "";
+    const double share = passed.to(at::kDouble).mean().item<double>();
+    return share > 0.7 ? "" : fmt::format("only {} of the gradients pass", share);
   });
 }
 
@@ -202,7 +278,9 @@ TEST_P(QuantizerLaws, Hold) {
                       {"zero_exact", zero_exact},
                       {"in_place_is_the_same", in_place_is_the_same},
                       {"parameters_can_be_given", parameters_can_be_given},
-                      {"rows_are_independent", rows_are_independent}});
+                      {"rows_are_independent", rows_are_independent},
+                      {"gradients_are_the_closed_form", gradients_are_the_closed_form},
+                      {"dynamic_gradients_pass", dynamic_gradients_pass}});
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, QuantizerLaws,

@@ -1,0 +1,122 @@
+#include "framework/quant/fake_quantize_autograd.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <algorithm>
+#include <cmath>
+
+#include "framework/kernels/fake_quantize_gradient.h"
+#include "framework/quant/parallel.h"
+
+namespace quell {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// What a forward pass found, and how.
+struct Quantized {
+  at::Tensor values;
+  QuantParameters parameters;  // as they were used
+  ChannelView view;
+  float factor;  // of the gradients of the parameters
+};
+
+class FakeQuantize final : public torch::autograd::Function<FakeQuantize> {
+ public:
+  // `scale` and `zero_point` are those that receive gradients.
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& rows,
+                            const at::Tensor& /*scale*/, const at::Tensor& /*zero_point*/,
+                            const Quantized& quantized) {
+    const auto& [values, parameters, view, factor] = quantized;
+    context->save_for_backward({rows, parameters.scale, parameters.zero_point});
+    context->saved_data["view"] = std::vector<int64_t>{view.outer, view.channels, view.inner};
+    context->saved_data["levels"] =
+        std::vector<double>{parameters.levels.low, parameters.levels.high};
+    context->saved_data["factor"] = static_cast<double>(factor);
+    return values;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const std::vector<int64_t> view = context->saved_data["view"].toIntVector();
+    const std::vector<double> levels = context->saved_data["levels"].toDoubleVector();
+    const at::Tensor x = saved[0].contiguous(), dy = gradients[0].contiguous();
+    const at::Tensor &scale = saved[1], &zero_point = saved[2];
+    at::Tensor dx = at::empty_like(x);
+    at::Tensor dscale = at::empty_like(scale), dzero_point = at::empty_like(zero_point);
+    kernels::fake_quantize_gradient(
+        x.const_data_ptr<float>(), dy.const_data_ptr<float>(), dx.mutable_data_ptr<float>(),
+        view[0], view[1], view[2], scale.const_data_ptr<float>(),
+        zero_point.const_data_ptr<float>(),
+        {static_cast<float>(levels[0]), static_cast<float>(levels[1])},
+        dscale.mutable_data_ptr<float>(), dzero_point.mutable_data_ptr<float>(), parallel_for);
+    const double factor = context->saved_data["factor"].toDouble();
+    return {dx, dscale.mul_(factor), dzero_point.mul_(factor), at::Tensor()};
+  }
+};
+
+// The published gradient scaling, which is not the identity in float32.
+float through_gradient_scaling(float value, float factor) {
+  const float part = value * factor;
+  return (value - part) + part;
+}
+
+template <class Function>
+at::Tensor map(const at::Tensor& values, const Function& function) {
+  at::Tensor result = at::empty_like(values);
+  const float* from = values.const_data_ptr<float>();
+  std::transform(from, from + values.numel(), result.mutable_data_ptr<float>(), function);
+  return result;
+}
+
+}  // namespace
+
+float gradient_factor(int64_t values, float highest_level) {
+  const auto product =
+      static_cast<double>(std::max<int64_t>(values, 1)) * static_cast<double>(highest_level);
+  return static_cast<float>(1 / std::sqrt(product));
+}
+
+QuantParameters effective_parameters(const QuantParameters& parameters, const LearningRule& rule,
+                                     int64_t values) {
+  QuantParameters result = parameters;
+  if (rule.learned_zero_point) {
+    result.zero_point =
+        map(result.zero_point, [](float zero_point) { return std::rint(zero_point); });
+  }
+  if (!rule.gradient_scaling) return result;
+  const float factor = gradient_factor(values, parameters.levels.high);
+  const auto scaled = [factor](float value) { return through_gradient_scaling(value, factor); };
+  result.scale = map(result.scale, scaled);
+  if (rule.learned_zero_point) result.zero_point = map(result.zero_point, scaled);
+  return result;
+}
+
+at::Tensor fake_quantize_learned(const at::Tensor& rows, const QuantParameters& parameters,
+                                 const QuantSpec& spec, const LearningRule& rule, bool in_place) {
+  const int64_t scales = parameters.scale.numel();
+  const int64_t values = rows.numel() / std::max<int64_t>(scales, 1);
+  const QuantParameters effective = effective_parameters(parameters, rule, values);
+  if (!at::GradMode::is_enabled()) return fake_quantize(rows, effective, spec, in_place);
+  const at::Tensor result = fake_quantize(rows, effective, spec, /*in_place=*/false);
+  const ChannelView view = scales == 1 ? ChannelView{1, 1, rows.numel()} : channel_view(rows, spec);
+  const float factor =
+      rule.gradient_scaling ? gradient_factor(values, parameters.levels.high) : 1.0f;
+  return FakeQuantize::apply(rows, parameters.scale, parameters.zero_point,
+                             Quantized{result, effective, view, factor});
+}
+
+at::Tensor fake_quantize_dynamic_straight_through(const at::Tensor& rows, const QuantSpec& spec,
+                                                  bool in_place) {
+  if (!at::GradMode::is_enabled()) return fake_quantize_dynamic(rows, spec, in_place);
+  QuantParameters used;
+  const at::Tensor result = fake_quantize_dynamic(rows, spec, /*in_place=*/false, &used);
+  const int64_t groups = used.scale.numel();
+  const ChannelView view{1, groups, rows.numel() / std::max<int64_t>(groups, 1)};
+  return FakeQuantize::apply(rows, used.scale, used.zero_point,
+                             Quantized{result, used, view, 1.0f});
+}
+
+}  // namespace quell

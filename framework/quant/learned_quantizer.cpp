@@ -1,0 +1,86 @@
+#include "framework/quant/learned_quantizer.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
+#include <limits>
+
+#include "framework/base/error.h"
+#include "framework/config/enum_name.h"
+#include "framework/quant/fake_quantize_autograd.h"
+
+namespace quell {
+namespace {
+
+// Into the tensor that an optimizer may hold, where the number of scales allows it.
+void assign(at::Tensor& to, const at::Tensor& from) {
+  if (to.defined() && to.sizes() == from.sizes()) {
+    to.copy_(from);
+  } else {
+    to = from.clone();
+  }
+}
+
+}  // namespace
+
+LearnedQuantizer::LearnedQuantizer(const Params& params, const QuantSpec& spec, Learns learns,
+                                   const std::string& name)
+    : params_(params), spec_(spec), learns_zero_point_(learns == Learns::kScaleAndZeroPoint) {
+  if (!spec.is_dynamic()) return;
+  throw ConfigError(
+      fmt::format("quantizer {} learns scales, but with granularity {} every row of an activation "
+                  "has its own and there is nothing to learn; use granularity tensor or channel, "
+                  "or quantizer fixed",
+                  name, enum_name(spec.granularity)));
+}
+
+void LearnedQuantizer::init(const Range& range) {
+  set_parameters(parameters_from_range(range, spec_));
+}
+
+void LearnedQuantizer::set_parameters(const QuantParameters& parameters) {
+  const at::NoGradGuard no_gradients;
+  assign(scale_, parameters.scale);
+  assign(zero_point_, parameters.zero_point);
+  if (params_.log_domain) assign(log_scale_, at::zeros_like(scale_));
+  levels_ = parameters.levels;
+  constrain();
+}
+
+at::Tensor LearnedQuantizer::scale() const {
+  return params_.log_domain ? scale_.mul(log_scale_.exp()) : scale_;
+}
+
+QuantParameters LearnedQuantizer::parameters() const {
+  if (!scale_.defined()) return {};
+  const at::NoGradGuard no_gradients;
+  return {scale().clone(), learns_zero_point_ ? zero_point_.round() : zero_point_.clone(), levels_};
+}
+
+at::Tensor LearnedQuantizer::apply(const at::Tensor& rows, bool in_place) {
+  QUELL_ASSERT(scale_.defined(), "apply() before init()");
+  return fake_quantize_learned(rows, {scale(), zero_point_, levels_}, spec_,
+                               {params_.gradient_scaling, learns_zero_point_}, in_place);
+}
+
+std::vector<LearnableTensor> LearnedQuantizer::learnable() {
+  if (!scale_.defined()) return {};
+  std::vector<LearnableTensor> result;
+  result.push_back(params_.log_domain ? LearnableTensor{"log_scale", log_scale_}
+                                      : LearnableTensor{"scale", scale_});
+  if (learns_zero_point_) result.push_back({"zero_point", zero_point_});
+  return result;
+}
+
+void LearnedQuantizer::constrain() {
+  if (!scale_.defined()) return;
+  const at::NoGradGuard no_gradients;
+  if (params_.log_domain) {
+    scale_.mul_(log_scale_.exp());
+    log_scale_.zero_();
+  }
+  scale_.abs_().clamp_min_(std::numeric_limits<float>::epsilon());
+  if (learns_zero_point_) zero_point_.clamp_(levels_.low, levels_.high);
+}
+
+}  // namespace quell

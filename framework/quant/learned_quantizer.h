@@ -1,0 +1,57 @@
+// What quantizers that learn their grid by gradient descent share: Outlier Suppression's
+// LSQFakeQuantize and LSQPlusFakeQuantize (LSQ, arXiv 1902.08153; LSQ+, arXiv 2004.09576).
+#pragma once
+
+#include <string>
+
+#include "framework/quant/quantizer.h"
+
+namespace quell {
+
+class LearnedQuantizer : public Quantizer {
+ public:
+  struct Params {
+    bool gradient_scaling = true;
+    bool log_domain = false;
+
+    template <class V>
+    static void describe(V& v) {
+      v("gradient_scaling", &Params::gradient_scaling,
+        "multiply gradients of scale and zero point by 1 / sqrt(values per scale * highest code)");
+      v("log_domain", &Params::log_domain,
+        "learn the logarithm of the scale: steps are relative, and a scale stays positive");
+    }
+  };
+  enum class Learns { kScale, kScaleAndZeroPoint };
+
+  // Throws ConfigError for a dynamic granularity, which has nothing to learn. `name` is the
+  // plug-in's.
+  LearnedQuantizer(const Params& params, const QuantSpec& spec, Learns learns,
+                   const std::string& name);
+
+  void init(const Range& range) override;
+  // Both bring the parameters to where they make sense, as constrain() does.
+  void set_parameters(const QuantParameters& parameters) override;
+  // The learned scale and the rounded zero point. With gradient_scaling apply() may use a scale
+  // that is one unit in the last place off, as effective_parameters() says.
+  QuantParameters parameters() const override;
+  at::Tensor apply(const at::Tensor& rows, bool in_place) override;
+  // "scale", or in the log domain "log_scale": the logarithm of what the scale was multiplied by
+  // since constrain(), so that it is 0 whenever a step of gradient descent starts, the first scale
+  // keeps its bits, and parameters() is all there is to store. Then "zero_point".
+  std::vector<LearnableTensor> learnable() override;
+  // scale = |scale|, at least the epsilon of float32; a learned zero point lies in the grid. As
+  // published before each forward pass that does not observe.
+  void constrain() override;
+
+ private:
+  at::Tensor scale() const;
+
+  Params params_;
+  QuantSpec spec_;
+  bool learns_zero_point_;
+  at::Tensor scale_, zero_point_, log_scale_;  // [scales]; log_scale_ in the log domain only
+  kernels::Levels levels_{0, 0};
+};
+
+}  // namespace quell
