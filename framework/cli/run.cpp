@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
+#include "framework/base/file.h"
 #include "framework/cli/experiment_options.h"
 #include "framework/cli/print.h"
 #include "framework/cli/verb.h"
@@ -23,6 +25,27 @@ struct Summary {
   double size_ratio = 0;
 };
 
+EarlierRun earlier_run(const CommandLine& line) {
+  if (line.has("resume") && line.has("overwrite")) {
+    throw ConfigError("--resume goes on with a stopped run, --overwrite starts anew: use one");
+  }
+  if (line.has("resume")) return EarlierRun::kResume;
+  return line.has("overwrite") ? EarlierRun::kOverwrite : EarlierRun::kRefuse;
+}
+
+Summary read_summary(const std::string& name, const fs::path& folder) {
+  const auto metrics = nlohmann::ordered_json::parse(read_file(folder / "metrics.json"));
+  Summary summary{name, folder, {}, metrics["model_bytes"]["ratio"]};
+  for (const auto& [stage, values] : metrics["stages"].items()) {
+    Metrics found;
+    for (const auto& [metric, value] : values.items()) {
+      found.emplace_back(metric, value.is_null() ? std::nan("") : value.get<double>());
+    }
+    summary.stages.emplace_back(stage, std::move(found));
+  }
+  return summary;
+}
+
 Summary run_one(const fs::path& file, const CommandLine& line, bool several,
                 const Plugins& plugins) {
   const ExperimentSpec spec = load_experiment(file, line.list("set"), plugins);
@@ -33,17 +56,15 @@ Summary run_one(const fs::path& file, const CommandLine& line, bool several,
   }
   Log log(line.has("quiet") ? Verbosity::kQuiet : Log::default_verbosity());
   log.info(fmt::format("{}: {}", spec.name, file.string()));
-  prepare_run_folder(folder, line.has("overwrite"));
-  Runner runner(spec, plugins, log);
-  runner.run();
-  log.info(fmt::format("results in {}", folder.string()));
-  write_run_folder(folder, runner, log);
-  Summary summary{spec.name, folder};
-  for (const StageResult& result : runner.stages()) {
-    summary.stages.emplace_back(to_string(result.stage), result.evaluation.metrics);
+  if (prepare_run_folder(folder, spec, earlier_run(line))) {
+    Runner runner(spec, plugins, log);
+    runner.run(progress_folder(folder));
+    log.info(fmt::format("results in {}", folder.string()));
+    write_run_folder(folder, runner, log);
+  } else {
+    log.info(fmt::format("{} is complete: nothing to resume", folder.string()));
   }
-  summary.size_ratio = model_size(runner.model(), runner.plan()).ratio();
-  return summary;
+  return read_summary(spec.name, folder);
 }
 
 // One row per run and metric, one column per stage.
@@ -100,8 +121,9 @@ int run_run(const Plugins& plugins, const Arguments& arguments) {
   add_experiment_options(line);
   line.add()("output", po::value<std::string>(),
              "the run folder; with several experiments the folder of their run folders")(
-      "overwrite", "replace an earlier run in the folder")("quiet", "print nothing but the table")(
-      "json", "print the summary as JSON");
+      "overwrite", "replace an earlier run in the folder")(
+      "resume", "go on with a run that was stopped; complete ones are left as they are")(
+      "quiet", "print nothing but the table")("json", "print the summary as JSON");
   line.positional("experiments", -1);
   if (!line.parse(arguments)) return 0;
   const auto files = line.list("experiments");

@@ -15,4 +15,8 @@ const std::vector<Outputs>& original_outputs(PipelineContext& context) {
   return context.float_outputs;
 }
 
+std::vector<Outputs> target_outputs(PipelineContext& context, Targets targets) {
+  return targets == Targets::kOriginal ? original_outputs(context) : calibration_outputs(context);
+}
+
 }  // namespace quell

@@ -24,8 +24,9 @@ struct SearchCandidate {
 struct SearchRecord {
   std::string solver;
   std::string searched;  // what the values are: "ratio"
+  std::string sites;     // which sites have the value; empty: all that are searched
   std::vector<SearchCandidate> candidates;
-  size_t chosen = 0;  // index of the best candidate
+  int64_t chosen = -1;  // index of the best candidate; -1: what was there before was better
 };
 
 // How gradient descent went, for the results file: one entry per step.
@@ -54,6 +55,21 @@ std::vector<Outputs> calibration_outputs(const PipelineContext& context);
 // Computed by the first call, which has to come before a step changes what the network computes;
 // the runner sees to that.
 const std::vector<Outputs>& original_outputs(PipelineContext& context);
+
+// Which float network a search or learning compares with.
+enum class Targets {
+  kOriginal,     // the one that the pipeline started with
+  kTransformed,  // the present one; another where a transform is not exactly equivalent
+};
+
+template <>
+struct EnumNames<Targets> {
+  static constexpr std::pair<const char*, Targets> values[] = {
+      {"original", Targets::kOriginal}, {"transformed", Targets::kTransformed}};
+};
+
+// Its outputs for each calibration batch. Nothing may be switched on.
+std::vector<Outputs> target_outputs(PipelineContext& context, Targets targets);
 
 // A plug-in of transforms/: after it the float outputs are what they were, within a stated bound.
 class Transform {

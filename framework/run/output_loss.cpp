@@ -34,9 +34,9 @@ void append(std::vector<float>& values, const at::Tensor& tensor) {
 
 }  // namespace
 
-OutputLoss::OutputLoss(PipelineContext& context, const std::vector<SiteId>& varied,
-                       int64_t cache_bytes)
-    : context_(context), targets_(original_outputs(context)), cache_bytes_(cache_bytes) {
+OutputLoss::OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
+                       const std::vector<SiteId>& varied, int64_t cache_bytes)
+    : context_(context), targets_(std::move(targets)), cache_bytes_(cache_bytes) {
   const auto segments = context.model.segments();
   varied_.resize(segments.size());
   for (const SiteId id : varied) {

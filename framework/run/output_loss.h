@@ -28,9 +28,10 @@ class OutputLoss {
     int64_t resumed_segments = 0;  // those that were left out because their state was known
   };
 
-  // `varied` are the sites whose parameters differ between settings. States between segments are
+  // `targets` are the float outputs of every calibration batch. `varied` are the sites whose parameters differ between settings. States between segments are
   // kept in up to `cache_bytes`.
-  OutputLoss(PipelineContext& context, const std::vector<SiteId>& varied, int64_t cache_bytes);
+  OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
+             const std::vector<SiteId>& varied, int64_t cache_bytes);
 
   // The loss of the network as it is set now; both kinds of quantization are switched by the
   // caller. Given up when the sum over the first batches reaches `limit`: losses are not negative,
@@ -54,7 +55,7 @@ class OutputLoss {
   void keep(std::optional<State>& place, const State& state);
 
   PipelineContext& context_;
-  const std::vector<Outputs>& targets_;
+  std::vector<Outputs> targets_;
   std::vector<std::vector<SiteId>> varied_;  // by segment
   std::vector<Trail> trails_;                // by batch
   std::atomic<int64_t> cache_bytes_;         // still free

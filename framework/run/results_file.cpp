@@ -158,13 +158,31 @@ void write_stages(Hdf5Writer& file, const Runner& runner) {
   if (!runner.stages().empty()) write_examples(file, runner.stages()[0].evaluation);
 }
 
-// What searches tried, under the names of their solvers.
+// "searches/SOLVER", "searches/SOLVER_2", ... for the records of one solver after another.
+class RecordGroups {
+ public:
+  explicit RecordGroups(std::string parent) : parent_(std::move(parent)) {}
+  std::string next(const std::string& solver) {
+    const int use = ++uses_[solver];
+    return fmt::format("{}/{}{}", parent_, solver, use == 1 ? "" : fmt::format("_{}", use));
+  }
+
+ private:
+  std::string parent_;
+  std::map<std::string, int> uses_;
+};
+
+void write_list(Hdf5Writer& file, const std::string& dataset, const at::Tensor& values,
+                const std::string& axis) {
+  file.write(dataset, values);
+  file.set_attribute(dataset, "axes", std::vector<std::string>{axis});
+}
+
+// What searches tried.
 void write_searches(Hdf5Writer& file, const Runner& runner) {
-  std::map<std::string, int> uses;
+  RecordGroups groups("searches");
   for (const SearchRecord& search : runner.searches()) {
-    const int use = ++uses[search.solver];
-    const std::string group =
-        fmt::format("searches/{}{}", search.solver, use == 1 ? "" : fmt::format("_{}", use));
+    const std::string group = groups.next(search.solver);
     std::vector<double> values, losses;
     std::vector<int64_t> batches;
     for (const SearchCandidate& candidate : search.candidates) {
@@ -172,13 +190,22 @@ void write_searches(Hdf5Writer& file, const Runner& runner) {
       losses.push_back(candidate.loss);
       batches.push_back(candidate.batches);
     }
-    file.write(group + "/" + search.searched, at::tensor(values, at::kDouble));
-    file.write(group + "/loss", at::tensor(losses, at::kDouble));
-    file.write(group + "/batches", at::tensor(batches, at::kLong));
-    file.set_attribute(group, "chosen", static_cast<int64_t>(search.chosen));
-    for (const std::string dataset : {search.searched.c_str(), "loss", "batches"}) {
-      file.set_attribute(group + "/" + dataset, "axes", std::vector<std::string>{"candidate"});
-    }
+    write_list(file, group + "/" + search.searched, at::tensor(values, at::kDouble), "candidate");
+    write_list(file, group + "/loss", at::tensor(losses, at::kDouble), "candidate");
+    write_list(file, group + "/batches", at::tensor(batches, at::kLong), "candidate");
+    file.set_attribute(group, "chosen", search.chosen);
+    if (!search.sites.empty()) file.set_attribute(group, "sites", search.sites);
+  }
+}
+
+// How gradient descent went.
+void write_learning(Hdf5Writer& file, const Runner& runner) {
+  RecordGroups groups("learning");
+  for (const LearningRecord& record : runner.learning()) {
+    const std::string group = groups.next(record.solver);
+    write_list(file, group + "/loss", at::tensor(record.loss, at::kDouble), "step");
+    write_list(file, group + "/learning_rate", at::tensor(record.learning_rate, at::kDouble),
+               "step");
   }
 }
 
@@ -205,6 +232,7 @@ void write_results_file(const std::filesystem::path& path, const Runner& runner)
   file.set_attribute("calibration", "tokens", runner.calibration_tokens());
   if (!indices.empty()) file.write("calibration/index", at::tensor(indices, at::kLong));
   write_searches(file, runner);
+  write_learning(file, runner);
   write_sites(file, runner);
   file.commit();
 }

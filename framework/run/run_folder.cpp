@@ -85,22 +85,46 @@ std::string predictions_jsonl(const Runner& runner) {
   return text;
 }
 
+void refuse_earlier_run(const fs::path& folder) {
+  for (const char* name : kFiles) {
+    if (!fs::exists(folder / name)) continue;
+    throw ConfigError(
+        fmt::format("{}: holds an earlier run ({}); use --overwrite to replace it, or "
+                    "--output to write elsewhere",
+                    folder.string(), name));
+  }
+  if (!fs::exists(progress_folder(folder))) return;
+  throw ConfigError(
+      fmt::format("{}: holds a run that was stopped; use --resume to go on with it, or "
+                  "--overwrite to start anew",
+                  folder.string()));
+}
+
+// Whether a complete run of this very experiment is there, and no later one was stopped. Throws
+// ConfigError when the complete run is of another experiment.
+bool is_complete(const fs::path& folder, const ExperimentSpec& spec) {
+  if (fs::exists(progress_folder(folder)) || !fs::exists(folder / kCompletionFile)) return false;
+  if (read_file(folder / "config.resolved.yaml") == to_yaml(to_node(spec))) return true;
+  throw ConfigError(
+      fmt::format("{}: holds a complete run of another experiment, so there is nothing to resume; "
+                  "use --overwrite to replace it, or --output to write elsewhere",
+                  folder.string()));
+}
+
 }  // namespace
 
-void prepare_run_folder(const fs::path& folder, bool overwrite) {
+fs::path progress_folder(const fs::path& folder) { return folder / "progress"; }
+
+bool prepare_run_folder(const fs::path& folder, const ExperimentSpec& spec, EarlierRun earlier) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {
     throw Error(fmt::format("{}: cannot create the run folder: {}; choose another with --output",
                             folder.string(), error.message()));
   }
-  for (const char* name : kFiles) {
-    if (overwrite || !fs::exists(folder / name)) continue;
-    throw ConfigError(
-        fmt::format("{}: holds an earlier run ({}); use --overwrite to replace it, or "
-                    "--output to write elsewhere",
-                    folder.string(), name));
-  }
+  if (earlier == EarlierRun::kRefuse) refuse_earlier_run(folder);
+  if (earlier == EarlierRun::kOverwrite) fs::remove_all(progress_folder(folder), error);
+  if (earlier == EarlierRun::kResume && is_complete(folder, spec)) return false;
   // Files of runs that were killed while they wrote.
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.path().extension() == ".partial") fs::remove(entry.path(), error);
@@ -109,6 +133,7 @@ void prepare_run_folder(const fs::path& folder, bool overwrite) {
   const fs::path probe = folder / "writable.partial";
   write_file(probe, "");
   fs::remove(probe, error);
+  return true;
 }
 
 void write_run_folder(const fs::path& folder, const Runner& runner, const Log& log) {
@@ -127,6 +152,7 @@ void write_run_folder(const fs::path& folder, const Runner& runner, const Log& l
   write_file(folder / "environment.json", environment_json(runner));
   write_file(folder / "log.txt", log.text());
   write_file(folder / kCompletionFile, metrics_json(runner));
+  fs::remove_all(progress_folder(folder), error);
 }
 
 }  // namespace quell

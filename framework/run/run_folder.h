@@ -8,9 +8,20 @@
 
 namespace quell {
 
-// Makes sure that a run may write to `folder`: it is created, must be writable, and an earlier run
-// in it is an error without `overwrite`. Throws ConfigError or Error.
-void prepare_run_folder(const std::filesystem::path& folder, bool overwrite);
+// What to do about an earlier run in the folder.
+enum class EarlierRun {
+  kRefuse,     // it is an error, whether it is complete or was stopped
+  kOverwrite,  // replace it once this one is complete; start anew what was stopped
+  kResume,     // go on with what was stopped; start where there is none
+};
+
+// Makes sure that a run may write to `folder`: it is created and must be writable. False when
+// there is nothing to do, because the run to be resumed is complete. Throws ConfigError or Error.
+bool prepare_run_folder(const std::filesystem::path& folder, const ExperimentSpec& spec,
+                        EarlierRun earlier);
+
+// Where long steps keep their progress until the run is complete; exists only then.
+std::filesystem::path progress_folder(const std::filesystem::path& folder);
 
 // Writes config.resolved.yaml, results.h5, predictions.jsonl, environment.json and log.txt, then
 // metrics.json: where it exists, the run is complete. Every file is complete or absent; an earlier

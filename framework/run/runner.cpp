@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "framework/base/error.h"
+#include "framework/config/node.h"
 #include "framework/run/calibration.h"
 
 namespace quell {
@@ -85,12 +86,12 @@ int64_t Runner::calibration_tokens() const {
   return tokens;
 }
 
-void Runner::run() {
+void Runner::run(const std::filesystem::path& progress) {
   const at::NoGradGuard no_gradients;
   // Before anything takes time: a missing training split should be known at once.
   if (!spec_.pipeline.empty()) read_calibration();
   if (wants(Stage::kFloat)) evaluate(Stage::kFloat, false, false);
-  run_pipeline();
+  run_pipeline(progress);
   if (spec_.pipeline.empty()) return;
   if (wants(Stage::kTransformed)) evaluate(Stage::kTransformed, false, false);
   if (wants(Stage::kWeightsOnly)) evaluate(Stage::kWeightsOnly, true, false);
@@ -132,9 +133,15 @@ void Runner::read_calibration() {
   for (size_t i = notes; i < all_notes.size(); ++i) log_.info(all_notes[i]);
 }
 
-void Runner::run_pipeline() {
+void Runner::run_pipeline(const std::filesystem::path& progress) {
   PipelineContext context{*model_, *context_, calibration_, log_};
-  for (const StepChoice& step : spec_.pipeline) {
+  const std::string experiment = to_yaml(to_node(spec_));
+  for (size_t index = 0; index < spec_.pipeline.size(); ++index) {
+    const StepChoice& step = spec_.pipeline[index];
+    if (!progress.empty()) {
+      const std::string name = fmt::format("{}-{}.safetensors", index, step.name());
+      context.progress = StepProgress(progress / name, experiment);
+    }
     timed(step.name(), [&] {
       if (step.transform() != nullptr) {
         run_transform(step, context);
@@ -144,6 +151,7 @@ void Runner::run_pipeline() {
     });
   }
   searches_ = std::move(context.searches);
+  learning_ = std::move(context.learning);
 }
 
 void Runner::run_transform(const StepChoice& step, PipelineContext& context) {

@@ -34,8 +34,9 @@ class Runner {
   // Loads model, tokenizer, task and plan. Throws ConfigError or DataError.
   Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log);
 
-  // All stages and steps. Throws Error when the run fails.
-  void run();
+  // All stages and steps. Throws Error when the run fails. Long steps keep their progress in
+  // `progress`, when a folder is named, and go on from what they find there.
+  void run(const std::filesystem::path& progress = {});
 
   const ExperimentSpec& spec() const { return spec_; }
   const Model& model() const { return *model_; }
@@ -48,6 +49,7 @@ class Runner {
   const std::vector<StageResult>& stages() const { return stages_; }
   const std::vector<TransformCheck>& transforms() const { return transforms_; }
   const std::vector<SearchRecord>& searches() const { return searches_; }
+  const std::vector<LearningRecord>& learning() const { return learning_; }
   const std::map<SiteId, SiteError>& site_errors() const { return site_errors_; }
   const std::vector<std::pair<std::string, double>>& seconds() const { return seconds_; }
   int64_t calibration_batches() const { return static_cast<int64_t>(calibration_.size()); }
@@ -59,7 +61,7 @@ class Runner {
   bool wants(Stage stage) const;
   void evaluate(Stage stage, bool weights, bool activations);
   void read_calibration();
-  void run_pipeline();
+  void run_pipeline(const std::filesystem::path& progress);
   void run_transform(const StepChoice& step, PipelineContext& context);
   template <class Work>
   void timed(const std::string& name, const Work& work);
@@ -77,6 +79,7 @@ class Runner {
   std::vector<StageResult> stages_;
   std::vector<TransformCheck> transforms_;
   std::vector<SearchRecord> searches_;
+  std::vector<LearningRecord> learning_;
   std::map<SiteId, SiteError> site_errors_;
   std::vector<std::pair<std::string, double>> seconds_;
 };

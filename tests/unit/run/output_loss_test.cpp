@@ -70,7 +70,7 @@ constexpr std::pair<float, float> kSettings[] = {{9, 9}, {9, 4}, {9, 3}, {5, 3},
 
 TEST_F(OutputLossTest, EqualsFullPassesBitForBit) {
   for (const int64_t cache : {int64_t{0}, int64_t{20'000}, kPlenty}) {
-    OutputLoss loss(context_, varied_, cache);
+    OutputLoss loss(context_, original_outputs(context_), varied_, cache);
     for (const auto& [first, second] : kSettings) {
       set(first, second);
       const auto found = loss.evaluate(kNoLimit);
@@ -81,7 +81,7 @@ TEST_F(OutputLossTest, EqualsFullPassesBitForBit) {
 }
 
 TEST_F(OutputLossTest, ResumesFromTheFirstSegmentThatChanged) {
-  OutputLoss loss(context_, varied_, kPlenty);
+  OutputLoss loss(context_, original_outputs(context_), varied_, kPlenty);
   set(9, 9);
   loss.evaluate(kNoLimit);
   EXPECT_EQ(loss.effort().segments, 4 * 5);  // embeddings, three layers, head; four batches
@@ -95,7 +95,7 @@ TEST_F(OutputLossTest, ResumesFromTheFirstSegmentThatChanged) {
 }
 
 TEST_F(OutputLossTest, RunsASettingOnce) {
-  OutputLoss loss(context_, varied_, kPlenty);
+  OutputLoss loss(context_, original_outputs(context_), varied_, kPlenty);
   set(9, 9);
   const float first = loss.evaluate(kNoLimit).loss;
   set(5, 5);
@@ -111,7 +111,7 @@ TEST_F(OutputLossTest, GivesUpAtTheLimit) {
   set(2, 2);
   const std::vector<float> losses = losses_of_full_passes();
   const float two = losses[0] + losses[1];
-  OutputLoss loss(context_, varied_, kPlenty);
+  OutputLoss loss(context_, original_outputs(context_), varied_, kPlenty);
   const auto found = loss.evaluate(two);
   EXPECT_EQ(found.batches, 2);
   EXPECT_EQ(found.loss, two);
@@ -123,7 +123,7 @@ TEST_F(OutputLossTest, DoesNotDependOnThreads) {
   std::vector<std::pair<float, int64_t>> alone, together;
   for (const int threads : {1, 4}) {
     at::set_num_threads(threads);
-    OutputLoss loss(context_, varied_, kPlenty);
+    OutputLoss loss(context_, original_outputs(context_), varied_, kPlenty);
     float best = kNoLimit;
     for (const auto& [first, second] : kSettings) {
       set(first, second);

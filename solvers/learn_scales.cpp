@@ -1,0 +1,178 @@
+// The fine stage of token-wise clipping (Outlier Suppression, section 4.2): scales and zero points
+// of activations by gradient descent on the distance between the outputs of the quantized and the
+// float network.
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/add.h>
+#include <ATen/ops/mse_loss.h>
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+#include <cmath>
+#include <numeric>
+
+#include "framework/base/error.h"
+#include "framework/model/pipeline.h"
+#include "framework/plugin/registry.h"
+#include "framework/run/calibration.h"
+#include "framework/train/adam.h"
+#include "framework/train/schedule.h"
+
+namespace quell {
+namespace {
+
+constexpr const char* kName = "learn_scales";
+
+struct Params {
+  int64_t epochs = 3;
+  double learning_rate = 1e-5;
+  Decay decay = Decay::kCosine;
+  bool quantize_weights = false;
+  Targets targets = Targets::kOriginal;
+
+  template <class V>
+  static void describe(V& v) {
+    v("epochs", &Params::epochs, "passes over the calibration batches, in their order",
+      at_least(1));
+    v("learning_rate", &Params::learning_rate, "of Adam, at the first step", greater_than(0));
+    v("decay", &Params::decay, "how the learning rate falls, to 0 after the last step");
+    v("quantize_weights", &Params::quantize_weights,
+      "learn with quantized weights; published: float ones");
+    v("targets", &Params::targets,
+      "outputs to come near to: of the float network that the pipeline started with, or of the "
+      "one after the transforms");
+  }
+};
+
+// The learnable parameters of one activation.
+struct LearnedSite {
+  std::string key;
+  QuantPoint* point;
+};
+
+class LearnScales final : public Solver {
+ public:
+  explicit LearnScales(const Params& params) : params_(params) {}
+
+  void solve(PipelineContext& context) override;
+
+ private:
+  void learn(PipelineContext& context, const std::vector<LearnedSite>& sites,
+             const std::vector<Outputs>& targets) const;
+
+  Params params_;
+};
+
+std::vector<LearnedSite> learned_sites(PipelineContext& context) {
+  std::vector<LearnedSite> result;
+  for (size_t i = 0; i < context.model.sites().size(); ++i) {
+    const Site& site = context.model.sites()[i];
+    QuantPoint* point = context.quant.point(static_cast<SiteId>(i));
+    if (site.kind != SiteKind::kActivation || point == nullptr || !point->calibrated) continue;
+    if (!point->quantizer->learnable().empty()) result.push_back({site.key(), point});
+  }
+  if (!result.empty()) return result;
+  throw ConfigError(
+      fmt::format("{}: no activation has parameters to learn; give some of them `quantizer: lsq` "
+                  "or `lsq_plus`, and find their ranges with a step before this one",
+                  kName));
+}
+
+std::vector<TrainedTensor> trained_tensors(const std::vector<LearnedSite>& sites) {
+  std::vector<TrainedTensor> result;
+  for (const LearnedSite& site : sites) {
+    for (const LearnableTensor& learnable : site.point->quantizer->learnable()) {
+      result.push_back({site.key + "." + learnable.name, learnable.tensor.requires_grad_()});
+    }
+  }
+  return result;
+}
+
+// Mean squared error, summed over outputs.
+at::Tensor distance(const Outputs& outputs, const Outputs& targets) {
+  at::Tensor sum;
+  for (const auto& [name, target] : targets) {
+    const at::Tensor error = at::mse_loss(outputs.at(name), target);
+    sum = sum.defined() ? at::add(sum, error) : error;
+  }
+  return sum;
+}
+
+double epoch_loss(const std::vector<double>& losses, int64_t first, int64_t count) {
+  return std::accumulate(losses.begin() + first, losses.begin() + first + count, 0.0);
+}
+
+NamedTensors progress_of(const Adam& adam, const LearningRecord& record) {
+  NamedTensors tensors = adam.state();
+  for (const TrainedTensor& trained : adam.trained()) {
+    tensors["value." + trained.name] = trained.tensor.detach();
+  }
+  tensors["loss"] = at::tensor(record.loss, at::kDouble);
+  return tensors;
+}
+
+void go_on(const NamedTensors& saved, Adam& adam, LearningRecord& record) {
+  if (saved.empty()) return;
+  for (const TrainedTensor& trained : adam.trained()) {
+    trained.tensor.detach().copy_(saved.at("value." + trained.name));
+  }
+  adam.set_state(saved);
+  const at::Tensor loss = saved.at("loss");
+  record.loss.assign(loss.const_data_ptr<double>(), loss.const_data_ptr<double>() + loss.numel());
+}
+
+void LearnScales::learn(PipelineContext& context, const std::vector<LearnedSite>& sites,
+                        const std::vector<Outputs>& targets) const {
+  const auto batches = static_cast<int64_t>(context.calibration.size());
+  const LearningRate rate{params_.learning_rate, params_.decay, params_.epochs * batches, 0};
+  Adam adam(trained_tensors(sites), {});
+  LearningRecord record{kName, {}, {}};
+  go_on(context.progress.saved(), adam, record);
+  for (int64_t step = adam.steps(); step < rate.steps; ++step) {
+    const auto batch = static_cast<size_t>(step % batches);
+    for (const LearnedSite& site : sites) site.point->quantizer->constrain();
+    adam.clear_gradients();
+    const at::AutoGradMode gradients(true);
+    const Outputs outputs = context.model.forward(context.calibration[batch], context.quant);
+    const at::Tensor loss = distance(outputs, targets[batch]);
+    record.loss.push_back(loss.item<double>());
+    if (!std::isfinite(record.loss.back())) {
+      throw Error(fmt::format("{}: the loss of step {} is not finite; lower learning_rate", kName,
+                              step + 1));
+    }
+    loss.backward();
+    adam.step(rate.at(step));
+    if (context.progress.due()) context.progress.save(progress_of(adam, record));
+    context.log.progress(kName, step + 1, rate.steps);
+  }
+  for (int64_t step = 0; step < rate.steps; ++step) record.learning_rate.push_back(rate.at(step));
+  for (const TrainedTensor& trained : adam.trained()) trained.tensor.requires_grad_(false);
+  for (const LearnedSite& site : sites) site.point->quantizer->constrain();
+  context.log.info(fmt::format("{}: {} parameters of {} sites, loss of an epoch {:.6g} -> {:.6g}",
+                               kName, adam.trained().size(), sites.size(),
+                               epoch_loss(record.loss, 0, batches),
+                               epoch_loss(record.loss, rate.steps - batches, batches)));
+  context.learning.push_back(std::move(record));
+}
+
+void LearnScales::solve(PipelineContext& context) {
+  if (context.calibration.empty()) {
+    throw ConfigError(fmt::format("{}: no calibration batches; raise calibration.samples", kName));
+  }
+  const std::vector<LearnedSite> sites = learned_sites(context);
+  const std::vector<Outputs> targets = target_outputs(context, params_.targets);
+  context.quant.set_quantize(SiteKind::kActivation, true);
+  context.quant.set_quantize(SiteKind::kWeight, params_.quantize_weights);
+  learn(context, sites, targets);
+  context.quant.set_quantize(SiteKind::kActivation, false);
+  context.quant.set_quantize(SiteKind::kWeight, false);
+}
+
+}  // namespace
+
+void register_solver_learn_scales(Plugins& plugins) {
+  add_plugin<LearnScales, Params>(plugins.solvers, kName,
+                                  "Learn scales and zero points of activations by the outputs.",
+                                  "OS section 4.2, fine stage");
+}
+
+}  // namespace quell

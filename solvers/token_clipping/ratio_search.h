@@ -1,0 +1,59 @@
+// The search for shares of tokens, and what it keeps for resuming.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "framework/model/pipeline.h"
+#include "framework/run/output_loss.h"
+
+namespace quell {
+
+// Sites that share one ratio.
+struct RatioGroup {
+  std::string name;  // empty: all of them
+  std::vector<SiteId> sites;
+};
+
+// Tries ratios at activation sites whose observers clip tokens and have observed; quantization is
+// switched on by the caller, and the sites are left at the best ratios found.
+class RatioSearch {
+ public:
+  struct Options {
+    bool early_abandon = true;
+    int64_t cache_bytes = 0;
+  };
+
+  RatioSearch(PipelineContext& context, std::vector<Outputs> targets,
+              const std::vector<SiteId>& sites, std::vector<double> candidates,
+              const Options& options);
+
+  // The candidate with the smallest loss for the sites of one group, the others as they are; the
+  // first of equal ones. After the first call a candidate must be better than what is there.
+  // Throws Error when no candidate has a finite loss.
+  SearchRecord search(const RatioGroup& group);
+
+  float best_loss() const { return best_loss_; }
+  OutputLoss::Effort effort() const { return loss_.effort(); }
+
+ private:
+  OutputLoss::Result evaluate();
+  void save();
+  void set_ratio(const RatioGroup& group, double ratio);
+
+  PipelineContext& context_;
+  std::vector<double> candidates_;
+  bool early_abandon_;
+  OutputLoss loss_;
+  float best_loss_;
+  std::map<SiteId, double> ratios_;          // that the sites have
+  std::vector<OutputLoss::Result> results_;  // of all evaluations, from a stopped run to begin with
+  size_t evaluations_ = 0;
+};
+
+// The observer of an activation site where it clips tokens, else null.
+class TokenRangeObserver;
+TokenRangeObserver* token_observer(const PipelineContext& context, SiteId id);
+
+}  // namespace quell
