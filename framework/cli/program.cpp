@@ -47,6 +47,7 @@ const std::vector<Verb>& verbs() {
       {"list", "list the plug-ins", run_list},
       {"describe", "explain one plug-in", run_describe},
       {"schema", "print the JSON Schema of experiment files", run_schema},
+      {"import", "turn a configuration file of published code into an experiment", run_import},
       {"inspect", "print a results file as a table", run_inspect},
       {"probe", "show what an observer and a quantizer do to tensors of a file", run_probe},
       {"tokenize", "show the tokens that a model sees", run_tokenize},

@@ -1,0 +1,63 @@
+// Every experiment that comes with quell says something that can be run.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <set>
+
+#include "framework/config/load.h"
+#include "tests/support/small_experiment.h"
+
+namespace quell {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Files that are parts of others have no name.
+bool is_experiment(const fs::path& file) {
+  Problems problems;
+  return load_yaml(file, problems).find("name") != nullptr;
+}
+
+std::vector<fs::path> experiments() {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(source_folder() / "experiments")) {
+    if (entry.path().extension() == ".yaml" && is_experiment(entry.path())) {
+      files.push_back(entry.path());
+    }
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+TEST(Experiments, LoadAndFitTheModel) {
+  const fs::path model = quickstart() / "model";
+  Network network(model, "{}");
+  std::set<std::string> names;
+  for (const fs::path& file : experiments()) {
+    SCOPED_TRACE(file.string());
+    const ExperimentSpec spec = load_experiment(
+        file, {"model.path=" + model.string(), "task.path=" + (quickstart() / "data").string()},
+        all_plugins());
+    EXPECT_TRUE(names.insert(spec.name).second) << spec.name << " names two run folders";
+    Problems problems;
+    const auto plan =
+        plan_sites(network.model().sites(), spec.quant.rules, all_plugins(), problems);
+    EXPECT_TRUE(problems.empty()) << testing::PrintToString(problems.lines());
+    EXPECT_TRUE(
+        std::any_of(plan.begin(), plan.end(), [](const auto& site) { return site.quantize; }));
+  }
+  EXPECT_GE(names.size(), 18u);  // quick start 3, Outlier Suppression 7 methods and 8 tasks
+}
+
+// The files by method need nothing but a fresh clone.
+TEST(Experiments, MethodsRunOnTheQuickStart) {
+  for (const char* name :
+       {"minmax", "mse", "quantile", "twc", "twc_fine", "twc_fine_gamma", "qat_w4a4"}) {
+    const auto file =
+        source_folder() / "experiments/outlier_suppression" / (std::string(name) + ".yaml");
+    EXPECT_NO_THROW(load_experiment(file, {}, all_plugins())) << name;
+  }
+}
+
+}  // namespace
+}  // namespace quell
