@@ -129,6 +129,9 @@ std::map<std::string, at::Tensor> Bert::load(const Checkpoint& checkpoint) const
     expect_linear(prefix + "intermediate.dense", ffn, hidden);
     expect_linear(prefix + "output.dense", hidden, ffn);
     expect_norm(prefix + "output.LayerNorm");
+    for (const char* scale : {"attention.output.shortcut.scale", "output.shortcut.scale"}) {
+      expected.push_back({prefix + scale, {hidden}, /*optional=*/true});
+    }
   }
   expect_linear("bert.pooler.dense", hidden, hidden);
   expect_linear("classifier", config_.labels, hidden);
@@ -264,6 +267,13 @@ void Bert::declare_layer(int64_t i) {
   layer.ffn_residual_site = activation("ffn.residual", "residual",
                                        {"", output + "res_act_quantizer.activation_quantizer"});
   layer.ffn_norm = norm("ffn.norm", i, output + "LayerNorm");
+  // Only what was trained after gamma migration has these.
+  const auto scale_of = [&](const std::string& module) {
+    const auto found = tensors_.find(module + "shortcut.scale");
+    return found == tensors_.end() ? at::Tensor() : found->second;
+  };
+  layer.attention_shortcut.scale = scale_of(attention);
+  layer.ffn_shortcut.scale = scale_of(output);
 }
 
 void Bert::declare_head() {

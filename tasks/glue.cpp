@@ -16,6 +16,7 @@
 #include "tasks/data/glue_labels.h"
 #include "tasks/data/glue_score.h"
 #include "tasks/data/glue_spec.h"
+#include "tasks/data/labelled_sequences.h"
 
 namespace quell {
 namespace {
@@ -54,6 +55,7 @@ class Glue final : public Task {
   std::vector<Batch> calibration(const CalibrationOptions& options, uint64_t seed) override;
   Evaluation evaluate(const Predict& predict,
                       const std::function<void(int64_t, int64_t)>& progress) override;
+  TrainingData* training() override { return &training_; }
   std::vector<int64_t> calibration_indices() const override { return calibration_indices_; }
   std::vector<std::string> files() const override { return files_; }
   std::vector<std::string> notes() const override { return notes_; }
@@ -69,6 +71,7 @@ class Glue final : public Task {
   void check_model() const;
   GlueData read(const std::filesystem::path& file, bool needs_labels);
   GlueData calibration_data(const CalibrationOptions& options);
+  LabelledSequences read_training();
   TokenSequence encode(const GlueExample& example) const;
   EvaluationSet load_set(const GlueSet& set);
   void evaluate_set(const EvaluationSet& set, const Predict& predict,
@@ -84,13 +87,15 @@ class Glue final : public Task {
   std::vector<int64_t> calibration_indices_;
   std::vector<std::string> files_;
   std::vector<std::string> notes_;
+  SequenceTrainingData training_;
 };
 
 Glue::Glue(const Params& params, const TaskContext& context)
     : params_(params),
       spec_(glue_spec(params.name)),
       location_{params.path, params.train_file, params.dev_file, params.dev_mismatched_file},
-      context_(context) {
+      context_(context),
+      training_([this] { return read_training(); }, params.batch_size) {
   if (context_.model_config == nullptr) return;
   check_model();
   order_ = label_order(spec_, *context_.model_config);
@@ -141,6 +146,18 @@ GlueData Glue::calibration_data(const CalibrationOptions& options) {
     return read(find_train_file(spec_, location_), /*needs_labels=*/false);
   }
   return sets_.front().data;
+}
+
+LabelledSequences Glue::read_training() {
+  LabelledSequences result;
+  result.scores = spec_.is_regression();
+  const GlueData data = read(find_train_file(spec_, location_), /*needs_labels=*/true);
+  for (const GlueExample& example : data.examples) {
+    if (!example.label) continue;
+    result.sequences.push_back(encode(example));
+    result.labels.push_back(model_label(*example.label));
+  }
+  return result;
 }
 
 TokenSequence Glue::encode(const GlueExample& example) const {

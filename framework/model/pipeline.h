@@ -10,6 +10,7 @@
 #include "framework/model/batch.h"
 #include "framework/model/model.h"
 #include "framework/model/step_progress.h"
+#include "framework/model/training_data.h"
 #include "framework/quant/context.h"
 
 namespace quell {
@@ -46,6 +47,9 @@ struct PipelineContext {
   std::vector<SearchRecord> searches = {};    // added to by solvers
   std::vector<LearningRecord> learning = {};  // added to by solvers
   StepProgress progress = {};                 // of the step that runs
+  TrainingData* training = nullptr;           // null when the task has none
+  uint64_t seed = 42;                         // of everything that is drawn at random
+  bool trained = false;                       // set by solvers that change the model's weights
 };
 
 // The model's outputs for each calibration batch, with whatever is switched on.

@@ -3,20 +3,10 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mul.h>
 
+#include "framework/base/draw.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
-namespace {
-
-// SplitMix64 (Steele, Lea and Flood 2014): entry `index` of the stream of a key, at random access.
-uint64_t scrambled(uint64_t key, uint64_t index) {
-  uint64_t value = key + (index + 1) * 0x9E3779B97F4A7C15u;
-  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9u;
-  value = (value ^ (value >> 27)) * 0x94D049BB133111EBu;
-  return value ^ (value >> 31);
-}
-
-}  // namespace
 
 void Dropout::start_step(int64_t step) {
   step_ = static_cast<uint64_t>(step);
@@ -33,14 +23,15 @@ at::Tensor Dropout::apply(DropoutPlace place, const at::Tensor& rows) {
   constexpr uint64_t kLevels = 1 << 24;  // of a draw; a float holds them exactly
   const double dropped = rate(place);
   if (dropped <= 0) return rows;
-  const uint64_t key = scrambled(scrambled(seed_, step_), masks_++);
+  const uint64_t key = derived_seed(derived_seed(seed_, step_), masks_++);
   const auto threshold = static_cast<uint64_t>(dropped * static_cast<double>(kLevels));
   const auto kept = static_cast<float>(1 / (1 - dropped));
   at::Tensor mask = at::empty(rows.sizes(), rows.options().requires_grad(false));
   float* values = mask.mutable_data_ptr<float>();
   parallel_for(0, mask.numel(), kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const uint64_t draw = scrambled(key, static_cast<uint64_t>(i)) / (UINT64_MAX / kLevels + 1);
+      const uint64_t draw =
+          derived_seed(key, static_cast<uint64_t>(i)) / (UINT64_MAX / kLevels + 1);
       values[i] = draw < threshold ? 0.0F : kept;
     }
   });

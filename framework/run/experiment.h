@@ -42,6 +42,7 @@ struct ModelOptions {
 struct RecordOptions {
   bool site_errors = true;
   int64_t site_error_batches = 1;
+  bool model = true;
 
   template <class V>
   static void describe(V& v) {
@@ -49,6 +50,8 @@ struct RecordOptions {
       "signal-to-noise ratio and cosine similarity of every quantized activation");
     v("site_error_batches", &RecordOptions::site_error_batches,
       "calibration batches that they are computed on", at_least(1));
+    v("model", &RecordOptions::model,
+      "the model folder of a network that was trained: weights, config.json and tokenizer");
   }
 };
 

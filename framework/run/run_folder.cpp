@@ -9,6 +9,7 @@
 #include "framework/config/node.h"
 #include "framework/io/json.h"
 #include "framework/run/environment.h"
+#include "framework/run/model_folder.h"
 #include "framework/run/results_file.h"
 
 namespace quell {
@@ -17,6 +18,7 @@ namespace {
 
 // Written last: where it exists, the run is complete.
 constexpr const char* kCompletionFile = "metrics.json";
+constexpr const char* kModelFolder = "model";
 constexpr const char* kFiles[] = {kCompletionFile,     "config.resolved.yaml", "results.h5",
                                   "predictions.jsonl", "environment.json",     "log.txt"};
 
@@ -145,6 +147,12 @@ void write_run_folder(const fs::path& folder, const Runner& runner, const Log& l
         fmt::format("{}: cannot remove the earlier run: {}; choose another folder with "
                     "--output",
                     folder.string(), error.message()));
+  }
+  const fs::path& origin = runner.checkpoint().folder();
+  if (runner.trained() && runner.spec().record.model) {
+    write_model_folder(folder / kModelFolder, runner.model(), origin);
+  } else if (!fs::equivalent(folder / kModelFolder, origin, error)) {
+    remove_model_folder(folder / kModelFolder);
   }
   write_file(folder / "config.resolved.yaml", to_yaml(to_node(runner.spec())));
   write_file(folder / "predictions.jsonl", predictions_jsonl(runner));

@@ -135,6 +135,8 @@ void Runner::read_calibration() {
 
 void Runner::run_pipeline(const std::filesystem::path& progress) {
   PipelineContext context{*model_, *context_, calibration_, log_};
+  context.training = task_->training();
+  context.seed = spec_.seed;
   const std::string experiment = to_yaml(to_node(spec_));
   for (size_t index = 0; index < spec_.pipeline.size(); ++index) {
     const StepChoice& step = spec_.pipeline[index];
@@ -152,6 +154,7 @@ void Runner::run_pipeline(const std::filesystem::path& progress) {
   }
   searches_ = std::move(context.searches);
   learning_ = std::move(context.learning);
+  trained_ = context.trained;
 }
 
 void Runner::run_transform(const StepChoice& step, PipelineContext& context) {

@@ -52,6 +52,8 @@ class Runner {
   const std::vector<LearningRecord>& learning() const { return learning_; }
   const std::map<SiteId, SiteError>& site_errors() const { return site_errors_; }
   const std::vector<std::pair<std::string, double>>& seconds() const { return seconds_; }
+  // Whether a step trained the model, so that its weights are not those of the checkpoint.
+  bool trained() const { return trained_; }
   int64_t calibration_batches() const { return static_cast<int64_t>(calibration_.size()); }
   int64_t calibration_tokens() const;
   std::vector<int64_t> calibration_indices() const { return task_->calibration_indices(); }
@@ -80,6 +82,7 @@ class Runner {
   std::vector<TransformCheck> transforms_;
   std::vector<SearchRecord> searches_;
   std::vector<LearningRecord> learning_;
+  bool trained_ = false;
   std::map<SiteId, SiteError> site_errors_;
   std::vector<std::pair<std::string, double>> seconds_;
 };

@@ -14,6 +14,7 @@
 #include "framework/base/error.h"
 #include "framework/config/schema.h"
 #include "framework/model/batch.h"
+#include "framework/model/training_data.h"
 #include "framework/text/tokenizer.h"
 
 namespace quell {
@@ -102,6 +103,8 @@ class Task {
   // Batches that observers and solvers see, in this order. `seed` draws the samples. Labels are
   // the model's classes; undefined when some sample has none.
   virtual std::vector<Batch> calibration(const CalibrationOptions& options, uint64_t seed) = 0;
+  // What the model can be trained on; null when the task has no such data.
+  virtual TrainingData* training() { return nullptr; }
   // Runs `predict` over the evaluation data. `progress(done, total)` counts sequences.
   virtual Evaluation evaluate(const Predict& predict,
                               const std::function<void(int64_t, int64_t)>& progress) = 0;

@@ -8,9 +8,9 @@
 #include <mutex>
 #include <numeric>
 
+#include "framework/base/draw.h"
 #include "framework/base/error.h"
 #include "framework/quant/parallel.h"
-#include "tasks/data/draw.h"
 
 namespace quell {
 namespace {

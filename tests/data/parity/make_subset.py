@@ -98,10 +98,22 @@ def observers(source, target):
                {"columns": ["tokens", "ratio", "quantile of 0..tokens-1"], "rows": rows})
 
 
+def quantization_aware_training(source, target):
+    copy(source, target, "config.json", "model.safetensors", "inputs.safetensors")
+    full = json.load(open(source / "qat.json"))
+    write_json(target / "qat.json", {k: full[k] for k in (
+        "order_act", "lr_of_step", "grad_norm_of_step", "loss_of_step")})
+    tensors = read_tensors(source / "qat.safetensors")
+    write_tensors(target / "qat.safetensors",
+                  {k: v for k, v in tensors.items()
+                   if k.startswith(("init.", "steps.act_", "before_training.", "final.logits"))})
+
+
 def main():
     goldens = pathlib.Path(sys.argv[1])
     outlier_suppression(goldens / "outlier_suppression/bert_cls", HERE / "outlier_suppression")
     observers(goldens / "outlier_suppression/units", HERE / "observers")
+    quantization_aware_training(goldens / "outlier_suppression/qat_bert", HERE / "qat_bert")
     qualcomm(goldens / "qualcomm/bert_s0", HERE / "qualcomm")
 
 

@@ -7,7 +7,7 @@
 
 #include "support.h"
 #include "tasks/data/batching.h"
-#include "tasks/data/draw.h"
+#include "framework/base/draw.h"
 
 namespace quell {
 namespace {

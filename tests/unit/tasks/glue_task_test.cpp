@@ -48,6 +48,24 @@ class GlueTask : public testing::Test {
   json config_ = {{"id2label", {{"0", "negative"}, {"1", "positive"}}}};
 };
 
+TEST_F(GlueTask, TrainsOnLabelledExamples) {
+  folder_.write("train.jsonl",
+                "{\"sentence\": \"one two\", \"label\": 1}\n"
+                "{\"sentence\": \"unknown\", \"label\": -1}\n"
+                "{\"sentence\": \"three\", \"label\": 0}\n");
+  const auto task = make(", train_file: train.jsonl, batch_size: 7");
+  TrainingData* data = task->training();
+  ASSERT_NE(data, nullptr);
+  EXPECT_EQ(data->batch_size(), 7);
+  EXPECT_EQ(data->examples(), 2);
+  const Batch batch = data->batch(std::vector<int64_t>{1, 0});
+  EXPECT_THAT(batch.offsets, ElementsAre(0, 3, 7));
+  EXPECT_THAT(batch.example_ids, ElementsAre(1, 0));
+  EXPECT_EQ(batch.labels[0].item<int64_t>(), 0);
+  EXPECT_EQ(batch.labels[1].item<int64_t>(), 1);
+  EXPECT_EQ(task->files().size(), 2u);
+}
+
 TEST_F(GlueTask, EvaluatesInTheOrderOfTheFile) {
   for (const char* more : {"", ", sort_by_length: false", ", batch_size: 1"}) {
     const Evaluation evaluation = make(more)->evaluate(odd_lengths, nullptr);

@@ -12,4 +12,8 @@ namespace quell {
 // Requires 0 <= samples <= available.
 std::vector<int64_t> draw_without_replacement(int64_t available, int64_t samples, uint64_t seed);
 
+// A seed of its own for the index-th use of `seed`: entry `index` of the stream of SplitMix64
+// (Steele, Lea and Flood 2014).
+uint64_t derived_seed(uint64_t seed, uint64_t index);
+
 }  // namespace quell

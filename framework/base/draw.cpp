@@ -1,4 +1,4 @@
-#include "tasks/data/draw.h"
+#include "framework/base/draw.h"
 
 #include <limits>
 #include <numeric>
@@ -32,6 +32,13 @@ std::vector<int64_t> draw_without_replacement(int64_t available, int64_t samples
   }
   numbers.resize(samples);
   return numbers;
+}
+
+uint64_t derived_seed(uint64_t seed, uint64_t index) {
+  uint64_t value = seed + (index + 1) * 0x9E3779B97F4A7C15u;
+  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9u;
+  value = (value ^ (value >> 27)) * 0x94D049BB133111EBu;
+  return value ^ (value >> 31);
 }
 
 }  // namespace quell

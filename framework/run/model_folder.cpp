@@ -1,0 +1,35 @@
+#include "framework/run/model_folder.h"
+
+#include "framework/base/file.h"
+#include "framework/io/safetensors.h"
+
+namespace quell {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kWeights = "model.safetensors";
+constexpr const char* kCopied[] = {"config.json",           "tokenizer.json",
+                                   "tokenizer_config.json", "special_tokens_map.json",
+                                   "added_tokens.json",     "vocab.txt"};
+
+}  // namespace
+
+void write_model_folder(const fs::path& folder, const Model& model, const fs::path& origin) {
+  fs::create_directories(folder);
+  for (const char* name : kCopied) {
+    if (fs::exists(origin / name)) write_file(folder / name, read_file(origin / name));
+  }
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const auto& [name, tensor] : model.parameters()) tensors.emplace_back(name, tensor.detach());
+  // Hugging Face transformers asks for this entry.
+  write_safetensors(folder / kWeights, tensors, {{"format", "pt"}});
+}
+
+void remove_model_folder(const fs::path& folder) {
+  std::error_code ignored;
+  fs::remove(folder / kWeights, ignored);
+  for (const char* name : kCopied) fs::remove(folder / name, ignored);
+  fs::remove(folder, ignored);  // unless something else is in it
+}
+
+}  // namespace quell

@@ -1,0 +1,18 @@
+// What training minimizes.
+#pragma once
+
+#include "framework/model/model.h"
+
+namespace quell {
+
+// Of the output "logits": cross entropy with Batch::labels that are classes (int64), or the mean
+// squared error to those that are scores (float32). Throws DataError without labels, for a class
+// that the model does not have, and for scores of a model with several outputs.
+at::Tensor task_loss(const Outputs& outputs, const Batch& batch);
+
+// Distance to a teacher's outputs of the same names (Hinton, Vinyals and Dean 2015): the
+// Kullback-Leibler divergence of the classes' probabilities at `temperature`, times its square,
+// mean over sequences and sum over outputs; the mean squared error where there is one output value.
+at::Tensor distillation_loss(const Outputs& outputs, const Outputs& teacher, double temperature);
+
+}  // namespace quell

@@ -1,0 +1,203 @@
+// Quantization-aware training: weights, scales and zero points learn together from the task
+// (LSQ, Esser et al. 2020; LSQ+, Bhalgat et al. 2020; Outlier Suppression, section 5.3).
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+#include <cmath>
+#include <numeric>
+#include <optional>
+
+#include "framework/base/error.h"
+#include "framework/plugin/registry.h"
+#include "framework/train/batches.h"
+#include "framework/train/gradients.h"
+#include "framework/train/loss.h"
+#include "solvers/training/options.h"
+#include "solvers/training/teacher.h"
+#include "solvers/training/trained_network.h"
+
+namespace quell {
+namespace {
+
+constexpr const char* kName = "qat";
+
+class Qat final : public Solver {
+ public:
+  explicit Qat(const QatOptions& options) : options_(options) {}
+  void solve(PipelineContext& context) override;
+
+ private:
+  TrainingBatches batches(const PipelineContext& context) const;
+  LearningRate learning_rate(int64_t steps_per_epoch) const;
+
+  QatOptions options_;
+};
+
+// One training from its first step, or from what was stored, to its last.
+class Training {
+ public:
+  Training(PipelineContext& context, const QatOptions& options, TrainingBatches& batches,
+           const LearningRate& rate)
+      : context_(context),
+        options_(options),
+        batches_(batches),
+        rate_(rate),
+        teacher_(make_teacher()),
+        network_(context, options),
+        adam_(network_.tensors(), {.variant = options.optimizer}) {}
+
+  LearningRecord run();
+
+ private:
+  std::optional<Teacher> make_teacher();
+  double take_step(int64_t step);
+  at::Tensor loss(const Batch& batch) const;
+  void restore();
+  void store(const std::vector<double>& losses);
+  void report(const std::vector<double>& losses) const;
+
+  PipelineContext& context_;
+  const QatOptions& options_;
+  TrainingBatches& batches_;
+  LearningRate rate_;
+  std::optional<Teacher> teacher_;
+  TrainedNetwork network_;
+  Adam adam_;
+};
+
+std::optional<Teacher> Training::make_teacher() {
+  if (options_.distillation.weight == 0) return std::nullopt;
+  const NamedTensors& saved = context_.progress.saved();
+  return saved.empty() ? Teacher(context_, batches_) : Teacher(saved);
+}
+
+void Training::restore() {
+  const NamedTensors& saved = context_.progress.saved();
+  if (saved.empty()) return;
+  adam_.set_state(saved);
+  for (const TrainedTensor& trained : adam_.trained()) {
+    const auto found = saved.find("tensor." + trained.name);
+    if (found == saved.end() || found->second.sizes() != trained.tensor.sizes()) {
+      throw DataError(
+          fmt::format("{}: the stored progress does not fit \"{}\"; it belongs to "
+                      "another run",
+                      kName, trained.name));
+    }
+    at::Tensor(trained.tensor.detach()).copy_(found->second);
+  }
+}
+
+void Training::store(const std::vector<double>& losses) {
+  NamedTensors state = adam_.state();
+  for (const TrainedTensor& trained : adam_.trained()) {
+    state["tensor." + trained.name] = trained.tensor.detach();
+  }
+  if (teacher_) state.merge(teacher_->state());
+  state["losses"] = at::tensor(losses, at::kDouble);
+  context_.progress.save(state);
+}
+
+at::Tensor Training::loss(const Batch& batch) const {
+  const Outputs outputs = context_.model.forward(batch, context_.quant);
+  const auto& [weight, temperature] = options_.distillation;
+  if (!teacher_) return task_loss(outputs, batch);
+  const at::Tensor distance =
+      distillation_loss(outputs, teacher_->outputs(batch), temperature).mul(weight);
+  return weight == 1 ? distance : distance.add(task_loss(outputs, batch).mul(1 - weight));
+}
+
+double Training::take_step(int64_t step) {
+  const at::AutoGradMode gradients(true);
+  network_.start_step(step);
+  const at::Tensor value = loss(batches_.at(step));
+  const double result = value.item<double>();
+  if (!std::isfinite(result)) {
+    throw Error(
+        fmt::format("{}: the loss of step {} is {}; lower the learning rate, or look at "
+                    "the ranges that training starts from",
+                    kName, step, result));
+  }
+  value.backward();
+  clip_gradients(adam_.trained(), options_.max_gradient_norm);
+  const at::NoGradGuard no_gradients;
+  adam_.step(rate_.at(step));
+  adam_.clear_gradients();
+  network_.end_step();
+  return result;
+}
+
+void Training::report(const std::vector<double>& losses) const {
+  const auto steps = std::ssize(losses);
+  context_.log.progress(kName, steps, rate_.steps);
+  if (steps % batches_.per_epoch() != 0) return;
+  const double sum = std::accumulate(losses.end() - batches_.per_epoch(), losses.end(), 0.0);
+  context_.log.info(fmt::format("{}: epoch {} of {}, mean loss {:.6g}", kName,
+                                steps / batches_.per_epoch(), options_.epochs,
+                                sum / static_cast<double>(batches_.per_epoch())));
+}
+
+LearningRecord Training::run() {
+  restore();
+  LearningRecord record{kName, {}, {}};
+  const NamedTensors& saved = context_.progress.saved();
+  if (!saved.empty()) {
+    const at::Tensor losses = saved.at("losses");
+    const double* first = losses.const_data_ptr<double>();
+    record.loss.assign(first, first + losses.numel());
+    context_.log.info(fmt::format("{}: goes on behind step {}", kName, losses.numel()));
+  }
+  while (std::ssize(record.loss) < rate_.steps) {
+    record.loss.push_back(take_step(std::ssize(record.loss)));
+    report(record.loss);
+    const auto steps = std::ssize(record.loss);
+    const int64_t every = options_.checkpoint_every;
+    if (every > 0 && (steps % every == 0 || steps == rate_.steps)) store(record.loss);
+  }
+  for (int64_t step = 0; step < rate_.steps; ++step) {
+    record.learning_rate.push_back(rate_.at(step));
+  }
+  network_.finish();
+  return record;
+}
+
+TrainingBatches Qat::batches(const PipelineContext& context) const {
+  if (options_.data == TrainingSource::kCalibration) {
+    if (options_.samples > 0 || options_.batch_size > 0) {
+      throw ConfigError(fmt::format(
+          "{}: `data: calibration` takes the calibration batches as they are; leave `samples` and "
+          "`batch_size` out",
+          kName));
+    }
+    return TrainingBatches(context.calibration);
+  }
+  if (context.training == nullptr) {
+    throw ConfigError(
+        fmt::format("{}: this task has no training data; use `data: calibration`", kName));
+  }
+  return {*context.training, options_.samples, options_.batch_size, context.seed};
+}
+
+LearningRate Qat::learning_rate(int64_t steps_per_epoch) const {
+  const int64_t steps = options_.epochs * steps_per_epoch;
+  return {options_.learning_rate, options_.schedule, steps, warmup_steps(options_.warmup, steps)};
+}
+
+void Qat::solve(PipelineContext& context) {
+  TrainingBatches data = batches(context);
+  const LearningRate rate = learning_rate(data.per_epoch());
+  if (options_.quantize) original_outputs(context);  // of the network that is about to change
+  context.log.info(fmt::format("{}: {} examples, {} steps", kName, data.examples(), rate.steps));
+  context.learning.push_back(Training(context, options_, data, rate).run());
+}
+
+}  // namespace
+
+void register_solver_qat(Plugins& plugins) {
+  add_plugin<Qat, QatOptions>(plugins.solvers, kName,
+                              "Train weights, scales and zero points on the task, quantized; or "
+                              "the float network alone.",
+                              "OS 1.1.9; LSQ (Esser et al. 2020), LSQ+ (Bhalgat et al. 2020)");
+}
+
+}  // namespace quell

@@ -1,0 +1,124 @@
+#include "solvers/training/trained_network.h"
+
+#include <algorithm>
+
+#include "framework/base/draw.h"
+#include "framework/base/error.h"
+#include "framework/run/calibration.h"
+
+namespace quell {
+namespace {
+
+// Apart from those of the order of examples.
+constexpr uint64_t kDropoutSeed = 0xD50;
+
+DropoutRates rates_of(const PipelineContext& context, const QatOptions& options) {
+  if (!options.dropout) return context.model.dropout_rates();
+  return {*options.dropout, *options.dropout, *options.dropout};
+}
+
+bool is_migrated_gamma(Model& model, const at::Tensor& tensor) {
+  const auto& norms = model.graph().norms;
+  return std::any_of(norms.begin(), norms.end(), [&](const NormGroup& norm) {
+    return norm.without_gamma && norm.gamma.is_same(tensor);
+  });
+}
+
+bool is_gamma(Model& model, const at::Tensor& tensor) {
+  const auto& norms = model.graph().norms;
+  return std::any_of(norms.begin(), norms.end(),
+                     [&](const NormGroup& norm) { return norm.gamma.is_same(tensor); });
+}
+
+}  // namespace
+
+TrainedNetwork::TrainedNetwork(PipelineContext& context, const QatOptions& options)
+    : context_(context),
+      quantize_(options.quantize),
+      dropout_(rates_of(context, options), derived_seed(context.seed, kDropoutSeed)) {
+  switch_quantization(quantize_);
+  collect_parameters(options);
+  if (quantize_) collect_learnable(options);
+  for (TrainedTensor& trained : tensors_) trained.tensor.set_requires_grad(true);
+  context_.quant.set_dropout(&dropout_);
+}
+
+TrainedNetwork::~TrainedNetwork() {
+  for (TrainedTensor& trained : tensors_) {
+    trained.tensor.mutable_grad() = at::Tensor();
+    trained.tensor.set_requires_grad(false);
+  }
+  context_.quant.set_dropout(nullptr);
+  switch_quantization(false);
+}
+
+void TrainedNetwork::switch_quantization(bool on) {
+  context_.quant.set_quantize(SiteKind::kWeight, on);
+  context_.quant.set_quantize(SiteKind::kActivation, on);
+}
+
+void TrainedNetwork::collect_parameters(const QatOptions& options) {
+  for (const auto& [name, tensor] : context_.model.parameters()) {
+    if (is_migrated_gamma(context_.model, tensor)) continue;
+    const bool published =
+        name.find("bias") == std::string::npos && !is_gamma(context_.model, tensor);
+    const bool decayed = options.decayed == Decayed::kPublished ? published : tensor.dim() > 1;
+    tensors_.push_back({name, tensor, 1, decayed ? options.weight_decay : 0});
+  }
+}
+
+void TrainedNetwork::collect_learnable(const QatOptions& options) {
+  const double factor =
+      options.scale_learning_rate > 0 ? options.scale_learning_rate / options.learning_rate : 1;
+  const double decay = options.decayed == Decayed::kPublished ? options.weight_decay : 0;
+  for (size_t i = 0; i < context_.model.sites().size(); ++i) {
+    const auto id = static_cast<SiteId>(i);
+    const Site& site = context_.model.sites()[i];
+    QuantPoint* point = context_.quant.point(id);
+    if (point == nullptr) continue;
+    const std::vector<LearnableTensor> learnable = point->quantizer->learnable();
+    if (!learnable.empty()) {
+      learned_.push_back(id);
+    } else if (site.kind == SiteKind::kWeight && point->range.min.defined()) {
+      followed_.push_back(id);
+    }
+    for (const LearnableTensor& one : learnable) {
+      tensors_.push_back({site.key() + "." + one.name, one.tensor, factor, decay});
+    }
+  }
+}
+
+void TrainedNetwork::follow_weights() {
+  for (const SiteId id : followed_) {
+    QuantPoint& point = *context_.quant.point(id);
+    point.observer->reset();
+    point.observer->observe(context_.model.weight(id).detach());
+    use_range(context_.model.sites()[static_cast<size_t>(id)], point);
+  }
+}
+
+void TrainedNetwork::start_step(int64_t step) {
+  dropout_.start_step(step);
+  follow_weights();
+}
+
+void TrainedNetwork::end_step() {
+  for (const SiteId id : learned_) context_.quant.point(id)->quantizer->constrain();
+}
+
+void TrainedNetwork::finish() {
+  follow_weights();
+  for (const SiteId id : learned_) context_.quant.point(id)->range = {};
+  for (size_t i = 0; i < context_.model.sites().size(); ++i) {
+    const auto id = static_cast<SiteId>(i);
+    context_.quant.weight_changed(id);
+    QuantPoint* point = context_.quant.point(id);
+    // Ranges of a float network that is no more.
+    if (!quantize_ && point != nullptr) point->calibrated = point->spec.is_dynamic();
+  }
+  // What searches compare with is the float network from now on.
+  if (!quantize_) context_.float_outputs.clear();
+  context_.trained = true;
+}
+
+}  // namespace quell

@@ -1,0 +1,46 @@
+// A network while it is trained: which of its tensors learn, and what goes with them.
+#pragma once
+
+#include <vector>
+
+#include "framework/model/pipeline.h"
+#include "solvers/training/options.h"
+
+namespace quell {
+
+// While it lives, the model and (where options say so) its quantizers require gradients and the
+// network is quantized and drops activations; afterwards everything is switched off again.
+class TrainedNetwork {
+ public:
+  // Throws Error when a site has no range yet.
+  TrainedNetwork(PipelineContext& context, const QatOptions& options);
+  ~TrainedNetwork();
+  TrainedNetwork(const TrainedNetwork&) = delete;
+  TrainedNetwork& operator=(const TrainedNetwork&) = delete;
+
+  // The model's parameters by their names, then "activation:encoder.0.ffn.gelu.scale" and the like.
+  // The gamma of a migrated norm is none of them: it stays 1.
+  const std::vector<TrainedTensor>& tensors() const { return tensors_; }
+  // Before each step: draws dropout masks anew, and lets weights whose quantizer is not learned
+  // have the range that their observer sees now.
+  void start_step(int64_t step);
+  // After each step: brings quantizers back to where they make sense.
+  void end_step();
+  // To be called when training is over, before this object goes: other steps must see what changed.
+  void finish();
+
+ private:
+  void collect_parameters(const QatOptions& options);
+  void collect_learnable(const QatOptions& options);
+  void switch_quantization(bool on);
+  void follow_weights();
+
+  PipelineContext& context_;
+  bool quantize_;
+  Dropout dropout_;
+  std::vector<TrainedTensor> tensors_;
+  std::vector<SiteId> learned_;   // sites whose quantizers learn
+  std::vector<SiteId> followed_;  // weights whose ranges follow them
+};
+
+}  // namespace quell

@@ -1,0 +1,214 @@
+// Quantization-aware training against the review copy of Outlier Suppression.
+#include <gtest/gtest.h>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "framework/base/file.h"
+#include "framework/io/json.h"
+#include "framework/io/safetensors.h"
+#include "tests/support/compare.h"
+#include "tests/support/engine.h"
+#include "tests/support/temporary_folder.h"
+
+namespace quell {
+namespace {
+
+using nlohmann::json;
+
+struct Case {
+  const char* name;
+  int bits;
+  bool gamma_migration;
+};
+
+// The replay of one golden: ranges of activations are given, those of weights observed; training
+// on padded batches, because the size of a tensor is in the gradient of its scale.
+class Replay {
+ public:
+  Replay(const Case& golden, const std::filesystem::path& folder)
+      : golden_(golden),
+        json_(read_json_file(folder / "qat.json")),
+        tensors_(folder / "qat.safetensors"),
+        network_(
+            folder,
+            fmt::format("{{include: placements/outlier_suppression.yaml, rules: ["
+                        "{{sites: 'weight:*', bits: {0}, symmetric: true, granularity: channel,"
+                        " axis: 0, observer: lsq_init, quantizer: lsq}},"
+                        "{{sites: 'activation:*', bits: {0}, symmetric: false,"
+                        " quantizer: lsq_plus}}]}}",
+                        golden.bits)),
+        batches_(read(folder)) {
+    set_up();
+  }
+
+  const json& golden() const { return json_; }
+  at::Tensor tensor(const std::string& name) const { return tensors_.read(name); }
+  Network& network() { return network_; }
+
+  // Activation sites in the order of the golden's columns, which is that of execution.
+  std::vector<SiteId> activations() {
+    std::vector<SiteId> ids;
+    for (size_t i = 0; i < network_.model().sites().size(); ++i) {
+      const auto id = static_cast<SiteId>(i);
+      const bool activation = network_.model().sites()[i].kind == SiteKind::kActivation;
+      if (activation && network_.context().point(id) != nullptr) ids.push_back(id);
+    }
+    return ids;
+  }
+
+  at::Tensor logits() {
+    std::vector<at::Tensor> all;
+    for (const Batch& batch : batches_) all.push_back(network_.logits(batch, true, true));
+    return at::stack(all);
+  }
+
+  LearningRecord train(int64_t epochs = 3) {
+    const std::string options = fmt::format(
+        "{{data: calibration, epochs: {}, learning_rate: 2.0e-4, schedule: linear, warmup: 0.1,"
+        " optimizer: transformers, weight_decay: 0, decayed: published, max_gradient_norm: 1,"
+        " dropout: 0}}",
+        epochs);
+    run("qat", options);
+    return record_;
+  }
+
+ private:
+  static std::vector<Batch> read(const std::filesystem::path& folder) {
+    const auto file = folder / "inputs.safetensors";
+    std::vector<std::string> keys;
+    for (int i = 0; i < 5; ++i) keys.push_back(fmt::format("b{}.input_ids", i));
+    std::vector<Batch> batches = read_batches(file, keys, 32);
+    const SafetensorsFile tensors(file);
+    for (size_t i = 0; i < batches.size(); ++i) {
+      batches[i].labels = tensors.read(fmt::format("b{}.labels", i)).to(at::kLong);
+    }
+    return batches;
+  }
+
+  void set_up() {
+    if (golden_.gamma_migration) run("gamma_migration", "{epsilon: 1.0e-5}");
+    json table;
+    const at::Tensor scale = tensor("steps.act_scale"), zero = tensor("steps.act_zero_point");
+    const std::vector<SiteId> ids = activations();
+    QUELL_ASSERT(std::ssize(ids) == scale.size(1), "another number of activations");
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const auto column = static_cast<int64_t>(i);
+      table[network_.model().sites()[static_cast<size_t>(ids[i])].key()] = {
+          scale[0][column].item<double>(), zero[0][column].item<double>()};
+    }
+    const TemporaryFolder folder;
+    const auto file = folder.write("ranges.json", table.dump());
+    run("calibrate", fmt::format("{{from: {}}}", file.string()));
+  }
+
+  void run(const std::string& step, const std::string& options) {
+    const at::NoGradGuard no_gradients;
+    Log log(Verbosity::kQuiet);
+    PipelineContext context{network_.model(), network_.context(),
+                            std::span<const Batch>(batches_).first(4), log};
+    if (const auto* entry = all_plugins().transforms.find(step)) {
+      entry->create(read_params(*entry, options).get())->apply(context);
+    } else {
+      const auto& solver = all_plugins().solvers.get(step);
+      solver.create(read_params(solver, options).get())->solve(context);
+    }
+    if (!context.learning.empty()) record_ = context.learning.front();
+  }
+
+  Case golden_;
+  json json_;
+  SafetensorsFile tensors_;
+  Network network_;
+  std::vector<Batch> batches_;
+  LearningRecord record_;
+};
+
+class QatReplay : public testing::TestWithParam<Case> {
+ protected:
+  std::filesystem::path folder() const {
+    const auto own = test_data() / "parity" / GetParam().name;
+    if (std::filesystem::exists(own)) return own;
+    return shared_folder() / "goldens/outlier_suppression" / GetParam().name;
+  }
+  void SetUp() override {
+    if (!std::filesystem::exists(folder())) {
+      GTEST_SKIP() << "the full goldens are not here: " << folder();
+    }
+  }
+};
+
+TEST_P(QatReplay, StartsFromTheSameNetwork) {
+  Replay replay(GetParam(), folder());
+  for (size_t i = 0; i < replay.network().model().sites().size(); ++i) {
+    const Site& site = replay.network().model().sites()[i];
+    for (const auto& [paper, name] : site.published_names) {
+      const QuantPoint* point = replay.network().context().point(static_cast<SiteId>(i));
+      if (site.kind != SiteKind::kWeight || paper != "outlier_suppression" || point == nullptr) {
+        continue;
+      }
+      // 2e-6: mean and deviation are sums in another order.
+      const at::Tensor expected = replay.tensor("init." + name + ".scale");
+      EXPECT_TRUE(at::allclose(point->quantizer->parameters().scale, expected, 2e-6)) << name;
+    }
+  }
+  const auto differences = row_differences(replay.logits().view({-1, 3}),
+                                           replay.tensor("before_training.logits").view({-1, 3}));
+  // 1e-4: far above the noise of float32, far below one flipped rounding.
+  RecordProperty("share_of_equal_logits", fmt::format("{}", share_within(differences, 1e-4)));
+  EXPECT_GE(share_within(differences, 1e-4), 0.9);
+}
+
+TEST_P(QatReplay, LearnsAsPublished) {
+  Replay replay(GetParam(), folder());
+  const LearningRecord found = replay.train();
+  const auto losses = replay.golden()["loss_of_step"].get<std::vector<double>>();
+  const auto rates = replay.golden()["lr_of_step"].get<std::vector<double>>();
+  ASSERT_EQ(found.loss.size(), losses.size());
+  double sum = 0, expected = 0;
+  for (size_t i = 0; i < losses.size(); ++i) {
+    EXPECT_NEAR(found.learning_rate[i], rates[i], 1e-12);
+    // The first step has a learning rate of 0, so two losses are of the same network; later ones
+    // move with every flipped rounding.
+    if (i < 2) EXPECT_NEAR(found.loss[i], losses[i], 1e-3) << i;
+    RecordProperty(fmt::format("loss_{}", i),
+                   fmt::format("{:.4f} for {:.4f}", found.loss[i], losses[i]));
+    sum += found.loss[i];
+    expected += losses[i];
+  }
+  EXPECT_NEAR(sum / expected, 1, 0.05);
+}
+
+TEST_P(QatReplay, ScalesMoveAsPublished) {
+  Replay replay(GetParam(), folder());
+  replay.train();
+  const at::Tensor scale = replay.tensor("steps.act_scale");
+  double rates = 0;
+  for (const double rate : replay.golden()["lr_of_step"]) rates += rate;
+  const std::vector<SiteId> ids = replay.activations();
+  int64_t same_direction = 0;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const auto column = static_cast<int64_t>(i);
+    const QuantParameters parameters =
+        replay.network().context().point(ids[i])->quantizer->parameters();
+    const double start = scale[0][column].item<double>(), end = scale[-1][column].item<double>();
+    const double moved = parameters.scale.item<double>() - start;
+    // Adam moves by about the learning rate in each step, in either direction.
+    EXPECT_LT(std::abs(moved), 1.5 * rates);
+    EXPECT_LT(std::abs(parameters.scale.item<double>() - end), 2 * rates);
+    same_direction += (moved > 0) == (end > start);
+  }
+  RecordProperty("scales_moved_in_the_same_direction",
+                 fmt::format("{} of {}", same_direction, ids.size()));
+  EXPECT_GE(same_direction, std::ssize(ids) * 2 / 3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Goldens, QatReplay,
+                         testing::Values(Case{"qat_bert", 4, true},
+                                         Case{"qat_bert_b8_nogm", 8, false}),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+}  // namespace
+}  // namespace quell

@@ -1,0 +1,258 @@
+// Training: against PyTorch without quantization, going on after a stop, and what it leaves behind.
+#include <gmock/gmock.h>
+
+#include <ATen/ops/full.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "framework/base/error.h"
+#include "framework/io/json.h"
+#include "framework/io/safetensors.h"
+#include "framework/run/run_folder.h"
+#include "tests/support/compare.h"
+#include "tests/support/engine.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/throws.h"
+
+namespace quell {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+std::filesystem::path tiny_model() { return test_data() / "parity/outlier_suppression"; }
+
+// The four calibration batches with their labels.
+std::vector<Batch> labelled_batches() {
+  const auto file = tiny_model() / "inputs.safetensors";
+  std::vector<std::string> keys;
+  for (int i = 0; i < 4; ++i) keys.push_back(fmt::format("b{}.input_ids", i));
+  std::vector<Batch> batches = read_batches(file, keys);
+  const SafetensorsFile tensors(file);
+  for (size_t i = 0; i < batches.size(); ++i) {
+    batches[i].labels = tensors.read(fmt::format("b{}.labels", i)).to(at::kLong);
+  }
+  return batches;
+}
+
+constexpr const char* kQuant =
+    "{include: placements/outlier_suppression.yaml, rules: ["
+    "{sites: ['weight:*'], bits: 8, granularity: channel},"
+    "{sites: ['activation:*'], bits: 8, observer: avg_minmax}]}";
+
+// The examples of the given batches, each alone; stops after a number of batches.
+class StoppingData final : public TrainingData {
+ public:
+  explicit StoppingData(int64_t stop_after = 1000) : left_(stop_after) {}
+  int64_t examples() override { return std::ssize(batches_) * 8; }
+  int64_t batch_size() const override { return 8; }
+  Batch batch(std::span<const int64_t> positions) override {
+    if (left_-- == 0) throw Error("stopped");
+    // Whole batches in the order of their first example are enough of a shuffle.
+    Batch batch = batches_[static_cast<size_t>(positions.front() % std::ssize(batches_))];
+    batch.example_ids.assign(positions.begin(), positions.end());
+    return batch;
+  }
+
+ private:
+  std::vector<Batch> batches_ = labelled_batches();
+  int64_t left_;
+};
+
+// A network, and what its pipeline has come to know.
+struct Trained {
+  explicit Trained(const std::string& quant = kQuant) : network(tiny_model(), quant) {}
+
+  void run(const std::string& options, TrainingData* training = nullptr,
+           const std::filesystem::path& progress = {}) {
+    Log log(Verbosity::kQuiet);
+    PipelineContext context{network.model(), network.context(), batches, log};
+    context.training = training;
+    context.seed = 7;
+    if (!progress.empty()) context.progress = StepProgress(progress);
+    const auto& entry = all_plugins().solvers.get("qat");
+    entry.create(read_params(entry, options).get())->solve(context);
+    record = context.learning.at(0);
+    trained = context.trained;
+    kept_outputs = !context.float_outputs.empty();
+  }
+  at::Tensor parameter(const std::string& name) { return network.model().parameters().at(name); }
+
+  std::vector<Batch> batches = labelled_batches();
+  Network network;
+  LearningRecord record;
+  bool trained = false, kept_outputs = false;
+};
+
+constexpr const char* kFinetuning =
+    "{quantize: false, data: calibration, epochs: 2, learning_rate: 1.0e-3, warmup: 0.25,"
+    " weight_decay: 0.1, dropout: 0}";
+
+TEST(Qat, FloatLossesOfPytorch) {
+  const json golden = read_json_file(test_data() / "train/finetuning.json");
+  Trained run;
+  run.run(kFinetuning);
+  const auto losses = golden["losses"].get<std::vector<double>>();
+  ASSERT_EQ(run.record.loss.size(), losses.size());
+  // 1e-4: Adam divides by the root of small second moments, which enlarges float32 noise.
+  for (size_t i = 0; i < losses.size(); ++i) EXPECT_NEAR(run.record.loss[i], losses[i], 1e-4) << i;
+  const at::Tensor classifier = run.parameter("classifier.weight");
+  for (int64_t i = 0; i < classifier.size(0); ++i) {
+    EXPECT_NEAR(classifier[i][3].item<double>(), golden["classifier"][i][3].get<double>(), 1e-5);
+  }
+}
+
+TEST(Qat, LeavesAPlainFloatNetworkBehind) {
+  Trained run;
+  run.network.calibrate(run.batches);
+  const at::Tensor before = run.network.logits(run.batches[0], true, false);
+  run.run(kFinetuning);
+  EXPECT_TRUE(run.trained);
+  EXPECT_FALSE(run.kept_outputs);
+  for (const auto& [name, tensor] : run.network.model().parameters()) {
+    EXPECT_FALSE(tensor.requires_grad() || tensor.grad().defined()) << name;
+  }
+  // Its old ranges are no good any more, and neither are quantized weights that were kept.
+  EXPECT_FALSE(run.network.point("weight:classifier").calibrated);
+  run.network.calibrate(run.batches);
+  EXPECT_FALSE(run.network.logits(run.batches[0], true, false).equal(before));
+}
+
+TEST(Qat, DropoutOfTheConfigurationByDefault) {
+  const std::string options =
+      "{quantize: false, data: calibration, epochs: 1, learning_rate: 1.0e-3, warmup: 0";
+  Trained with, without, again;
+  with.run(options + "}");
+  again.run(options + "}");
+  without.run(options + ", dropout: 0}");
+  EXPECT_NE(with.record.loss[0], without.record.loss[0]);
+  EXPECT_EQ(with.record.loss, again.record.loss);
+}
+
+std::vector<std::pair<std::string, at::Tensor>> results(Trained& run) {
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const auto& [name, tensor] : run.network.model().parameters()) {
+    tensors.emplace_back(name, tensor);
+  }
+  for (size_t id = 0; id < run.network.model().sites().size(); ++id) {
+    const QuantPoint* point = run.network.context().point(static_cast<SiteId>(id));
+    if (point == nullptr) continue;
+    const QuantParameters parameters = point->quantizer->parameters();
+    tensors.emplace_back(fmt::format("{}.scale", id), parameters.scale.detach());
+    tensors.emplace_back(fmt::format("{}.zero", id), parameters.zero_point.detach());
+  }
+  return tensors;
+}
+
+class QatStopped : public testing::TestWithParam<const char*> {};
+
+TEST_P(QatStopped, GoesOnAndEndsInTheSameBits) {
+  const std::string options =
+      fmt::format("{{epochs: 3, learning_rate: 1.0e-3, checkpoint_every: 5, {}}}", GetParam());
+  const TemporaryFolder folder;
+  Trained whole, stopped, resumed;
+  for (Trained* run : {&whole, &stopped, &resumed}) run->network.calibrate(run->batches);
+  StoppingData all;
+  whole.run(options, &all);
+  ASSERT_EQ(whole.record.loss.size(), 12u);
+  StoppingData some(11);  // with a teacher four batches more
+  EXPECT_THROW(stopped.run(options, &some, folder / "progress"), Error);
+  EXPECT_FALSE(stopped.parameter("classifier.weight").requires_grad());
+  StoppingData rest(7);
+  resumed.run(options, &rest, folder / "progress");
+  EXPECT_EQ(resumed.record.loss, whole.record.loss);
+  EXPECT_EQ(resumed.record.learning_rate, whole.record.learning_rate);
+  const auto expected = results(whole), found = results(resumed);
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_TRUE(equal_bits(found[i].second, expected[i].second)) << found[i].first;
+  }
+  // Once more: everything is done already.
+  Trained done;
+  done.network.calibrate(done.batches);
+  StoppingData none(0);
+  done.run(options, &none, folder / "progress");
+  EXPECT_EQ(done.record.loss, whole.record.loss);
+  EXPECT_TRUE(done.parameter("classifier.weight").equal(whole.parameter("classifier.weight")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, QatStopped,
+                         testing::Values("quantize: false", "quantize: true",
+                                         "distillation: {weight: 0.5, temperature: 2}"),
+                         [](const auto& test) { return fmt::format("kind{}", test.index); });
+
+TEST(Qat, DistillationComparesWithTheNetworkBefore) {
+  Trained run;
+  for (Batch& batch : run.batches) batch.labels = at::Tensor();
+  run.run(
+      "{quantize: false, data: calibration, epochs: 2, warmup: 0, weight_decay: 0, dropout: 0,"
+      " learning_rate: 1.0e-3, distillation: {weight: 1}}");
+  // A network is its own best teacher; what is left is rounding.
+  for (const double loss : run.record.loss) EXPECT_LT(loss, 1e-3);
+  EXPECT_NEAR(run.record.loss[0], 0, 1e-6);
+}
+
+TEST(Qat, MistakesAreExplained) {
+  Trained run;
+  EXPECT_THAT(message_of<ConfigError>([&] { run.run("{quantize: false}"); }),
+              HasSubstr("data: calibration"));
+  EXPECT_THAT(
+      message_of<ConfigError>([&] { run.run("{quantize: false, data: calibration, samples: 3}"); }),
+      HasSubstr("as they are"));
+  EXPECT_THAT(message_of<Error>([&] { run.run("{data: calibration}"); }), HasSubstr("calibrate"));
+  StoppingData data;
+  EXPECT_THAT(message_of<ConfigError>([&] { run.run("{quantize: false, samples: 1000}", &data); }),
+              HasSubstr("32 training examples"));
+  EXPECT_THAT(message_of<Error>([&] {
+                run.run("{quantize: false, learning_rate: 1.0e+30, warmup: 0, data: calibration}");
+              }),
+              HasSubstr("lower the learning rate"));
+}
+
+TEST(Qat, AnotherRunsProgressIsRefused) {
+  const TemporaryFolder folder;
+  const auto file = folder / "progress";
+  write_safetensors(file, {{"adam.steps", at::full({1}, 3, at::kLong)}});
+  Trained run;
+  EXPECT_THAT(message_of<DataError>([&] { run.run(kFinetuning, nullptr, file); }),
+              HasSubstr("another run"));
+}
+
+std::string experiment(const std::filesystem::path& model, const std::string& pipeline) {
+  return fmt::format(R"(
+name: trained
+threads: 1
+model: {{path: {0}}}
+task:
+  type: tokens
+  path: {1}/inputs.safetensors
+  keys: "b{{}}.input_ids"
+  calibration_batches: [0-3]
+  evaluation_batches: [4]
+quant:
+  include: placements/outlier_suppression.yaml
+  rules: [{{sites: ["weight:*", "activation:*"], bits: 8, observer: minmax}}]
+pipeline: [{2}]
+stages: [float, transformed]
+)",
+                     model.string(), tiny_model().string(), pipeline);
+}
+
+TEST(Qat, TheRunFolderHoldsAModelThatCanBeLoaded) {
+  const std::string training = fmt::format("qat: {}", kFinetuning);
+  for (const std::string before : {"", "gamma_migration, "}) {
+    Experiment trained(experiment(tiny_model(), before + training + ", calibrate"));
+    const TemporaryFolder folder;
+    write_run_folder(folder.path(), trained.runner(), Log(Verbosity::kQuiet));
+    const Experiment loaded(experiment(folder / "model", "calibrate"));
+    EXPECT_TRUE(loaded.logits(Stage::kFloat).equal(trained.logits(Stage::kTransformed)));
+    EXPECT_FALSE(loaded.logits(Stage::kFloat).equal(trained.logits(Stage::kFloat)));
+    // Another run in the same folder that trains nothing leaves no model of another network.
+    const Experiment plain(experiment(tiny_model(), "calibrate"));
+    write_run_folder(folder.path(), plain.runner(), Log(Verbosity::kQuiet));
+    EXPECT_FALSE(std::filesystem::exists(folder / "model"));
+  }
+}
+
+}  // namespace
+}  // namespace quell
