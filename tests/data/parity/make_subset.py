@@ -44,12 +44,13 @@ def copy(source, target, *names):
 
 def outlier_suppression(source, target):
     copy(source, target, "config.json", "model.safetensors", "inputs.safetensors",
-         "gamma_migration.safetensors")
+         "gamma_migration.safetensors", "learn_scale.json", "learn_scale.safetensors")
     methods = [f"{m}/b{b}" for m in ("minmax", "quantile", "mse") for b in (8, 6, 4)]
     methods += ["minmax_tensorrt/b6", "twc_fine_nogamma/b6"]
     logits = read_tensors(source / "ptq_logits.safetensors")
     kept = read_tensors(source / "fp_logits.safetensors")
     kept.update({k: v for k, v in logits.items() if k.rsplit("/", 1)[0] in methods})
+    kept.update({k: v for k, v in logits.items() if k in [f"twc_fine_gamma/b{b}/logits" for b in (8, 6, 4)]})
     kept["twc_coarse_gamma_fixed/b6/logits"] = logits["twc_coarse_gamma_fixed/b6/logits"]
     write_tensors(target / "logits.safetensors", kept)
     ptq = json.load(open(source / "ptq.json"))

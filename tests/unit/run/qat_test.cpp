@@ -69,7 +69,7 @@ struct Trained {
     PipelineContext context{network.model(), network.context(), batches, log};
     context.training = training;
     context.seed = 7;
-    if (!progress.empty()) context.progress = StepProgress(progress);
+    if (!progress.empty()) context.progress = StepProgress(progress, "name: test");
     const auto& entry = all_plugins().solvers.get("qat");
     entry.create(read_params(entry, options).get())->solve(context);
     record = context.learning.at(0);

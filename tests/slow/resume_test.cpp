@@ -1,0 +1,112 @@
+// A run that is killed in a long step goes on with --resume, and ends in the same bytes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <ATen/ops/zeros.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <chrono>
+#include <thread>
+
+#include "framework/base/error.h"
+#include "framework/base/file.h"
+#include "framework/model/step_progress.h"
+#include "tests/support/engine.h"
+#include "tests/support/program.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/throws.h"
+
+namespace quell {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+
+// The whole method, in its three long steps; each takes some seconds at least.
+constexpr const char* kExperiment = R"(
+name: resume
+threads: 1
+base: outlier_suppression/base.yaml
+model: {path: quickstart/model}
+calibration: {samples: 128, split: train}
+quant:
+  include: [placements/outlier_suppression.yaml, outlier_suppression/observers.yaml]
+  rules:
+    - {sites: "weight:*", bits: 4, observer: lsq_init, quantizer: lsq}
+    - {sites: "activation:*", bits: 4, quantizer: lsq_plus}
+pipeline:
+  - gamma_migration
+  - token_wise_clipping: {ratio_per: role}
+  - learn_scales: {epochs: 12}
+  - qat: {epochs: 1, samples: 640, checkpoint_every: 4}
+stages: [float, quantized]
+record: {model: false}
+)";
+
+class Resume : public testing::TestWithParam<const char*> {
+ protected:
+  std::vector<std::string> arguments(const std::string& output, const std::string& option) const {
+    std::vector<std::string> result = {"run", "experiment.yaml", "--output", output, "--quiet"};
+    if (!option.empty()) result.push_back(option);
+    return result;
+  }
+  // Starts a run, and kills it once it has stored progress of the step.
+  bool kill_in(const std::string& step) const {
+    const pid_t child = start_quell(arguments("killed", ""), folder_.path());
+    const fs::path progress = folder_ / "killed/progress" / step;
+    int status = 0;
+    while (!fs::exists(progress)) {
+      if (::waitpid(child, &status, WNOHANG) == child) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    ::kill(child, SIGKILL);
+    ::waitpid(child, &status, 0);
+    return WIFSIGNALED(status);
+  }
+  TemporaryFolder folder_;
+};
+
+TEST_P(Resume, EndsInTheSameBytes) {
+  folder_.write("experiment.yaml", kExperiment);
+  ASSERT_EQ(run_quell(arguments("whole", ""), folder_.path()).exit_code, 0);
+  ASSERT_TRUE(kill_in(GetParam())) << "the run ended before the step stored anything";
+  EXPECT_FALSE(fs::exists(folder_ / "killed/metrics.json"));
+  EXPECT_THAT(run_quell(arguments("killed", ""), folder_.path()).errors, HasSubstr("--resume"));
+  const ProgramResult resumed = run_quell(arguments("killed", "--resume"), folder_.path());
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.errors;
+  for (const char* name :
+       {"metrics.json", "predictions.jsonl", "results.h5", "config.resolved.yaml"}) {
+    EXPECT_TRUE(read_file(folder_ / "whole" / name) == read_file(folder_ / "killed" / name))
+        << name;
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "killed/progress"));
+  // A complete run is left as it is.
+  const auto written = fs::last_write_time(folder_ / "killed/metrics.json");
+  EXPECT_EQ(run_quell(arguments("killed", "--resume"), folder_.path()).exit_code, 0);
+  EXPECT_EQ(fs::last_write_time(folder_ / "killed/metrics.json"), written);
+}
+
+INSTANTIATE_TEST_SUITE_P(Steps, Resume,
+                         testing::Values("1-token_wise_clipping.safetensors",
+                                         "2-learn_scales.safetensors", "3-qat.safetensors"),
+                         [](const auto& test) {
+                           const std::string file = test.param;
+                           std::string name = file.substr(2, file.find('.') - 2);
+                           return name;
+                         });
+
+TEST(ResumeFiles, OfAnotherExperimentAreRefused) {
+  const TemporaryFolder folder;
+  const fs::path file = folder / "progress/0-qat.safetensors";
+  const at::Tensor loss = at::zeros({3});
+  StepProgress(file, "name: a\nseed: 1\n").save({{"loss", loss}});
+  EXPECT_TRUE(StepProgress(file, "name: a\nseed: 1\n").saved().at("loss").equal(loss));
+  EXPECT_THAT(message_of<ConfigError>([&] { StepProgress(file, "name: a\nseed: 2\n"); }),
+              AllOf(HasSubstr("it has: seed: 1"), HasSubstr("--overwrite")));
+  write_file(file, "damaged");
+  EXPECT_THROW(StepProgress(file, "name: a\n"), DataError);
+}
+
+}  // namespace
+}  // namespace quell
