@@ -135,10 +135,11 @@ void report(const SearchRecord& record, const OutputLoss::Effort& effort,
       std::count_if(record.candidates.begin(), record.candidates.end(),
                     [&](const SearchCandidate& tried) { return tried.batches < batches; });
   context.log.info(
-      fmt::format("{}: ratio {:.4g} of {}, loss {:.6g}; {} given up early, {} as another one, {} "
+      fmt::format("{}: ratio {:.4g} of {}, loss {:.6g}; {} given up early, {} of {} batch runs, {} "
                   "of {} layer runs resumed",
-                  kName, best.value, record.candidates.size(), best.loss, given_up, effort.repeated,
-                  effort.resumed_segments, effort.resumed_segments + effort.segments));
+                  kName, best.value, record.candidates.size(), best.loss, given_up, effort.batches,
+                  static_cast<int64_t>(record.candidates.size()) * batches, effort.resumed_segments,
+                  effort.resumed_segments + effort.segments));
 }
 
 void TokenWiseClipping::search(PipelineContext& context, RatioSearch& search,

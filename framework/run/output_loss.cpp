@@ -26,6 +26,18 @@ int64_t bytes_of(const State& state) {
   return bytes;
 }
 
+// In the order of the batches, whichever was finished first: the sum and where it reaches the limit
+// must not depend on threads.
+OutputLoss::Result sum(const std::vector<std::optional<float>>& losses, float limit) {
+  OutputLoss::Result result;
+  for (const std::optional<float>& loss : losses) {
+    if (!loss || result.loss >= limit) break;
+    result.loss += *loss;
+    ++result.batches;
+  }
+  return result;
+}
+
 void append(std::vector<float>& values, const at::Tensor& tensor) {
   const at::Tensor dense = tensor.contiguous();
   const float* data = dense.const_data_ptr<float>();
@@ -63,37 +75,28 @@ OutputLoss::Setting OutputLoss::current_setting() const {
 
 OutputLoss::Result OutputLoss::evaluate(float limit) {
   const auto setting = std::make_shared<const Setting>(current_setting());
-  const auto known = known_.find(*setting);
-  const auto all = static_cast<int64_t>(trails_.size());
-  if (known != known_.end() && (known->second.batches == all || known->second.loss >= limit)) {
+  Losses& losses = known_[*setting];
+  losses.resize(trails_.size());
+  const auto finished = [&] {
+    const Result known = sum(losses, limit);
+    return known.loss >= limit || known.batches == static_cast<int64_t>(losses.size());
+  };
+  if (finished()) {
     ++repeated_;
-    return known->second;
+    return sum(losses, limit);
   }
-  return known_[*setting] = run(setting, limit);
-}
-
-OutputLoss::Result OutputLoss::run(const std::shared_ptr<const Setting>& setting, float limit) {
-  std::vector<std::optional<float>> losses(trails_.size());
-  Result result;
-  bool given_up = false;
   std::mutex mutex;
   for_each_dynamically(static_cast<int64_t>(trails_.size()), [&](int64_t i) {
+    std::optional<float>& place = losses[static_cast<size_t>(i)];
     {
       const std::lock_guard<std::mutex> lock(mutex);
-      if (given_up) return;
+      if (place || finished()) return;
     }
     const float loss = run_batch(static_cast<size_t>(i), setting);
     const std::lock_guard<std::mutex> lock(mutex);
-    losses[static_cast<size_t>(i)] = loss;
-    // In the order of the batches, whoever finishes first: the sum and the point of giving up must
-    // not depend on threads.
-    while (!given_up && result.batches < static_cast<int64_t>(losses.size()) &&
-           losses[static_cast<size_t>(result.batches)]) {
-      result.loss += *losses[static_cast<size_t>(result.batches++)];
-      given_up = result.loss >= limit;
-    }
+    place = loss;
   });
-  return result;
+  return sum(losses, limit);
 }
 
 float OutputLoss::run_batch(size_t index, const std::shared_ptr<const Setting>& setting) {
@@ -112,6 +115,7 @@ float OutputLoss::run_batch(size_t index, const std::shared_ptr<const Setting>& 
     segments[i].run(state, context_.calibration[index], context_.quant);
   }
   trail.setting = setting;
+  ++batches_;
   resumed_ += static_cast<int64_t>(first);
   segments_ += static_cast<int64_t>(segments.size() - first);
   return distance(state.outputs, targets_[index]);

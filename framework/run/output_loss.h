@@ -23,7 +23,8 @@ class OutputLoss {
     int64_t batches = 0;  // fewer than all when given up
   };
   struct Effort {
-    int64_t repeated = 0;          // settings that were seen before
+    int64_t repeated = 0;          // evaluations of what was known already
+    int64_t batches = 0;           // runs of the network on one batch
     int64_t segments = 0;          // runs of one segment on one batch
     int64_t resumed_segments = 0;  // those that were left out because their state was known
   };
@@ -35,10 +36,10 @@ class OutputLoss {
 
   // The loss of the network as it is set now; both kinds of quantization are switched by the
   // caller. Given up when the sum over the first batches reaches `limit`: losses are not negative,
-  // so that the whole sum would, too.
+  // so that the whole sum would, too. A setting that was given up goes on from there.
   Result evaluate(float limit);
 
-  Effort effort() const { return {repeated_, segments_, resumed_}; }
+  Effort effort() const { return {repeated_, batches_, segments_, resumed_}; }
 
  private:
   // What the varied sites of each segment quantize with.
@@ -49,8 +50,9 @@ class OutputLoss {
     std::vector<std::optional<State>> states;
   };
 
+  using Losses = std::vector<std::optional<float>>;  // by batch, where they are known
+
   Setting current_setting() const;
-  Result run(const std::shared_ptr<const Setting>& setting, float limit);
   float run_batch(size_t index, const std::shared_ptr<const Setting>& setting);
   void keep(std::optional<State>& place, const State& state);
 
@@ -59,8 +61,8 @@ class OutputLoss {
   std::vector<std::vector<SiteId>> varied_;  // by segment
   std::vector<Trail> trails_;                // by batch
   std::atomic<int64_t> cache_bytes_;         // still free
-  std::map<Setting, Result> known_;
-  std::atomic<int64_t> segments_ = 0, resumed_ = 0;
+  std::map<Setting, Losses> known_;
+  std::atomic<int64_t> batches_ = 0, segments_ = 0, resumed_ = 0;
   int64_t repeated_ = 0;
 };
 

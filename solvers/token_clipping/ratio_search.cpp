@@ -2,6 +2,7 @@
 
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>
+#include <cmath>
 #include <limits>
 
 #include "framework/base/error.h"
@@ -25,6 +26,26 @@ std::vector<OutputLoss::Result> read_results(const NamedTensors& saved) {
   return results;
 }
 
+// NaN counts as the largest loss.
+float comparable(const OutputLoss::Result& result) {
+  return std::isnan(result.loss) ? kNone : result.loss;
+}
+
+struct Leader {
+  size_t first = 0;         // of the least sum; of equal ones the first
+  float runner_up = kNone;  // the least sum of the others
+};
+
+Leader leader(const std::vector<OutputLoss::Result>& results) {
+  Leader leader;
+  for (size_t i = 1; i < results.size(); ++i) {
+    const float loss = comparable(results[i]), least = comparable(results[leader.first]);
+    leader.runner_up = std::min(leader.runner_up, std::max(loss, least));
+    if (loss < least) leader.first = i;
+  }
+  return leader;
+}
+
 }  // namespace
 
 TokenRangeObserver* token_observer(const PipelineContext& context, SiteId id) {
@@ -44,36 +65,50 @@ RatioSearch::RatioSearch(PipelineContext& context, std::vector<Outputs> targets,
       results_(read_results(context.progress.saved())) {}
 
 SearchRecord RatioSearch::search(const RatioGroup& group) {
-  const auto batches = static_cast<int64_t>(context_.calibration.size());
   const std::map<SiteId, double> before = ratios_;
-  SearchRecord record{kTask, "ratio", group.name, {}, -1};
-  for (size_t i = 0; i < candidates_.size(); ++i) {
-    set_ratio(group, candidates_[i]);
-    const auto result = evaluate();
-    record.candidates.push_back({candidates_[i], result.loss, result.batches});
-    if (result.batches == batches && result.loss < best_loss_) {
-      best_loss_ = result.loss;
-      record.chosen = static_cast<int64_t>(i);
-    }
-    context_.log.progress(kTask + (group.name.empty() ? "" : " " + group.name),
-                          static_cast<int64_t>(i) + 1, static_cast<int64_t>(candidates_.size()));
+  std::vector<OutputLoss::Result> results(candidates_.size());
+  for (size_t i = 0; i < candidates_.size() && !early_abandon_; ++i) {
+    results[i] = evaluate(group, candidates_[i], kNone);
   }
-  if (best_loss_ == kNone) {
+  const std::optional<size_t> winner = race(group, results);
+  if (!winner && best_loss_ == kNone) {
     throw Error(
         fmt::format("{}: the quantized network gives NaN or infinity at every ratio", kTask));
   }
-  if (record.chosen >= 0) {
-    set_ratio(group, candidates_[static_cast<size_t>(record.chosen)]);
+  SearchRecord record{kTask, "ratio", group.name, {}, -1};
+  for (size_t i = 0; i < candidates_.size(); ++i) {
+    record.candidates.push_back({candidates_[i], results[i].loss, results[i].batches});
+  }
+  if (winner) {
+    best_loss_ = results[*winner].loss;
+    record.chosen = static_cast<int64_t>(*winner);
+    set_ratio(group, candidates_[*winner]);
   } else {
     for (const SiteId id : group.sites) set_ratio({"", {id}}, before.at(id));
   }
   return record;
 }
 
-OutputLoss::Result RatioSearch::evaluate() {
+std::optional<size_t> RatioSearch::race(const RatioGroup& group,
+                                        std::vector<OutputLoss::Result>& results) {
+  const auto batches = static_cast<int64_t>(context_.calibration.size());
+  while (true) {
+    const auto [first, runner_up] = leader(results);
+    if (!(results[first].loss < best_loss_)) return std::nullopt;
+    if (results[first].batches == batches) return first;
+    const float limit = std::min(std::nextafter(runner_up, kNone), best_loss_);
+    results[first] = evaluate(group, candidates_[first], limit);
+  }
+}
+
+OutputLoss::Result RatioSearch::evaluate(const RatioGroup& group, double ratio, float limit) {
   if (evaluations_ == results_.size()) {
-    results_.push_back(loss_.evaluate(early_abandon_ ? best_loss_ : kNone));
+    set_ratio(group, ratio);
+    results_.push_back(loss_.evaluate(limit));
     if (context_.progress.due()) save();
+    context_.log.progress(kTask + (group.name.empty() ? "" : " " + group.name),
+                          loss_.effort().batches,
+                          static_cast<int64_t>(candidates_.size() * context_.calibration.size()));
   }
   return results_[evaluations_++];
 }

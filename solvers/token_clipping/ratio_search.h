@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,13 +33,18 @@ class RatioSearch {
   // The candidate with the smallest loss for the sites of one group, the others as they are; the
   // first of equal ones. After the first call a candidate must be better than what is there.
   // Throws Error when no candidate has a finite loss.
+  //
+  // Sums of losses only grow: the candidate that has the least of all, and has seen all batches, is
+  // the best. So with early_abandon each goes on only while it leads.
   SearchRecord search(const RatioGroup& group);
 
   float best_loss() const { return best_loss_; }
   OutputLoss::Effort effort() const { return loss_.effort(); }
 
  private:
-  OutputLoss::Result evaluate();
+  // The candidate that wins, if one is better than best_loss_.
+  std::optional<size_t> race(const RatioGroup& group, std::vector<OutputLoss::Result>& results);
+  OutputLoss::Result evaluate(const RatioGroup& group, double ratio, float limit);
   void save();
   void set_ratio(const RatioGroup& group, double ratio);
 

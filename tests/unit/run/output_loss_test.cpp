@@ -115,8 +115,12 @@ TEST_F(OutputLossTest, GivesUpAtTheLimit) {
   const auto found = loss.evaluate(two);
   EXPECT_EQ(found.batches, 2);
   EXPECT_EQ(found.loss, two);
-  // Given up is not known: a higher limit asks again.
+  // A higher limit goes on from there.
   EXPECT_EQ(loss.evaluate(kNoLimit).loss, full_loss());
+  EXPECT_EQ(loss.effort().batches, 4);
+  // What is known answers a lower limit, too.
+  EXPECT_EQ(loss.evaluate(two).batches, 2);
+  EXPECT_EQ(loss.effort().batches, 4);
 }
 
 TEST_F(OutputLossTest, DoesNotDependOnThreads) {
