@@ -8,6 +8,10 @@
 
 namespace quell::published {
 
+Pipeline published_pipeline(const Problem& problem, const Setup& setup);
+// What a user gets, with the fine stage where this build has it.
+Variant whole_pipeline(const Plugins& plugins);
+
 // Interleaved rounds of the published pipeline (timed on a part and scaled) and of quell's (whole).
 nlohmann::json compare_times(const Problem& problem, int64_t rounds, const Sample& sample,
                              const Plugins& plugins);
@@ -18,8 +22,8 @@ nlohmann::json compare_times(const Problem& problem, int64_t rounds, const Sampl
 nlohmann::json compare_results(const Problem& problem, int64_t ratios, const nlohmann::json& golden,
                                const Plugins& plugins);
 
-// What each lever contributes to the search: quell's with one after the other switched on. The
-// first two rows are computed from a timed part of the published search.
+// What each lever contributes to the search: quell's, with one after the other switched on. What is
+// published is computed from a timed part of it.
 nlohmann::json compare_levers(const Problem& problem, int64_t rounds, const Sample& sample,
                               const Plugins& plugins);
 

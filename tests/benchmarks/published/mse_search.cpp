@@ -6,7 +6,6 @@
 
 #include "framework/plugin/choice.h"
 #include "framework/quant/observer.h"
-#include "tests/benchmarks/published/clock.h"
 
 namespace quell::published {
 namespace {
@@ -41,7 +40,7 @@ MseSearch search_mse(const at::Tensor& rows, int64_t bits, int64_t timed_candida
   spec.bits = bits;
   const auto observer = ObserverChoice(plugins.observers, "mse").create(spec);
   Range found;
-  result.our_seconds = timed([&] {
+  result.ours = timed([&] {
     observer->observe(rows);
     found = observer->range();
   });
@@ -49,7 +48,7 @@ MseSearch search_mse(const at::Tensor& rows, int64_t bits, int64_t timed_candida
   const double min = rows.min().item<double>(), max = rows.max().item<double>();
   result.best_timed_loss = std::numeric_limits<double>::infinity();
   const auto levels = static_cast<double>(zero_points - 1);
-  const double seconds = timed([&] {
+  const Time time = timed([&] {
     for (int64_t i = 0; i < timed_candidates; ++i) {  // spread over all of them
       const int64_t candidate = i * result.candidates / timed_candidates;
       const double range = (max - min) * static_cast<double>(candidate / zero_points + 1) / kRanges;
@@ -59,8 +58,8 @@ MseSearch search_mse(const at::Tensor& rows, int64_t bits, int64_t timed_candida
       result.best_timed_loss = std::min(result.best_timed_loss, loss);
     }
   });
-  result.eager_seconds =
-      seconds * static_cast<double>(result.candidates) / static_cast<double>(timed_candidates);
+  result.eager =
+      static_cast<double>(result.candidates) / static_cast<double>(timed_candidates) * time;
   result.eager_loss = eager_loss(rows, found.min.item<double>(), found.max.item<double>(), bits);
   return result;
 }

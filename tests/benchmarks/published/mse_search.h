@@ -5,13 +5,14 @@
 #include <ATen/core/Tensor.h>
 
 #include "framework/plugin/registry.h"
+#include "tests/benchmarks/published/clock.h"
 
 namespace quell::published {
 
 struct MseSearch {
   int64_t candidates = 0, timed = 0;
-  double eager_seconds = 0;  // of all candidates: `timed` of them, scaled
-  double our_seconds = 0;
+  Time eager;  // of all candidates: `timed` of them, scaled
+  Time ours;
   double eager_loss = 0;       // the published loss at quell's range
   double best_timed_loss = 0;  // the least published loss of the timed candidates
 };

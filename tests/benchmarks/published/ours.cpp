@@ -10,7 +10,6 @@
 #include "framework/quant/quantizer.h"
 #include "framework/run/calibration.h"
 #include "framework/text/tokenizer.h"
-#include "tests/benchmarks/published/clock.h"
 
 namespace quell::published {
 namespace {
@@ -108,19 +107,19 @@ OurResult Setup::run() {
   at::set_num_threads(static_cast<int>(spec_.threads));
   OurResult result;
   PipelineContext context{*model_, *quant_, calibration_, log_};
-  result.seconds["targets"] = timed([&] { original_outputs(context); });
+  result.times["targets"] = timed([&] { original_outputs(context); });
   for (const StepChoice& step : spec_.pipeline) {
     const std::string stage = step.name() == "token_wise_clipping" ? "search"
                               : step.name() == kLearning           ? "learning"
                                                                    : step.name();
-    result.seconds[stage] = timed([&] { run_step(step, context); });
+    result.times[stage] = timed([&] { run_step(step, context); });
   }
   result.search = context.searches.at(0);
   const std::string& said = log_.text();
   result.search_note = said.substr(said.find("token_wise_clipping: ratio"));
   result.search_note.resize(result.search_note.find('\n'));
   if (!search_only_) {
-    result.seconds["evaluation"] = timed([&] { result.metrics = evaluate(); });
+    result.times["evaluation"] = timed([&] { result.metrics = evaluate(); });
   }
   for (size_t i = 0; i < model_->sites().size(); ++i) {
     const QuantPoint* point = quant_->point(static_cast<SiteId>(i));

@@ -33,7 +33,7 @@ struct Variant {
 };
 
 struct OurResult {
-  Seconds seconds;
+  Times times;
   SearchRecord search;
   std::string search_note;                                      // what the search says about itself
   std::map<std::string, std::pair<double, double>> parameters;  // by published name, at the end

@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "tests/benchmarks/published/adam.h"
-#include "tests/benchmarks/published/clock.h"
 
 namespace quell::published {
 
@@ -19,34 +18,34 @@ Pipeline::Pipeline(const Settings& settings, std::vector<PaddedBatch> calibratio
       calibration_(std::move(calibration)),
       evaluation_(std::move(evaluation)) {}
 
-Seconds Pipeline::run(int64_t ratios) {
-  Seconds seconds;
-  seconds["targets"] = timed([&] { compute_targets(calibration_.size()); });
-  seconds["gamma_migration"] = timed([&] { model_.migrate_gamma(); });
-  seconds["weights"] = timed([&] { observe_weights(); });
-  seconds["search"] = timed([&] { search(ratios > 0 ? ratios : ratio_count(settings_.bits)); });
+Times Pipeline::run(int64_t ratios) {
+  Times times;
+  times["targets"] = timed([&] { compute_targets(calibration_.size()); });
+  times["gamma_migration"] = timed([&] { model_.migrate_gamma(); });
+  times["weights"] = timed([&] { observe_weights(); });
+  times["search"] = timed([&] { search(ratios > 0 ? ratios : ratio_count(settings_.bits)); });
   coarse_ = parameters();
   const auto steps = settings_.epochs * static_cast<int64_t>(calibration_.size());
-  seconds["learning"] = timed([&] { learn(steps); });
-  seconds["evaluation"] = timed([&] { evaluate(evaluation_.size()); });
-  return seconds;
+  times["learning"] = timed([&] { learn(steps); });
+  times["evaluation"] = timed([&] { evaluate(evaluation_.size()); });
+  return times;
 }
 
-Seconds Pipeline::sample(const Sample& sample) {
+Times Pipeline::sample(const Sample& sample) {
   const auto whole = static_cast<double>(calibration_.size());
   const size_t part = std::min(calibration_.size(), static_cast<size_t>(sample.batches));
-  const double times = whole / static_cast<double>(part);
-  Seconds seconds;
-  seconds["targets"] = times * timed([&] { compute_targets(part); });
-  seconds["gamma_migration"] = timed([&] { model_.migrate_gamma(); });
-  seconds["weights"] = timed([&] { observe_weights(); });
-  observing_seconds_ = times * timed([&] { observe(0.95, part); });
-  quantized_seconds_ = times * timed([&] { loss_of_batches(part); });
+  const double all = whole / static_cast<double>(part);
+  Times times;
+  times["targets"] = all * timed([&] { compute_targets(part); });
+  times["gamma_migration"] = timed([&] { model_.migrate_gamma(); });
+  times["weights"] = timed([&] { observe_weights(); });
+  observing_time_ = all * timed([&] { observe(0.95, part); });
+  quantized_time_ = all * timed([&] { loss_of_batches(part); });
   const auto ratios = static_cast<double>(ratio_count(settings_.bits));
-  seconds["search"] = ratios * (observing_seconds_ + quantized_seconds_) + observing_seconds_;
-  seconds["learning"] = static_cast<double>(settings_.epochs) * whole /
-                        static_cast<double>(sample.learning_steps) *
-                        timed([&] { learn(sample.learning_steps); });
+  times["search"] = ratios * (observing_time_ + quantized_time_) + observing_time_;
+  times["learning"] = static_cast<double>(settings_.epochs) * whole /
+                      static_cast<double>(sample.learning_steps) *
+                      timed([&] { learn(sample.learning_steps); });
   double sequences = 0, sampled = 0;
   const size_t evaluated = std::min(evaluation_.size(), static_cast<size_t>(sample.batches));
   for (size_t i = 0; i < evaluation_.size(); ++i) {
@@ -54,8 +53,8 @@ Seconds Pipeline::sample(const Sample& sample) {
     sequences += count;
     if (i < evaluated) sampled += count;
   }
-  seconds["evaluation"] = sequences / sampled * timed([&] { evaluate(evaluated); });
-  return seconds;
+  times["evaluation"] = sequences / sampled * timed([&] { evaluate(evaluated); });
+  return times;
 }
 
 void Pipeline::compute_targets(size_t batches) {

@@ -9,10 +9,11 @@
 #include <vector>
 
 #include "tests/benchmarks/published/bert.h"
+#include "tests/benchmarks/published/clock.h"
 
 namespace quell::published {
 
-using Seconds = std::map<std::string, double>;  // by stage
+using Times = std::map<std::string, Time>;  // by stage
 
 struct Settings {
   std::filesystem::path model;
@@ -37,11 +38,11 @@ class Pipeline {
   Pipeline(const Settings& settings, std::vector<PaddedBatch> calibration,
            std::vector<PaddedBatch> evaluation);
 
-  // Everything; the first `ratios` ratios (0: all of them). Seconds as measured.
-  Seconds run(int64_t ratios);
-  // The seconds of the whole, extrapolated from a part of each stage: one ratio, Sample::batches
+  // Everything; the first `ratios` ratios (0: all of them). Times as measured.
+  Times run(int64_t ratios);
+  // The times of the whole, extrapolated from a part of each stage: one ratio, Sample::batches
   // batches, the weights of one batch (which are all).
-  Seconds sample(const Sample& sample);
+  Times sample(const Sample& sample);
 
   // Filled by run().
   const std::vector<double>& losses() const { return losses_; }  // by ratio
@@ -52,8 +53,8 @@ class Pipeline {
   const std::vector<at::Tensor>& evaluation_logits() const { return evaluation_logits_; }
 
   // The time of one observing and of one quantized pass over all calibration batches.
-  double observing_seconds() const { return observing_seconds_; }
-  double quantized_seconds() const { return quantized_seconds_; }
+  const Time& observing_time() const { return observing_time_; }
+  const Time& quantized_time() const { return quantized_time_; }
 
  private:
   void compute_targets(size_t batches);
@@ -70,7 +71,8 @@ class Pipeline {
   std::vector<at::Tensor> targets_, evaluation_logits_;
   std::vector<double> losses_;
   std::map<std::string, std::pair<double, double>> coarse_;
-  double chosen_ratio_ = 1, observing_seconds_ = 0, quantized_seconds_ = 0;
+  double chosen_ratio_ = 1;
+  Time observing_time_, quantized_time_;
 };
 
 }  // namespace quell::published
