@@ -2,10 +2,10 @@
 // function against the published sequence of operations recorded by LibTorch, and against
 // LibTorch's own learnable fake quantization.
 //
-// One process, one input; every iteration runs all contenders once, in rotating order, and all
-// allocate what they return. `eager`, `aten` are median(time of that) / median(time of own): above
-// 1 own is faster. Outputs and gradients are compared before anything is timed (LibTorch's
-// operation rounds otherwise and is not). Run on an idle machine: taskset -c 0
+// One process, one thread, one input; every iteration runs all contenders once, in rotating order,
+// and all allocate what they return. `eager`, `aten` are median(time of that) / median(time of
+// own): above 1 own is faster. Outputs and gradients are compared before anything is timed
+// (LibTorch's operation rounds otherwise and is not). Run on an idle machine: taskset -c 0
 // build/tests/learned_quantize_benchmark
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -122,8 +122,8 @@ bool same_results(Input& input) {
          close(2) && close(3);
 }
 
-void forward_and_backward(benchmark::State& state, bool per_row, int threads) {
-  at::set_num_threads(threads);
+void forward_and_backward(benchmark::State& state, bool per_row) {
+  at::set_num_threads(1);
   Input input(state.range(0), state.range(1), per_row);
   if (!same_results(input)) {
     state.SkipWithError("own results differ from the eager ones");
@@ -155,9 +155,8 @@ void forward_and_backward(benchmark::State& state, bool per_row, int threads) {
       ->Iterations(25)             \
       ->Unit(benchmark::kMicrosecond)
 
-BENCHMARK_CAPTURE(forward_and_backward, tensor, false, 1) QUELL_SIZES;
-BENCHMARK_CAPTURE(forward_and_backward, tensor_2_threads, false, 2) QUELL_SIZES;
-BENCHMARK_CAPTURE(forward_and_backward, rows, true, 1) QUELL_SIZES;
+BENCHMARK_CAPTURE(forward_and_backward, tensor, false) QUELL_SIZES;
+BENCHMARK_CAPTURE(forward_and_backward, rows, true) QUELL_SIZES;
 
 }  // namespace
 }  // namespace quell
