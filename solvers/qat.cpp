@@ -76,23 +76,12 @@ void Training::restore() {
   const NamedTensors& saved = context_.progress.saved();
   if (saved.empty()) return;
   adam_.set_state(saved);
-  for (const TrainedTensor& trained : adam_.trained()) {
-    const auto found = saved.find("tensor." + trained.name);
-    if (found == saved.end() || found->second.sizes() != trained.tensor.sizes()) {
-      throw DataError(
-          fmt::format("{}: the stored progress does not fit \"{}\"; it belongs to "
-                      "another run",
-                      kName, trained.name));
-    }
-    at::Tensor(trained.tensor.detach()).copy_(found->second);
-  }
+  network_.restore(saved);
 }
 
 void Training::store(const std::vector<double>& losses) {
   NamedTensors state = adam_.state();
-  for (const TrainedTensor& trained : adam_.trained()) {
-    state["tensor." + trained.name] = trained.tensor.detach();
-  }
+  state.merge(network_.state());
   if (teacher_) state.merge(teacher_->state());
   state["losses"] = at::tensor(losses, at::kDouble);
   context_.progress.save(state);

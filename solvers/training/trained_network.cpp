@@ -1,5 +1,7 @@
 #include "solvers/training/trained_network.h"
 
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
 #include <algorithm>
 
 #include "framework/base/draw.h"
@@ -15,6 +17,18 @@ constexpr uint64_t kDropoutSeed = 0xD50;
 DropoutRates rates_of(const PipelineContext& context, const QatOptions& options) {
   if (!options.dropout) return context.model.dropout_rates();
   return {*options.dropout, *options.dropout, *options.dropout};
+}
+
+// Of a trained tensor, and of a learned quantizer, whose learned tensor may be relative to it.
+std::string stored_name(const TrainedTensor& trained) { return "tensor." + trained.name; }
+std::string stored_scale(const Site& site) { return "scale." + site.key(); }
+
+const at::Tensor& stored(const NamedTensors& state, const std::string& name,
+                         const at::Tensor& like) {
+  const auto found = state.find(name);
+  if (found != state.end() && found->second.sizes() == like.sizes()) return found->second;
+  throw DataError(
+      fmt::format("qat: the stored progress does not fit \"{}\"; it belongs to another run", name));
 }
 
 bool is_migrated_gamma(Model& model, const at::Tensor& tensor) {
@@ -104,6 +118,32 @@ void TrainedNetwork::start_step(int64_t step) {
 
 void TrainedNetwork::end_step() {
   for (const SiteId id : learned_) context_.quant.point(id)->quantizer->constrain();
+}
+
+NamedTensors TrainedNetwork::state() const {
+  NamedTensors state;
+  for (const SiteId id : learned_) {
+    state[stored_scale(context_.model.sites()[static_cast<size_t>(id)])] =
+        context_.quant.point(id)->quantizer->parameters().scale;
+  }
+  for (const TrainedTensor& trained : tensors_) {
+    state[stored_name(trained)] = trained.tensor.detach();
+  }
+  return state;
+}
+
+void TrainedNetwork::restore(const NamedTensors& state) {
+  const at::NoGradGuard no_gradients;
+  for (const SiteId id : learned_) {
+    Quantizer& quantizer = *context_.quant.point(id)->quantizer;
+    QuantParameters parameters = quantizer.parameters();
+    const Site& site = context_.model.sites()[static_cast<size_t>(id)];
+    parameters.scale = stored(state, stored_scale(site), parameters.scale);
+    quantizer.set_parameters(parameters);
+  }
+  for (TrainedTensor& trained : tensors_) {
+    trained.tensor.copy_(stored(state, stored_name(trained), trained.tensor));
+  }
 }
 
 void TrainedNetwork::finish() {

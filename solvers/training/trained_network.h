@@ -26,6 +26,10 @@ class TrainedNetwork {
   void start_step(int64_t step);
   // After each step: brings quantizers back to where they make sense.
   void end_step();
+  // Everything that training changes, after a step.
+  NamedTensors state() const;
+  // Throws DataError when a tensor is missing or of another shape.
+  void restore(const NamedTensors& state);
   // To be called when training is over, before this object goes: other steps must see what changed.
   void finish();
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -22,6 +23,7 @@ struct Case {
   const char* name;
   int bits;
   bool gamma_migration;
+  double later_losses;  // relative
 };
 
 // The replay of one golden: ranges of activations are given, those of weights observed; training
@@ -48,6 +50,21 @@ class Replay {
   at::Tensor tensor(const std::string& name) const { return tensors_.read(name); }
   Network& network() { return network_; }
 
+  at::Tensor weight_scales() {
+    std::vector<at::Tensor> scales;
+    for (const std::string name : json_["order_weight"]) {
+      if (name.find("embeddings") != std::string::npos) continue;
+      scales.push_back(network_.point(name).quantizer->parameters().scale);
+    }
+    return at::cat(scales);
+  }
+  at::Tensor activation_scales() {
+    std::vector<at::Tensor> scales;
+    for (const SiteId id : activations()) {
+      scales.push_back(network_.context().point(id)->quantizer->parameters().scale);
+    }
+    return at::cat(scales);
+  }
   // Activation sites in the order of the golden's columns, which is that of execution.
   std::vector<SiteId> activations() {
     std::vector<SiteId> ids;
@@ -65,13 +82,11 @@ class Replay {
     return at::stack(all);
   }
 
-  LearningRecord train(int64_t epochs = 3) {
-    const std::string options = fmt::format(
-        "{{data: calibration, epochs: {}, learning_rate: 2.0e-4, schedule: linear, warmup: 0.1,"
+  LearningRecord train() {
+    run("qat",
+        "{data: calibration, epochs: 3, learning_rate: 2.0e-4, schedule: linear, warmup: 0.1,"
         " optimizer: transformers, weight_decay: 0, decayed: published, max_gradient_norm: 1,"
-        " dropout: 0}}",
-        epochs);
-    run("qat", options);
+        " dropout: 0}");
     return record_;
   }
 
@@ -138,27 +153,30 @@ class QatReplay : public testing::TestWithParam<Case> {
       GTEST_SKIP() << "the full goldens are not here: " << folder();
     }
   }
+  void record(const std::string& name, double found, double expected) {
+    RecordProperty(name, fmt::format("{:.6f} for {:.6f}", found, expected));
+  }
+  // `golden` [steps, scales] from before to after training.
+  void expect_moves(const std::string& what, const at::Tensor& found, const at::Tensor& golden) {
+    const at::Tensor moved = found - golden[0], expected = golden[-1] - golden[0];
+    const double off = at::mean(at::abs(moved - expected)).item<double>();
+    const double distance = at::mean(at::abs(expected)).item<double>();
+    record(what + ", mean distance off and gone", off, distance);
+    EXPECT_LT(off, 0.25 * distance) << what;
+  }
+  double share_of_equal_logits(Replay& replay, const std::string& name) {
+    // 1e-4: far above the noise of float32, far below one flipped rounding.
+    return share_within(
+        row_differences(replay.logits().view({-1, 3}), replay.tensor(name).view({-1, 3})), 1e-4);
+  }
 };
 
 TEST_P(QatReplay, StartsFromTheSameNetwork) {
   Replay replay(GetParam(), folder());
-  for (size_t i = 0; i < replay.network().model().sites().size(); ++i) {
-    const Site& site = replay.network().model().sites()[i];
-    for (const auto& [paper, name] : site.published_names) {
-      const QuantPoint* point = replay.network().context().point(static_cast<SiteId>(i));
-      if (site.kind != SiteKind::kWeight || paper != "outlier_suppression" || point == nullptr) {
-        continue;
-      }
-      // 2e-6: mean and deviation are sums in another order.
-      const at::Tensor expected = replay.tensor("init." + name + ".scale");
-      EXPECT_TRUE(at::allclose(point->quantizer->parameters().scale, expected, 2e-6)) << name;
-    }
-  }
-  const auto differences = row_differences(replay.logits().view({-1, 3}),
-                                           replay.tensor("before_training.logits").view({-1, 3}));
-  // 1e-4: far above the noise of float32, far below one flipped rounding.
-  RecordProperty("share_of_equal_logits", fmt::format("{}", share_within(differences, 1e-4)));
-  EXPECT_GE(share_within(differences, 1e-4), 0.9);
+  const at::Tensor weights = replay.tensor("steps.weight_scale")[0];
+  // 2e-6: mean and deviation are sums in another order.
+  EXPECT_LT(at::max(at::abs(replay.weight_scales() / weights - 1)).item<double>(), 2e-6);
+  EXPECT_EQ(share_of_equal_logits(replay, "before_training.logits"), 1);
 }
 
 TEST_P(QatReplay, LearnsAsPublished) {
@@ -167,47 +185,21 @@ TEST_P(QatReplay, LearnsAsPublished) {
   const auto losses = replay.golden()["loss_of_step"].get<std::vector<double>>();
   const auto rates = replay.golden()["lr_of_step"].get<std::vector<double>>();
   ASSERT_EQ(found.loss.size(), losses.size());
-  double sum = 0, expected = 0;
   for (size_t i = 0; i < losses.size(); ++i) {
     EXPECT_NEAR(found.learning_rate[i], rates[i], 1e-12);
-    // The first step has a learning rate of 0, so two losses are of the same network; later ones
-    // move with every flipped rounding.
-    if (i < 2) EXPECT_NEAR(found.loss[i], losses[i], 1e-3) << i;
-    RecordProperty(fmt::format("loss_{}", i),
-                   fmt::format("{:.4f} for {:.4f}", found.loss[i], losses[i]));
-    sum += found.loss[i];
-    expected += losses[i];
+    // The first step has a rate of 0, so two losses are of the same network; later ones move with
+    // every rounding that flips, at 8 bits more than at 4.
+    EXPECT_NEAR(found.loss[i], losses[i], i < 2 ? 1e-3 : GetParam().later_losses * losses[i]) << i;
+    record(fmt::format("loss_{}", i), found.loss[i], losses[i]);
   }
-  EXPECT_NEAR(sum / expected, 1, 0.05);
-}
-
-TEST_P(QatReplay, ScalesMoveAsPublished) {
-  Replay replay(GetParam(), folder());
-  replay.train();
-  const at::Tensor scale = replay.tensor("steps.act_scale");
-  double rates = 0;
-  for (const double rate : replay.golden()["lr_of_step"]) rates += rate;
-  const std::vector<SiteId> ids = replay.activations();
-  int64_t same_direction = 0;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const auto column = static_cast<int64_t>(i);
-    const QuantParameters parameters =
-        replay.network().context().point(ids[i])->quantizer->parameters();
-    const double start = scale[0][column].item<double>(), end = scale[-1][column].item<double>();
-    const double moved = parameters.scale.item<double>() - start;
-    // Adam moves by about the learning rate in each step, in either direction.
-    EXPECT_LT(std::abs(moved), 1.5 * rates);
-    EXPECT_LT(std::abs(parameters.scale.item<double>() - end), 2 * rates);
-    same_direction += (moved > 0) == (end > start);
-  }
-  RecordProperty("scales_moved_in_the_same_direction",
-                 fmt::format("{} of {}", same_direction, ids.size()));
-  EXPECT_GE(same_direction, std::ssize(ids) * 2 / 3);
+  expect_moves("activation scales", replay.activation_scales(), replay.tensor("steps.act_scale"));
+  expect_moves("weight scales", replay.weight_scales(), replay.tensor("steps.weight_scale"));
+  RecordProperty("equal_logits", fmt::format("{}", share_of_equal_logits(replay, "final.logits")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, QatReplay,
-                         testing::Values(Case{"qat_bert", 4, true},
-                                         Case{"qat_bert_b8_nogm", 8, false}),
+                         testing::Values(Case{"qat_bert", 4, true, 0.02},
+                                         Case{"qat_bert_b8_nogm", 8, false, 0.02}),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace

@@ -103,11 +103,15 @@ def quantization_aware_training(source, target):
     copy(source, target, "config.json", "model.safetensors", "inputs.safetensors")
     full = json.load(open(source / "qat.json"))
     write_json(target / "qat.json", {k: full[k] for k in (
-        "order_act", "lr_of_step", "grad_norm_of_step", "loss_of_step")})
+        "order_act", "order_weight", "lr_of_step", "grad_norm_of_step", "loss_of_step")})
     tensors = read_tensors(source / "qat.safetensors")
-    write_tensors(target / "qat.safetensors",
-                  {k: v for k, v in tensors.items()
-                   if k.startswith(("init.", "steps.act_", "before_training.", "final.logits"))})
+    kept = {k: v for k, v in tensors.items()
+            if k.startswith(("steps.", "before_training.", "final.logits"))}
+    for name in [name for name in kept if name.startswith("steps.")]:
+        entry, data = kept[name]
+        row = len(data) // entry["shape"][0]
+        kept[name] = dict(entry, shape=[2, *entry["shape"][1:]]), data[:row] + data[-row:]
+    write_tensors(target / "qat.safetensors", kept)
 
 
 def main():

@@ -1,6 +1,7 @@
 // Training: against PyTorch without quantization, going on after a stop, and what it leaves behind.
 #include <gmock/gmock.h>
 
+#include <ATen/ops/amax.h>
 #include <ATen/ops/full.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -35,10 +36,13 @@ std::vector<Batch> labelled_batches() {
   return batches;
 }
 
-constexpr const char* kQuant =
-    "{include: placements/outlier_suppression.yaml, rules: ["
-    "{sites: ['weight:*'], bits: 8, granularity: channel},"
-    "{sites: ['activation:*'], bits: 8, observer: avg_minmax}]}";
+std::string quant(const std::string& quantizer = "fixed") {
+  return fmt::format(
+      "{{include: placements/outlier_suppression.yaml, rules: ["
+      "{{sites: ['weight:*'], bits: 8, granularity: channel, quantizer: {0}}},"
+      "{{sites: ['activation:*'], bits: 8, observer: avg_minmax, quantizer: {0}}}]}}",
+      quantizer);
+}
 
 // The examples of the given batches, each alone; stops after a number of batches.
 class StoppingData final : public TrainingData {
@@ -61,7 +65,8 @@ class StoppingData final : public TrainingData {
 
 // A network, and what its pipeline has come to know.
 struct Trained {
-  explicit Trained(const std::string& quant = kQuant) : network(tiny_model(), quant) {}
+  explicit Trained(const std::string& quantizer = "fixed")
+      : network(tiny_model(), quant(quantizer)) {}
 
   void run(const std::string& options, TrainingData* training = nullptr,
            const std::filesystem::path& progress = {}) {
@@ -118,6 +123,44 @@ TEST(Qat, LeavesAPlainFloatNetworkBehind) {
   EXPECT_FALSE(run.network.logits(run.batches[0], true, false).equal(before));
 }
 
+TEST(Qat, WeightsAndQuantizersLearnTogether) {
+  Trained run("lsq_plus");
+  run.network.calibrate(run.batches);
+  const auto scale = [&](const std::string& site) {
+    return run.network.point(site).quantizer->parameters().scale;
+  };
+  const at::Tensor activation = scale("activation:encoder.0.ffn.gelu");
+  const at::Tensor weight = scale("weight:encoder.0.ffn.output");
+  run.run(
+      "{data: calibration, epochs: 4, learning_rate: 1.0e-3, warmup: 0, dropout: 0,"
+      " scale_learning_rate: 1.0e-4}");
+  EXPECT_TRUE(run.trained);
+  EXPECT_TRUE(run.kept_outputs);  // of the network before
+  const auto& loss = run.record.loss;
+  EXPECT_LT(loss[12] + loss[13] + loss[14] + loss[15], loss[0] + loss[1] + loss[2] + loss[3]);
+  const QuantPoint& point = run.network.point("activation:encoder.0.ffn.gelu");
+  EXPECT_TRUE(point.calibrated);
+  EXPECT_FALSE(point.range.min.defined());
+  EXPECT_FALSE(point.quantize);
+  // 16 steps of at most about 1e-4, and some.
+  const double moved = max_difference(scale("activation:encoder.0.ffn.gelu"), activation);
+  EXPECT_GT(moved, 0);
+  EXPECT_LT(moved, 2e-3);
+  EXPECT_FALSE(scale("weight:encoder.0.ffn.output").equal(weight));
+}
+
+TEST(Qat, RangesOfFixedWeightsFollowThem) {
+  Trained run;
+  run.network.calibrate(run.batches);
+  const at::Tensor before = run.network.point("weight:classifier").range.max;
+  const at::Tensor activation = run.network.point("activation:pooler.output").range.max;
+  run.run("{data: calibration, epochs: 1, learning_rate: 1.0e-2, warmup: 0}");
+  const QuantPoint& point = run.network.point("weight:classifier");
+  EXPECT_FALSE(point.range.max.equal(before));
+  EXPECT_TRUE(point.range.max.equal(at::amax(run.parameter("classifier.weight"), 1)));
+  EXPECT_TRUE(run.network.point("activation:pooler.output").range.max.equal(activation));
+}
+
 TEST(Qat, DropoutOfTheConfigurationByDefault) {
   const std::string options =
       "{quantize: false, data: calibration, epochs: 1, learning_rate: 1.0e-3, warmup: 0";
@@ -144,14 +187,21 @@ std::vector<std::pair<std::string, at::Tensor>> results(Trained& run) {
   return tensors;
 }
 
-class QatStopped : public testing::TestWithParam<const char*> {};
+struct Kind {
+  const char* name;
+  const char* quantizer;
+  const char* options;
+};
+
+class QatStopped : public testing::TestWithParam<Kind> {};
 
 TEST_P(QatStopped, GoesOnAndEndsInTheSameBits) {
-  const std::string options =
-      fmt::format("{{epochs: 3, learning_rate: 1.0e-3, checkpoint_every: 5, {}}}", GetParam());
+  const std::string options = fmt::format(
+      "{{epochs: 3, learning_rate: 1.0e-3, checkpoint_every: 5, {}}}", GetParam().options);
   const TemporaryFolder folder;
-  Trained whole, stopped, resumed;
-  for (Trained* run : {&whole, &stopped, &resumed}) run->network.calibrate(run->batches);
+  const char* quantizer = GetParam().quantizer;
+  Trained whole(quantizer), stopped(quantizer), resumed(quantizer), done(quantizer);
+  for (Trained* run : {&whole, &stopped, &resumed, &done}) run->network.calibrate(run->batches);
   StoppingData all;
   whole.run(options, &all);
   ASSERT_EQ(whole.record.loss.size(), 12u);
@@ -168,28 +218,34 @@ TEST_P(QatStopped, GoesOnAndEndsInTheSameBits) {
     EXPECT_TRUE(equal_bits(found[i].second, expected[i].second)) << found[i].first;
   }
   // Once more: everything is done already.
-  Trained done;
-  done.network.calibrate(done.batches);
   StoppingData none(0);
   done.run(options, &none, folder / "progress");
   EXPECT_EQ(done.record.loss, whole.record.loss);
   EXPECT_TRUE(done.parameter("classifier.weight").equal(whole.parameter("classifier.weight")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, QatStopped,
-                         testing::Values("quantize: false", "quantize: true",
-                                         "distillation: {weight: 0.5, temperature: 2}"),
-                         [](const auto& test) { return fmt::format("kind{}", test.index); });
+INSTANTIATE_TEST_SUITE_P(
+    Kinds, QatStopped,
+    testing::Values(Kind{"float", "fixed", "quantize: false"},
+                    Kind{"fixed_grids", "fixed", "dropout: 0"},
+                    Kind{"learned_grids", "lsq_plus", "scale_learning_rate: 1.0e-4"},
+                    Kind{"learned_logarithms", "{type: lsq, log_domain: true}", "warmup: 0"},
+                    Kind{"teacher", "lsq", "distillation: {weight: 0.5, temperature: 2}"}),
+    [](const auto& test) { return std::string(test.param.name); });
 
 TEST(Qat, DistillationComparesWithTheNetworkBefore) {
-  Trained run;
-  for (Batch& batch : run.batches) batch.labels = at::Tensor();
-  run.run(
+  const std::string options =
       "{quantize: false, data: calibration, epochs: 2, warmup: 0, weight_decay: 0, dropout: 0,"
-      " learning_rate: 1.0e-3, distillation: {weight: 1}}");
-  // A network is its own best teacher; what is left is rounding.
-  for (const double loss : run.record.loss) EXPECT_LT(loss, 1e-3);
-  EXPECT_NEAR(run.record.loss[0], 0, 1e-6);
+      " schedule: constant, learning_rate: 1.0e-9, distillation: {weight: 1}}";
+  Trained same;
+  for (Batch& batch : same.batches) batch.labels = at::Tensor();  // they are not needed
+  same.run(options);
+  // A network that hardly moves is its own teacher.
+  for (const double loss : same.record.loss) EXPECT_NEAR(loss, 0, 1e-6);
+  Trained quantized("lsq");
+  quantized.network.calibrate(quantized.batches);
+  quantized.run("{data: calibration, epochs: 1, dropout: 0, distillation: {weight: 1}}");
+  EXPECT_GT(quantized.record.loss[0], 1e-6);  // the teacher is the float network
 }
 
 TEST(Qat, MistakesAreExplained) {
@@ -248,7 +304,7 @@ TEST(Qat, TheRunFolderHoldsAModelThatCanBeLoaded) {
     EXPECT_TRUE(loaded.logits(Stage::kFloat).equal(trained.logits(Stage::kTransformed)));
     EXPECT_FALSE(loaded.logits(Stage::kFloat).equal(trained.logits(Stage::kFloat)));
     // Another run in the same folder that trains nothing leaves no model of another network.
-    const Experiment plain(experiment(tiny_model(), "calibrate"));
+    Experiment plain(experiment(tiny_model(), "calibrate"));
     write_run_folder(folder.path(), plain.runner(), Log(Verbosity::kQuiet));
     EXPECT_FALSE(std::filesystem::exists(folder / "model"));
   }
