@@ -20,7 +20,7 @@ class StepProgress {
   // what is there; throws DataError when it is damaged, and ConfigError when it is not of this
   // `experiment`, a resolved YAML text.
   StepProgress(std::filesystem::path file, std::string experiment,
-               std::chrono::milliseconds interval = std::chrono::seconds(2));
+               std::chrono::milliseconds interval = std::chrono::seconds(1));
 
   // What the step saved last before the run was stopped; empty when it starts anew. A step that
   // takes it over must end in the same bits as without.

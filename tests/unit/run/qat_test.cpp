@@ -268,7 +268,7 @@ TEST(Qat, MistakesAreExplained) {
 TEST(Qat, AnotherRunsProgressIsRefused) {
   const TemporaryFolder folder;
   const auto file = folder / "progress";
-  write_safetensors(file, {{"adam.steps", at::full({1}, 3, at::kLong)}});
+  StepProgress(file, "name: test").save({{"adam.steps", at::full({1}, 3, at::kLong)}});
   Trained run;
   EXPECT_THAT(message_of<DataError>([&] { run.run(kFinetuning, nullptr, file); }),
               HasSubstr("another run"));
