@@ -186,7 +186,8 @@ void register_solver_qat(Plugins& plugins) {
   add_plugin<Qat, QatOptions>(plugins.solvers, kName,
                               "Train weights, scales and zero points on the task, quantized; or "
                               "the float network alone.",
-                              "OS 1.1.9; LSQ (Esser et al. 2020), LSQ+ (Bhalgat et al. 2020)");
+                              "OS 1.1.9; LSQ (Esser et al. 2020), LSQ+ (Bhalgat et al. 2020)")
+      .breaks("float_network_stays", "it trains the weights");
 }
 
 }  // namespace quell

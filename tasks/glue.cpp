@@ -141,11 +141,9 @@ GlueData Glue::read(const std::filesystem::path& file, bool needs_labels) {
 }
 
 GlueData Glue::calibration_data(const CalibrationOptions& options) {
-  if (!options.file.empty()) return read(options.file, /*needs_labels=*/false);
-  if (options.split == "train") {
-    return read(find_train_file(spec_, location_), /*needs_labels=*/false);
-  }
-  return sets_.front().data;
+  if (options.file.empty() && options.split != "train") return sets_.front().data;
+  const auto file = options.file.empty() ? find_train_file(spec_, location_) : options.file;
+  return read(file, /*needs_labels=*/false);
 }
 
 LabelledSequences Glue::read_training() {

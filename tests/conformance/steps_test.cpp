@@ -21,12 +21,15 @@ constexpr const char* kPlacement =
     " rules: [{sites: ['weight:*', 'activation:*'], bits: 8},"
     " {sites: 'activation:*', observer: prune_minmax}]}";
 
-// A step works on a network with default parameters and two calibration batches.
+// A step works on a network with default parameters and two calibration batches, whose sequences
+// are the training data, too.
 template <class Entry, class Run>
 void run_step(const Entry& entry, Network& network, const Run& run) {
   const std::vector<Batch> batches = calibration_batches();
   Log log(Verbosity::kQuiet);
   PipelineContext context{network.model(), network.context(), batches, log};
+  const std::unique_ptr<TrainingData> training = training_data(batches);
+  context.training = training.get();
   run(*entry.create(entry.params().make().get()), context);
 }
 

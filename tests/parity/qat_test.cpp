@@ -97,12 +97,7 @@ class Replay {
     const auto file = folder / "inputs.safetensors";
     std::vector<std::string> keys;
     for (int i = 0; i < 5; ++i) keys.push_back(fmt::format("b{}.input_ids", i));
-    std::vector<Batch> batches = read_batches(file, keys, 32);
-    const SafetensorsFile tensors(file);
-    for (size_t i = 0; i < batches.size(); ++i) {
-      batches[i].labels = tensors.read(fmt::format("b{}.labels", i)).to(at::kLong);
-    }
-    return batches;
+    return read_batches(file, keys, 32);
   }
 
   void set_up() {

@@ -10,6 +10,7 @@
 #include "framework/config/load.h"
 #include "framework/io/safetensors.h"
 #include "framework/run/stored_calibration.h"
+#include "tasks/data/labelled_sequences.h"
 #include "tests/support/temporary_folder.h"
 
 namespace quell {
@@ -155,8 +156,24 @@ std::vector<Batch> read_batches(const std::filesystem::path& file,
       sequences.push_back({values(ids), values(types), mask[row].sum().item<int64_t>()});
     }
     batches.push_back(pack(sequences, keep_padding_to));
+    if (tensors.contains(stem + "labels")) batches.back().labels = read("labels");
   }
   return batches;
+}
+
+std::unique_ptr<TrainingData> training_data(const std::vector<Batch>& batches) {
+  LabelledSequences examples;
+  for (const Batch& batch : batches) {
+    const int64_t* ids = batch.token_ids.const_data_ptr<int64_t>();
+    const int64_t* segments = batch.segment_ids.const_data_ptr<int64_t>();
+    for (int64_t i = 0; i < batch.sequences(); ++i) {
+      const int64_t begin = batch.offsets[i], end = begin + batch.valid_lengths[i];
+      examples.sequences.push_back({{ids + begin, ids + end}, {segments + begin, segments + end}});
+      examples.labels.push_back(static_cast<double>(batch.labels[i].item<int64_t>()));
+    }
+  }
+  return std::make_unique<SequenceTrainingData>([examples] { return examples; },
+                                                batches.front().sequences());
 }
 
 }  // namespace quell

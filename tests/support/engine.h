@@ -74,8 +74,12 @@ class Experiment {
   std::unique_ptr<Runner> runner_;
 };
 
-// The batches of `input_ids` tensors in a file, with their masks; `pad_to` as in pack().
+// The batches of `input_ids` tensors in a file, with their masks and, where there are some, labels;
+// `keep_padding_to` as in pack().
 std::vector<Batch> read_batches(const std::filesystem::path& file,
                                 const std::vector<std::string>& keys, int64_t keep_padding_to = 0);
+
+// The sequences of batches with labels, without padding, as training data.
+std::unique_ptr<TrainingData> training_data(const std::vector<Batch>& batches);
 
 }  // namespace quell

@@ -23,17 +23,10 @@ using testing::HasSubstr;
 
 std::filesystem::path tiny_model() { return test_data() / "parity/outlier_suppression"; }
 
-// The four calibration batches with their labels.
 std::vector<Batch> labelled_batches() {
-  const auto file = tiny_model() / "inputs.safetensors";
   std::vector<std::string> keys;
   for (int i = 0; i < 4; ++i) keys.push_back(fmt::format("b{}.input_ids", i));
-  std::vector<Batch> batches = read_batches(file, keys);
-  const SafetensorsFile tensors(file);
-  for (size_t i = 0; i < batches.size(); ++i) {
-    batches[i].labels = tensors.read(fmt::format("b{}.labels", i)).to(at::kLong);
-  }
-  return batches;
+  return read_batches(tiny_model() / "inputs.safetensors", keys);
 }
 
 std::string quant(const std::string& quantizer = "fixed") {
@@ -44,22 +37,19 @@ std::string quant(const std::string& quantizer = "fixed") {
       quantizer);
 }
 
-// The examples of the given batches, each alone; stops after a number of batches.
+// The 32 sequences of those batches; stops after a number of batches.
 class StoppingData final : public TrainingData {
  public:
   explicit StoppingData(int64_t stop_after = 1000) : left_(stop_after) {}
-  int64_t examples() override { return std::ssize(batches_) * 8; }
-  int64_t batch_size() const override { return 8; }
+  int64_t examples() override { return all_->examples(); }
+  int64_t batch_size() const override { return all_->batch_size(); }
   Batch batch(std::span<const int64_t> positions) override {
     if (left_-- == 0) throw Error("stopped");
-    // Whole batches in the order of their first example are enough of a shuffle.
-    Batch batch = batches_[static_cast<size_t>(positions.front() % std::ssize(batches_))];
-    batch.example_ids.assign(positions.begin(), positions.end());
-    return batch;
+    return all_->batch(positions);
   }
 
  private:
-  std::vector<Batch> batches_ = labelled_batches();
+  std::unique_ptr<TrainingData> all_ = training_data(labelled_batches());
   int64_t left_;
 };
 
@@ -197,18 +187,18 @@ class QatStopped : public testing::TestWithParam<Kind> {};
 
 TEST_P(QatStopped, GoesOnAndEndsInTheSameBits) {
   const std::string options = fmt::format(
-      "{{epochs: 3, learning_rate: 1.0e-3, checkpoint_every: 5, {}}}", GetParam().options);
+      "{{epochs: 2, learning_rate: 1.0e-3, checkpoint_every: 3, {}}}", GetParam().options);
   const TemporaryFolder folder;
   const char* quantizer = GetParam().quantizer;
   Trained whole(quantizer), stopped(quantizer), resumed(quantizer), done(quantizer);
   for (Trained* run : {&whole, &stopped, &resumed, &done}) run->network.calibrate(run->batches);
   StoppingData all;
   whole.run(options, &all);
-  ASSERT_EQ(whole.record.loss.size(), 12u);
-  StoppingData some(11);  // with a teacher four batches more
+  ASSERT_EQ(whole.record.loss.size(), 8u);
+  StoppingData some(7);  // a teacher takes four of them
   EXPECT_THROW(stopped.run(options, &some, folder / "progress"), Error);
   EXPECT_FALSE(stopped.parameter("classifier.weight").requires_grad());
-  StoppingData rest(7);
+  StoppingData rest(5);
   resumed.run(options, &rest, folder / "progress");
   EXPECT_EQ(resumed.record.loss, whole.record.loss);
   EXPECT_EQ(resumed.record.learning_rate, whole.record.learning_rate);

@@ -5,9 +5,9 @@
 #include <limits>
 #include <set>
 
+#include "framework/base/draw.h"
 #include "support.h"
 #include "tasks/data/batching.h"
-#include "framework/base/draw.h"
 
 namespace quell {
 namespace {
