@@ -8,6 +8,11 @@
 #include "tests/benchmarks/published/adam.h"
 
 namespace quell::published {
+namespace {
+
+constexpr double kSampledRatio = 0.95;  // any: they all do the same operations
+
+}  // namespace
 
 int64_t ratio_count(int64_t bits) { return bits >= 8 ? 10 : bits >= 6 ? 30 : 90; }
 
@@ -31,21 +36,28 @@ Times Pipeline::run(int64_t ratios) {
   return times;
 }
 
-Times Pipeline::sample(const Sample& sample) {
-  const auto whole = static_cast<double>(calibration_.size());
-  const size_t part = std::min(calibration_.size(), static_cast<size_t>(sample.batches));
-  const double all = whole / static_cast<double>(part);
-  Times times;
-  times["targets"] = all * timed([&] { compute_targets(part); });
+Time Pipeline::sample_search(size_t batches, Times& times) {
+  const size_t part = std::min(calibration_.size(), batches);
+  const double scale = static_cast<double>(calibration_.size()) / static_cast<double>(part);
+  times["targets"] = scale * timed([&] { compute_targets(part); });
   times["gamma_migration"] = timed([&] { model_.migrate_gamma(); });
   times["weights"] = timed([&] { observe_weights(); });
-  observing_time_ = all * timed([&] { observe(0.95, part); });
-  quantized_time_ = all * timed([&] { loss_of_batches(part); });
+  observing_time_ = scale * timed([&] { observe(kSampledRatio, part); });
+  quantized_time_ = scale * timed([&] { loss_of_batches(part); });
   const auto ratios = static_cast<double>(ratio_count(settings_.bits));
   times["search"] = ratios * (observing_time_ + quantized_time_) + observing_time_;
-  times["learning"] = static_cast<double>(settings_.epochs) * whole /
-                      static_cast<double>(sample.learning_steps) *
-                      timed([&] { learn(sample.learning_steps); });
+  return times["search"];
+}
+
+Times Pipeline::sample(const Sample& sample) {
+  Times times;
+  sample_search(static_cast<size_t>(sample.batches), times);
+  if (sample.learning_steps > 0) {
+    const auto steps =
+        static_cast<double>(settings_.epochs) * static_cast<double>(calibration_.size());
+    times["learning"] = steps / static_cast<double>(sample.learning_steps) *
+                        timed([&] { learn(sample.learning_steps); });
+  }
   double sequences = 0, sampled = 0;
   const size_t evaluated = std::min(evaluation_.size(), static_cast<size_t>(sample.batches));
   for (size_t i = 0; i < evaluation_.size(); ++i) {

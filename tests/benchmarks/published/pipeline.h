@@ -26,7 +26,7 @@ struct Settings {
 // every ratio does the same operations, so that a part stands for the whole.
 struct Sample {
   int64_t batches = 2;         // of float targets, of a ratio's two passes, of the evaluation
-  int64_t learning_steps = 1;  // of 24
+  int64_t learning_steps = 1;  // of 24; 0: no learning
 };
 
 // The number of ratios, which begin at 1 and fall by kRatioStep (32 sequences of up to 128 tokens).
@@ -43,6 +43,8 @@ class Pipeline {
   // The times of the whole, extrapolated from a part of each stage: one ratio, Sample::batches
   // batches, the weights of one batch (which are all).
   Times sample(const Sample& sample);
+  // The same up to the search, whose time is returned.
+  Time sample_search(size_t batches, Times& times);
 
   // Filled by run().
   const std::vector<double>& losses() const { return losses_; }  // by ratio

@@ -82,8 +82,8 @@ std::pair<Times, OurResult> run_both(const Problem& problem, const Sample& sampl
                                      const Plugins& plugins) {
   Setup setup(problem, whole_pipeline(plugins), plugins);
   at::set_num_threads(static_cast<int>(problem.threads));
-  Times published = published_pipeline(problem, setup).sample(sample);
-  if (!has_learning(plugins)) published.erase("learning");
+  const Sample part{sample.batches, has_learning(plugins) ? sample.learning_steps : 0};
+  Times published = published_pipeline(problem, setup).sample(part);
   published["whole"] = sum(published);
   OurResult ours = setup.run();
   ours.times["whole"] = sum(ours.times);
@@ -154,7 +154,8 @@ json compare_levers(const Problem& problem, int64_t rounds, const Sample& sample
     const Setup setup(problem, {}, plugins);
     at::set_num_threads(static_cast<int>(problem.threads));
     Pipeline reference = published_pipeline(problem, setup);
-    published.push_back(reference.sample(sample).at("search"));
+    Times times;
+    published.push_back(reference.sample_search(static_cast<size_t>(sample.batches), times));
     once.ours.push_back(static_cast<double>(ratio_count(problem.bits)) *
                             reference.quantized_time() +
                         reference.observing_time());
