@@ -3,8 +3,6 @@
 // float network.
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/add.h>
-#include <ATen/ops/mse_loss.h>
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 #include <cmath>
@@ -15,6 +13,7 @@
 #include "framework/plugin/registry.h"
 #include "framework/run/calibration.h"
 #include "framework/train/adam.h"
+#include "framework/train/loss.h"
 #include "framework/train/schedule.h"
 
 namespace quell {
@@ -87,22 +86,17 @@ std::vector<TrainedTensor> trained_tensors(const std::vector<LearnedSite>& sites
   return result;
 }
 
-// Mean squared error, summed over outputs.
-at::Tensor distance(const Outputs& outputs, const Outputs& targets) {
-  at::Tensor sum;
-  for (const auto& [name, target] : targets) {
-    const at::Tensor error = at::mse_loss(outputs.at(name), target);
-    sum = sum.defined() ? at::add(sum, error) : error;
-  }
-  return sum;
-}
-
 double epoch_loss(const std::vector<double>& losses, int64_t first, int64_t count) {
   return std::accumulate(losses.begin() + first, losses.begin() + first + count, 0.0);
 }
 
-NamedTensors progress_of(const Adam& adam, const LearningRecord& record) {
+// A learned tensor may be relative to the scale (`log_domain`), so both are kept.
+NamedTensors progress_of(const std::vector<LearnedSite>& sites, const Adam& adam,
+                         const LearningRecord& record) {
   NamedTensors tensors = adam.state();
+  for (const LearnedSite& site : sites) {
+    tensors["scale." + site.key] = site.point->quantizer->parameters().scale;
+  }
   for (const TrainedTensor& trained : adam.trained()) {
     tensors["value." + trained.name] = trained.tensor.detach();
   }
@@ -110,8 +104,14 @@ NamedTensors progress_of(const Adam& adam, const LearningRecord& record) {
   return tensors;
 }
 
-void go_on(const NamedTensors& saved, Adam& adam, LearningRecord& record) {
+void go_on(const NamedTensors& saved, const std::vector<LearnedSite>& sites, Adam& adam,
+           LearningRecord& record) {
   if (saved.empty()) return;
+  for (const LearnedSite& site : sites) {
+    QuantParameters parameters = site.point->quantizer->parameters();
+    parameters.scale = saved.at("scale." + site.key);
+    site.point->quantizer->set_parameters(parameters);
+  }
   for (const TrainedTensor& trained : adam.trained()) {
     trained.tensor.detach().copy_(saved.at("value." + trained.name));
   }
@@ -120,33 +120,41 @@ void go_on(const NamedTensors& saved, Adam& adam, LearningRecord& record) {
   record.loss.assign(loss.const_data_ptr<double>(), loss.const_data_ptr<double>() + loss.numel());
 }
 
+// Of the loss, which it returns.
+double compute_gradients(PipelineContext& context, const Batch& batch, const Outputs& target) {
+  const at::AutoGradMode gradients(true);
+  const at::Tensor loss = output_distance(context.model.forward(batch, context.quant), target);
+  loss.backward();
+  return loss.item<double>();
+}
+
+void constrain(const std::vector<LearnedSite>& sites) {
+  for (const LearnedSite& site : sites) site.point->quantizer->constrain();
+}
+
 void LearnScales::learn(PipelineContext& context, const std::vector<LearnedSite>& sites,
                         const std::vector<Outputs>& targets) const {
   const auto batches = static_cast<int64_t>(context.calibration.size());
   const LearningRate rate{params_.learning_rate, params_.decay, params_.epochs * batches, 0};
   Adam adam(trained_tensors(sites), {});
   LearningRecord record{kName, {}, {}};
-  go_on(context.progress.saved(), adam, record);
+  constrain(sites);
+  go_on(context.progress.saved(), sites, adam, record);
   for (int64_t step = adam.steps(); step < rate.steps; ++step) {
     const auto batch = static_cast<size_t>(step % batches);
-    for (const LearnedSite& site : sites) site.point->quantizer->constrain();
     adam.clear_gradients();
-    const at::AutoGradMode gradients(true);
-    const Outputs outputs = context.model.forward(context.calibration[batch], context.quant);
-    const at::Tensor loss = distance(outputs, targets[batch]);
-    record.loss.push_back(loss.item<double>());
+    record.loss.push_back(compute_gradients(context, context.calibration[batch], targets[batch]));
     if (!std::isfinite(record.loss.back())) {
       throw Error(fmt::format("{}: the loss of step {} is not finite; lower learning_rate", kName,
                               step + 1));
     }
-    loss.backward();
     adam.step(rate.at(step));
-    if (context.progress.due()) context.progress.save(progress_of(adam, record));
+    constrain(sites);
+    if (context.progress.due()) context.progress.save(progress_of(sites, adam, record));
     context.log.progress(kName, step + 1, rate.steps);
   }
   for (int64_t step = 0; step < rate.steps; ++step) record.learning_rate.push_back(rate.at(step));
   for (const TrainedTensor& trained : adam.trained()) trained.tensor.requires_grad_(false);
-  for (const LearnedSite& site : sites) site.point->quantizer->constrain();
   context.log.info(fmt::format("{}: {} parameters of {} sites, loss of an epoch {:.6g} -> {:.6g}",
                                kName, adam.trained().size(), sites.size(),
                                epoch_loss(record.loss, 0, batches),

@@ -1,24 +1,15 @@
 #include "framework/run/output_loss.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/mse_loss.h>
 #include <algorithm>
 #include <mutex>
 
 #include "framework/base/error.h"
 #include "framework/quant/parallel.h"
+#include "framework/train/loss.h"
 
 namespace quell {
 namespace {
-
-// In float32, as published.
-float distance(const Outputs& outputs, const Outputs& targets) {
-  float sum = 0;
-  for (const auto& [name, target] : targets) {
-    sum += at::mse_loss(outputs.at(name), target).item<float>();
-  }
-  return sum;
-}
 
 int64_t bytes_of(const State& state) {
   auto bytes = static_cast<int64_t>(state.rows.nbytes());
@@ -118,7 +109,7 @@ float OutputLoss::run_batch(size_t index, const std::shared_ptr<const Setting>& 
   ++batches_;
   resumed_ += static_cast<int64_t>(first);
   segments_ += static_cast<int64_t>(segments.size() - first);
-  return distance(state.outputs, targets_[index]);
+  return output_distance(state.outputs, targets_[index]).item<float>();
 }
 
 void OutputLoss::keep(std::optional<State>& place, const State& state) {

@@ -29,8 +29,8 @@ class OutputLoss {
     int64_t resumed_segments = 0;  // those that were left out because their state was known
   };
 
-  // `targets` are the float outputs of every calibration batch. `varied` are the sites whose parameters differ between settings. States between segments are
-  // kept in up to `cache_bytes`.
+  // `targets` are the float outputs of every calibration batch. `varied` are the sites whose
+  // parameters differ between settings. States between segments are kept in up to `cache_bytes`.
   OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
              const std::vector<SiteId>& varied, int64_t cache_bytes);
 

@@ -1,6 +1,7 @@
 #include "framework/train/loss.h"
 
 #include <ATen/core/Reduction.h>
+#include <ATen/ops/add.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/div.h>
 #include <ATen/ops/kl_div.h>
@@ -54,6 +55,15 @@ at::Tensor distillation_loss(const Outputs& outputs, const Outputs& teacher, dou
     total = total.defined() ? total.add(loss) : loss;
   }
   return total;
+}
+
+at::Tensor output_distance(const Outputs& outputs, const Outputs& targets) {
+  at::Tensor sum;
+  for (const auto& [name, target] : targets) {
+    const at::Tensor error = at::mse_loss(outputs.at(name), target);
+    sum = sum.defined() ? at::add(sum, error) : error;
+  }
+  return sum;
 }
 
 }  // namespace quell

@@ -15,4 +15,8 @@ at::Tensor task_loss(const Outputs& outputs, const Batch& batch);
 // mean over sequences and sum over outputs; the mean squared error where there is one output value.
 at::Tensor distillation_loss(const Outputs& outputs, const Outputs& teacher, double temperature);
 
+// Mean squared error of each output, summed over the outputs that `targets` has: the published
+// distance between the quantized and the float network.
+at::Tensor output_distance(const Outputs& outputs, const Outputs& targets);
+
 }  // namespace quell
