@@ -19,7 +19,7 @@ Batch unseen_batch() { return read_batches(folder() / "inputs.safetensors", {"b4
 constexpr const char* kPlacement =
     "{include: placements/outlier_suppression.yaml,"
     " rules: [{sites: ['weight:*', 'activation:*'], bits: 8},"
-    " {sites: 'activation:*', observer: prune_minmax}]}";
+    " {sites: 'activation:*', observer: prune_minmax, quantizer: lsq_plus}]}";
 
 // A step works on a network with default parameters and two calibration batches, whose sequences
 // are the training data, too.

@@ -121,9 +121,9 @@ TEST_P(CoarseStage, LossOfEveryRatioAndTheRangesOfTheBest) {
   const bool separated = sorted[1] > (1 + kSameLoss) * sorted[0];
   const auto best = expected["best_index"].get<size_t>();
   if (separated) {
-    EXPECT_EQ(found.chosen, best);
+    EXPECT_EQ(found.chosen, static_cast<int64_t>(best));
   }
-  if (found.chosen == best) expect_table(experiment, expected["coarse"]);
+  if (found.chosen == static_cast<int64_t>(best)) expect_table(experiment, expected["coarse"]);
 }
 
 INSTANTIATE_TEST_SUITE_P(
