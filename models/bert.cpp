@@ -1,10 +1,12 @@
 // BERT for sequence classification and regression (Devlin et al. 2019), Hugging Face layout.
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
+#include <algorithm>
 #include <deque>
 #include <nlohmann/json.hpp>
 
@@ -85,6 +87,7 @@ class Bert final : public Model {
   at::Tensor embed(const Batch& batch, QuantContext& context) const;
   at::Tensor run_layer(const Layer& layer, const at::Tensor& rows, const Batch& batch,
                        QuantContext& context) const;
+  bool needs_all_rows(const Layer& layer, const QuantContext& context) const;
   at::Tensor classify(const at::Tensor& rows, const Batch& batch, QuantContext& context) const;
 
   HfEncoderConfig config_;
@@ -100,6 +103,13 @@ class Bert final : public Model {
 };
 
 std::string layer_prefix(int64_t layer) { return fmt::format("bert.encoder.layer.{}.", layer); }
+
+// The first token of each sequence, [sequences, hidden]; `rows` has them already, or all tokens.
+at::Tensor first_rows(const at::Tensor& rows, const Batch& batch) {
+  if (rows.size(0) == batch.sequences()) return rows;
+  std::vector<int64_t> first_tokens(batch.offsets.begin(), batch.offsets.end() - 1);
+  return at::index_select(rows, 0, at::tensor(first_tokens, at::kLong));
+}
 
 std::map<std::string, at::Tensor> Bert::load(const Checkpoint& checkpoint) const {
   const int64_t hidden = config_.hidden, ffn = config_.ffn;
@@ -349,18 +359,39 @@ at::Tensor Bert::embed(const Batch& batch, QuantContext& context) const {
   return context.dropout(DropoutPlace::kHidden, embedding_norm_.forward(context, rows));
 }
 
+// The head reads the first token of each sequence, and behind the last attention no token reads
+// another. The others are left out, but not while somebody looks at them, nor while learning, where
+// their number scales gradients.
+bool Bert::needs_all_rows(const Layer& layer, const QuantContext& context) const {
+  if (at::GradMode::is_enabled()) return true;
+  const SiteId sites[] = {layer.attention_output_site,
+                          layer.attention_residual_site,
+                          layer.attention_norm.output_site,
+                          layer.gelu_site,
+                          layer.ffn_output_site,
+                          layer.ffn_residual_site,
+                          layer.ffn_norm.output_site};
+  return std::any_of(std::begin(sites), std::end(sites),
+                     [&](SiteId id) { return context.needs_rows(id); });
+}
+
 at::Tensor Bert::run_layer(const Layer& layer, const at::Tensor& rows, const Batch& batch,
                            QuantContext& context) const {
   const at::Tensor query = context.activation(layer.query_site, layer.query.forward(context, rows));
   const at::Tensor key = context.activation(layer.key_site, layer.key.forward(context, rows));
   const at::Tensor value = context.activation(layer.value_site, layer.value.forward(context, rows));
-  const at::Tensor attended =
+  at::Tensor attended =
       self_attention(batch, context, layer.attention, config_.heads, query, key, value);
+  at::Tensor shortcut = rows;
+  if (&layer == &layers_.back() && !needs_all_rows(layer, context)) {
+    attended = first_rows(attended, batch);
+    shortcut = first_rows(rows, batch);
+  }
   at::Tensor sum = context.activation(layer.attention_output_site,
                                       layer.attention_output.forward(context, attended));
   sum = context.dropout(DropoutPlace::kHidden, std::move(sum));
   sum = context.activation(layer.attention_residual_site,
-                           layer.attention_shortcut.add(std::move(sum), rows));
+                           layer.attention_shortcut.add(std::move(sum), shortcut));
   const at::Tensor normalized = layer.attention_norm.forward(context, sum);
 
   at::Tensor hidden = apply(config_.nonlinearity, layer.intermediate.forward(context, normalized));
@@ -373,8 +404,7 @@ at::Tensor Bert::run_layer(const Layer& layer, const at::Tensor& rows, const Bat
 }
 
 at::Tensor Bert::classify(const at::Tensor& rows, const Batch& batch, QuantContext& context) const {
-  std::vector<int64_t> first_tokens(batch.offsets.begin(), batch.offsets.end() - 1);
-  at::Tensor cls = at::index_select(rows, 0, at::tensor(first_tokens, at::kLong));
+  at::Tensor cls = first_rows(rows, batch);
   cls = context.activation(pooler_input_site_, std::move(cls));
   cls = apply(Nonlinearity::kTanh, pooler_.forward(context, cls));
   cls = context.activation(pooler_output_site_, std::move(cls));

@@ -1,6 +1,7 @@
 // BERT's configuration and tensors: what is read, and what is refused.
 #include <gmock/gmock.h>
 
+#include <ATen/core/grad_mode.h>
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
@@ -62,6 +63,26 @@ TEST_F(BertTest, ReadsWhatItsConfigurationSays) {
   EXPECT_EQ(network.model().segments().size(), 5u);  // embeddings, three layers, head
   EXPECT_EQ(network.model().zero_outputs(batch()).at("logits").sizes(),
             (std::vector<int64_t>{8, 3}));
+}
+
+TEST_F(BertTest, LeavesOutRowsThatNobodyReads) {
+  const at::NoGradGuard no_gradients;
+  Network network = load();
+  const Batch tokens = batch();
+  const auto last_rows = [&] {
+    State state;
+    const auto segments = network.model().segments();
+    for (size_t i = 0; i + 1 < segments.size(); ++i) {
+      segments[i].run(state, tokens, network.context());
+    }
+    return state.rows.size(0);
+  };
+  const at::Tensor few = network.logits(tokens, false, false);
+  EXPECT_EQ(last_rows(), tokens.sequences());
+  network.context().set_tap([](SiteId, const at::Tensor&, const at::Tensor&) {});
+  EXPECT_EQ(last_rows(), tokens.tokens());
+  // The same sums row by row, but a matrix product may order them by the number of rows.
+  EXPECT_LE(max_difference(network.logits(tokens, false, false), few), float_tolerance(few));
 }
 
 TEST_F(BertTest, OldNamesOfNorms) {
