@@ -189,6 +189,48 @@ TEST(TokenWiseClipping, QuantizedWeightsGiveOtherLosses) {
   EXPECT_EQ(different, static_cast<int64_t>(plain.candidates.size()));
 }
 
+TEST(TokenWiseClipping, RatiosOfTheirOwnAreNotWorse) {
+  for (const std::string per : {"role", "layer", "site"}) {
+    Experiment experiment(experiment_yaml({.options = "ratio_per: " + per}));
+    const auto& searches = experiment.runner().searches();
+    ASSERT_GT(searches.size(), 1u);
+    const auto loss_of = [](const SearchRecord& found) {
+      return found.candidates[static_cast<size_t>(found.chosen)].loss;
+    };
+    double best = loss_of(searches[0]);
+    int64_t changes = 0;
+    for (size_t i = 1; i < searches.size(); ++i) {
+      EXPECT_FALSE(searches[i].sites.empty());
+      if (searches[i].chosen < 0) continue;
+      EXPECT_LT(loss_of(searches[i]), best) << searches[i].sites;
+      best = loss_of(searches[i]);
+      ++changes;
+    }
+    EXPECT_GT(changes, 0) << per;
+    // The network is left as the search says: its loss is that of the last change.
+    double loss = 0;
+    for (int batch = 0; batch < 4; ++batch) {
+      const at::Tensor quantized = experiment.logits(Stage::kActivationsOnly);
+      const at::Tensor target = experiment.logits(Stage::kFloat);
+      loss += at::mse_loss(quantized.narrow(0, 8 * batch, 8), target.narrow(0, 8 * batch, 8))
+                  .item<double>();
+    }
+    EXPECT_NEAR(loss, best, 1e-5 * best) << per;  // batches are evaluated in the same packing
+  }
+}
+
+TEST(TokenWiseClipping, TargetsOfTheTransformedNetwork) {
+  // The published epsilon moves the float outputs a little, and with them every loss.
+  const SearchRecord original = search({.options = "early_abandon: false"});
+  const SearchRecord transformed =
+      search({.options = "early_abandon: false, targets: transformed"});
+  for (size_t i = 0; i < original.candidates.size(); ++i) {
+    EXPECT_NE(transformed.candidates[i].loss, original.candidates[i].loss);
+    EXPECT_NEAR(transformed.candidates[i].loss, original.candidates[i].loss,
+                0.05 * original.candidates[i].loss);
+  }
+}
+
 TEST(TokenWiseClipping, IsStoredInTheResultsFile) {
   Experiment experiment(experiment_yaml({.options = "step: 0.02, iterations: 5"}));
   const SearchRecord found = only_search(experiment);
