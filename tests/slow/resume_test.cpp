@@ -37,11 +37,11 @@ quant:
     - {sites: "activation:*", bits: 4, quantizer: lsq_plus}
 pipeline:
   - gamma_migration
-  - token_wise_clipping: {ratio_per: role}
-  - learn_scales: {epochs: 20}
-  - qat: {epochs: 1, samples: 160, checkpoint_every: 2}
-stages: [float, quantized]
-record: {model: false}
+  - token_wise_clipping: {early_abandon: false}
+  - learn_scales: {epochs: 8}
+  - qat: {epochs: 1, samples: 96, checkpoint_every: 1}
+stages: [quantized]
+record: {model: false, site_errors: false}
 )";
 
 class Resume : public testing::Test {
