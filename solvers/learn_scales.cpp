@@ -154,6 +154,7 @@ void LearnScales::learn(PipelineContext& context, const std::vector<LearnedSite>
     context.log.progress(kName, step + 1, rate.steps);
   }
   for (int64_t step = 0; step < rate.steps; ++step) record.learning_rate.push_back(rate.at(step));
+  adam.clear_gradients();  // later steps would add to them
   for (const TrainedTensor& trained : adam.trained()) trained.tensor.requires_grad_(false);
   context.log.info(fmt::format("{}: {} parameters of {} sites, loss of an epoch {:.6g} -> {:.6g}",
                                kName, adam.trained().size(), sites.size(),
