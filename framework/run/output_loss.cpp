@@ -2,6 +2,8 @@
 
 #include <ATen/core/grad_mode.h>
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <mutex>
 
 #include "framework/base/error.h"
@@ -17,18 +19,6 @@ int64_t bytes_of(const State& state) {
   return bytes;
 }
 
-// In the order of the batches, whichever was finished first: the sum and where it reaches the limit
-// must not depend on threads.
-OutputLoss::Result sum(const std::vector<std::optional<float>>& losses, float limit) {
-  OutputLoss::Result result;
-  for (const std::optional<float>& loss : losses) {
-    if (!loss || result.loss >= limit) break;
-    result.loss += *loss;
-    ++result.batches;
-  }
-  return result;
-}
-
 void append(std::vector<float>& values, const at::Tensor& tensor) {
   const at::Tensor dense = tensor.contiguous();
   const float* data = dense.const_data_ptr<float>();
@@ -38,8 +28,13 @@ void append(std::vector<float>& values, const at::Tensor& tensor) {
 }  // namespace
 
 OutputLoss::OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
-                       const std::vector<SiteId>& varied, int64_t cache_bytes)
-    : context_(context), targets_(std::move(targets)), cache_bytes_(cache_bytes) {
+                       const std::vector<SiteId>& varied, int64_t cache_bytes,
+                       std::vector<float> replay)
+    : context_(context),
+      targets_(std::move(targets)),
+      cache_bytes_(cache_bytes),
+      expected_(context.calibration.size()),
+      replay_(std::move(replay)) {
   const auto segments = context.model.segments();
   varied_.resize(segments.size());
   for (const SiteId id : varied) {
@@ -64,30 +59,76 @@ OutputLoss::Setting OutputLoss::current_setting() const {
   return setting;
 }
 
+// Unknown batches first, then those with large losses: whoever has to give up does so early.
+std::vector<size_t> OutputLoss::order_of_rest(const Known& known) const {
+  std::vector<size_t> order;
+  for (size_t batch = 0; batch < known.counted.size(); ++batch) {
+    if (!known.counted[batch]) order.push_back(batch);
+  }
+  const auto mean = [&](size_t batch) {
+    const auto& [sum, count] = expected_[batch];
+    return count > 0 ? sum / static_cast<float>(count) : std::numeric_limits<float>::infinity();
+  };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return mean(a) > mean(b); });
+  return order;
+}
+
+// Adds known losses up as far as `order` and `limit` lead, whichever batch was finished first. The
+// sum goes in the order of batches: then it is the published one in the end, and never larger
+// before, because rounding is monotonic.
+void OutputLoss::count(Known& known, const std::vector<size_t>& order, float limit) {
+  for (const size_t batch : order) {
+    if (known.counted[batch]) continue;
+    if (!known.losses[batch] || known.result.loss >= limit) return;
+    const float loss = *known.losses[batch];
+    known.counted[batch] = true;
+    losses_.push_back(loss);
+    if (std::isfinite(loss)) {
+      expected_[batch].sum += loss;
+      ++expected_[batch].count;
+    }
+    ++known.result.batches;
+    known.result.loss = 0;
+    for (size_t i = 0; i < known.counted.size(); ++i) {
+      if (known.counted[i]) known.result.loss += *known.losses[i];
+    }
+  }
+}
+
+void OutputLoss::replay(Known& known, const std::vector<size_t>& order, float limit) {
+  for (const size_t batch : order) {
+    if (known.result.loss >= limit || losses_.size() == replay_.size()) return;
+    known.losses[batch] = replay_[losses_.size()];
+    count(known, order, limit);
+  }
+}
+
 OutputLoss::Result OutputLoss::evaluate(float limit) {
   const auto setting = std::make_shared<const Setting>(current_setting());
-  Losses& losses = known_[*setting];
-  losses.resize(trails_.size());
-  const auto finished = [&] {
-    const Result known = sum(losses, limit);
-    return known.loss >= limit || known.batches == static_cast<int64_t>(losses.size());
-  };
-  if (finished()) {
+  Known& known = known_[*setting];
+  known.losses.resize(trails_.size());
+  known.counted.resize(trails_.size());
+  const std::vector<size_t> order = order_of_rest(known);
+  if (order.empty() || known.result.loss >= limit) {
     ++repeated_;
-    return sum(losses, limit);
+    return known.result;
   }
+  if (losses_.size() < replay_.size()) replay(known, order, limit);
   std::mutex mutex;
-  for_each_dynamically(static_cast<int64_t>(trails_.size()), [&](int64_t i) {
-    std::optional<float>& place = losses[static_cast<size_t>(i)];
+  for_each_dynamically(std::ssize(order), [&](int64_t i) {
+    const size_t batch = order[static_cast<size_t>(i)];
     {
       const std::lock_guard<std::mutex> lock(mutex);
-      if (place || finished()) return;
+      count(known, order, limit);
+      if (known.losses[batch] || known.result.loss >= limit) return;
     }
-    const float loss = run_batch(static_cast<size_t>(i), setting);
+    const float loss = run_batch(batch, setting);
     const std::lock_guard<std::mutex> lock(mutex);
-    place = loss;
+    known.losses[batch] = loss;
+    count(known, order, limit);
   });
-  return sum(losses, limit);
+  return known.result;
 }
 
 float OutputLoss::run_batch(size_t index, const std::shared_ptr<const Setting>& setting) {

@@ -15,12 +15,12 @@ namespace quell {
 // Evaluates one setting after another of the parameters of some activation sites, each at no more
 // cost than it needs: a setting seen before costs nothing, one that cannot win any more is given
 // up, and each batch resumes from the first segment whose parameters changed. None of this moves a
-// bit of a loss. Everything else of the network must stay as it is meanwhile.
+// bit of a whole loss. Everything else of the network must stay as it is meanwhile.
 class OutputLoss {
  public:
   struct Result {
-    float loss = 0;  // mean squared error per batch, summed over outputs and `batches` in order
-    int64_t batches = 0;  // fewer than all when given up
+    float loss = 0;       // mean squared errors, summed over outputs and, in their order, batches
+    int64_t batches = 0;  // that were counted, fewer than all when given up
   };
   struct Effort {
     int64_t repeated = 0;          // evaluations of what was known already
@@ -31,13 +31,19 @@ class OutputLoss {
 
   // `targets` are the float outputs of every calibration batch. `varied` are the sites whose
   // parameters differ between settings. States between segments are kept in up to `cache_bytes`.
+  // `replay` is what losses() of a stopped search gave: the same calls take their losses from it.
   OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
-             const std::vector<SiteId>& varied, int64_t cache_bytes);
+             const std::vector<SiteId>& varied, int64_t cache_bytes,
+             std::vector<float> replay = {});
 
   // The loss of the network as it is set now; both kinds of quantization are switched by the
-  // caller. Given up when the sum over the first batches reaches `limit`: losses are not negative,
-  // so that the whole sum would, too. A setting that was given up goes on from there.
+  // caller. Given up when the sum over some batches reaches `limit`: losses are not negative, so
+  // that the whole sum would, too. The batches with the largest losses so far come first. A setting
+  // that was given up goes on from there.
   Result evaluate(float limit);
+
+  // Of all batches that were counted, in the order of counting.
+  const std::vector<float>& losses() const { return losses_; }
 
   Effort effort() const { return {repeated_, batches_, segments_, resumed_}; }
 
@@ -50,9 +56,22 @@ class OutputLoss {
     std::vector<std::optional<State>> states;
   };
 
-  using Losses = std::vector<std::optional<float>>;  // by batch, where they are known
+  // What is known of one setting, by batch. What is counted does not depend on threads.
+  struct Known {
+    std::vector<std::optional<float>> losses;
+    std::vector<bool> counted;
+    Result result;  // of those counted
+  };
+  // What one batch gave so far.
+  struct Expected {
+    float sum = 0;
+    int64_t count = 0;
+  };
 
   Setting current_setting() const;
+  std::vector<size_t> order_of_rest(const Known& known) const;
+  void replay(Known& known, const std::vector<size_t>& order, float limit);
+  void count(Known& known, const std::vector<size_t>& order, float limit);
   float run_batch(size_t index, const std::shared_ptr<const Setting>& setting);
   void keep(std::optional<State>& place, const State& state);
 
@@ -61,7 +80,9 @@ class OutputLoss {
   std::vector<std::vector<SiteId>> varied_;  // by segment
   std::vector<Trail> trails_;                // by batch
   std::atomic<int64_t> cache_bytes_;         // still free
-  std::map<Setting, Losses> known_;
+  std::map<Setting, Known> known_;
+  std::vector<Expected> expected_;  // by batch
+  std::vector<float> losses_, replay_;
   std::atomic<int64_t> batches_ = 0, segments_ = 0, resumed_ = 0;
   int64_t repeated_ = 0;
 };

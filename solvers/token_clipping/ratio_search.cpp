@@ -15,15 +15,10 @@ namespace {
 constexpr float kNone = std::numeric_limits<float>::infinity();
 constexpr const char* kTask = "token_wise_clipping";
 
-std::vector<OutputLoss::Result> read_results(const NamedTensors& saved) {
-  std::vector<OutputLoss::Result> results;
-  if (saved.empty()) return results;
-  const at::Tensor& losses = saved.at("loss");
-  const at::Tensor& batches = saved.at("batches");
-  for (int64_t i = 0; i < losses.numel(); ++i) {
-    results.push_back({losses.const_data_ptr<float>()[i], batches.const_data_ptr<int64_t>()[i]});
-  }
-  return results;
+std::vector<float> saved_losses(const NamedTensors& saved) {
+  if (saved.empty()) return {};
+  const at::Tensor& losses = saved.at("losses");
+  return {losses.const_data_ptr<float>(), losses.const_data_ptr<float>() + losses.numel()};
 }
 
 // NaN counts as the largest loss.
@@ -60,9 +55,9 @@ RatioSearch::RatioSearch(PipelineContext& context, std::vector<Outputs> targets,
     : context_(context),
       candidates_(std::move(candidates)),
       early_abandon_(options.early_abandon),
-      loss_(context, std::move(targets), sites, options.cache_bytes),
-      best_loss_(kNone),
-      results_(read_results(context.progress.saved())) {}
+      loss_(context, std::move(targets), sites, options.cache_bytes,
+            saved_losses(context.progress.saved())),
+      best_loss_(kNone) {}
 
 SearchRecord RatioSearch::search(const RatioGroup& group) {
   const std::map<SiteId, double> before = ratios_;
@@ -102,25 +97,13 @@ std::optional<size_t> RatioSearch::race(const RatioGroup& group,
 }
 
 OutputLoss::Result RatioSearch::evaluate(const RatioGroup& group, double ratio, float limit) {
-  if (evaluations_ == results_.size()) {
-    set_ratio(group, ratio);
-    results_.push_back(loss_.evaluate(limit));
-    if (context_.progress.due()) save();
-    context_.log.progress(kTask + (group.name.empty() ? "" : " " + group.name),
-                          loss_.effort().batches,
-                          static_cast<int64_t>(candidates_.size() * context_.calibration.size()));
-  }
-  return results_[evaluations_++];
-}
-
-void RatioSearch::save() {
-  std::vector<float> losses;
-  std::vector<int64_t> batches;
-  for (const OutputLoss::Result& result : results_) {
-    losses.push_back(result.loss);
-    batches.push_back(result.batches);
-  }
-  context_.progress.save({{"loss", at::tensor(losses)}, {"batches", at::tensor(batches)}});
+  set_ratio(group, ratio);
+  const OutputLoss::Result result = loss_.evaluate(limit);
+  if (context_.progress.due()) context_.progress.save({{"losses", at::tensor(loss_.losses())}});
+  context_.log.progress(kTask + (group.name.empty() ? "" : " " + group.name),
+                        loss_.effort().batches,
+                        static_cast<int64_t>(candidates_.size() * context_.calibration.size()));
+  return result;
 }
 
 void RatioSearch::set_ratio(const RatioGroup& group, double ratio) {

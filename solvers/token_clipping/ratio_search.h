@@ -45,7 +45,6 @@ class RatioSearch {
   // The candidate that wins, if one is better than best_loss_.
   std::optional<size_t> race(const RatioGroup& group, std::vector<OutputLoss::Result>& results);
   OutputLoss::Result evaluate(const RatioGroup& group, double ratio, float limit);
-  void save();
   void set_ratio(const RatioGroup& group, double ratio);
 
   PipelineContext& context_;
@@ -53,9 +52,7 @@ class RatioSearch {
   bool early_abandon_;
   OutputLoss loss_;
   float best_loss_;
-  std::map<SiteId, double> ratios_;          // that the sites have
-  std::vector<OutputLoss::Result> results_;  // of all evaluations, from a stopped run to begin with
-  size_t evaluations_ = 0;
+  std::map<SiteId, double> ratios_;  // that the sites have
 };
 
 // The observer of an activation site where it clips tokens, else null.
