@@ -152,6 +152,10 @@ class Override {
       node.kind = ConfigNode::Kind::kMap;
       if (node.mark.file.empty()) node.mark = mark_;
     }
+    if (node.is_scalar() && node.text == key) {  // a step of the pipeline without parameters
+      node.kind = ConfigNode::Kind::kMap;
+      node.text.clear();
+    }
     if (!node.is_map()) {
       std::string message =
           fmt::format("is {}, not a map, so \"{}\" cannot be set in it", node.found(), key);

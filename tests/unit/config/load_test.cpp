@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
 #include "framework/config/paths.h"
@@ -189,10 +190,17 @@ TEST_F(Load, ShortFormOfAnOverride) {
                           "set in it"));
 }
 
+TEST_F(Load, OverrideOfAStepWithoutParameters) {
+  folder_.write("exp.yaml", "quant: {rules: [a, b]}\n");
+  const ConfigNode root = tree({"quant.rules[1].b.bits=4"});
+  problems_.throw_if_any();
+  EXPECT_EQ(to_json(*root.find("quant")).dump(), R"({"rules":["a",{"b":{"bits":4}}]})");
+}
+
 TEST_F(Load, BadOverrides) {
   folder_.write("exp.yaml", "name: x\nquant: {rules: [{sites: a}]}\n");
   EXPECT_THAT(
-      problems_of({"seed", "=3", "seed=[1", "seed=many", "quant.rules[7].bits=4", "name.x=3",
+      problems_of({"seed", "=3", "seed=[1", "seed=many", "quant.rules[7].bits=4", "name.y=3",
                    "quant.rulez=3", "name[0]=3", "a..b=1", "seed.=1", "quant.rules[x]=1",
                    "calibration.split=", "seed={a: 1, a: 2}"}),
       ElementsAre(
@@ -200,8 +208,8 @@ TEST_F(Load, BadOverrides) {
           "--set =3: expected a.b=value or rules[0].bits=value",
           "--set seed=[1: not valid YAML: end of sequence flow not found",
           "--set quant.rules[7].bits=4: quant.rules: has 1 entries, so there is no [7]",
-          "--set name.x=3: name: is \"x\", not a map, so \"x\" cannot be set in it; set the whole "
-          "value: --set 'name={type: x, x: 3}'",
+          "--set name.y=3: name: is \"x\", not a map, so \"y\" cannot be set in it; set the whole "
+          "value: --set 'name={type: x, y: 3}'",
           "--set name[0]=3: name: expected a list to take entry 0 of, found \"x\"",
           "--set a..b=1: expected a.b=value or rules[0].bits=value",
           "--set seed.=1: expected a.b=value or rules[0].bits=value",
