@@ -23,11 +23,17 @@ struct Span {
   bool operator==(const Span&) const = default;
 };
 
+// White space at the ends of a token, in characters.
+struct Blanks {
+  int32_t leading = 0, trailing = 0;
+};
+
 // A token and the positions that it covers: of the word when a model returns it, of the original
 // text in an encoding.
 struct Piece {
   int32_t id = 0;
   Span span;
+  Blanks blanks = {};  // where offsets are trimmed
 };
 
 class Normalizer {

@@ -55,8 +55,9 @@ class Tokenizer {
   virtual std::optional<int64_t> model_max_length() const = 0;
 };
 
-// The tokenizer of a Hugging Face model folder: tokenizer.json, or vocab.txt with
-// tokenizer_config.json. Throws DataError naming the file and what is not supported.
+// The tokenizer of a Hugging Face model folder: tokenizer.json, or vocab.txt (BERT) or vocab.json
+// and merges.txt (RoBERTa, BART, GPT-2) with tokenizer_config.json. Throws DataError naming the
+// file and what is not supported.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 
 }  // namespace quell

@@ -5,8 +5,10 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "framework/text/bert_normalizer.h"
+#include "framework/text/byte_pair_encoding.h"
 #include "framework/text/json_view.h"
 #include "framework/text/tokenizer_pipeline.h"
 
@@ -28,6 +30,7 @@ class TokenizerSettings {
   std::optional<int64_t> model_max_length() const;
   // Replaces in `options` what the file states.
   void apply_to(BertNormalizerOptions& options) const;
+  bool flag(const std::string& key, bool otherwise) const;
   // The tokens of added_tokens_decoder.
   std::vector<AddedToken> added_tokens() const;
 
@@ -46,6 +49,23 @@ void add_to_vocabulary(Vocabulary& vocabulary, const std::vector<AddedToken>& to
 
 // A BERT vocabulary: one token a line, ids count from 0.
 Vocabulary read_vocab_txt(const std::filesystem::path& file);
+
+// Merges of a byte-pair encoding as `vocabulary` has them. A merge that is not there fails.
+// Lines "left right" of merges.txt, after a first line that begins with "#version".
+std::vector<BytePairEncoding::Merge> read_merges_txt(const std::filesystem::path& file,
+                                                     const Vocabulary& vocabulary);
+// A list of such texts, or of pairs.
+std::vector<BytePairEncoding::Merge> read_merges(const JsonView& list,
+                                                 const Vocabulary& vocabulary);
+
+// An object from tokens to ids.
+Vocabulary read_vocabulary(const JsonView& table);
+
+// <s> A </s>, and for a pair <s> A </s> </s> B </s>; the type is 0 throughout.
+SpecialTokenTemplate roberta_template(int32_t cls, int32_t sep);
+
+// RoBERTa, BART and GPT-2 from vocab.json and merges.txt, with the defaults of their classes.
+TokenizerStages stages_from_vocab_json(const std::filesystem::path& folder);
 
 // BERT from vocab.txt, with the defaults of BertTokenizer.
 TokenizerStages stages_from_vocab_txt(const std::filesystem::path& folder);

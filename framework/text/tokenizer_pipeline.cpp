@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <numeric>
 
 #include "framework/base/error.h"
+#include "framework/text/byte_level.h"
 #include "framework/text/unicode.h"
 
 namespace quell {
@@ -17,6 +19,10 @@ int64_t added_by(const std::vector<TemplatePart>& parts) {
   return count;
 }
 
+std::u32string_view part_of(std::u32string_view text, Span span) {
+  return text.substr(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin));
+}
+
 Span source_span(const AlignedText& text, Span span) {
   return {text.source[static_cast<size_t>(span.begin)],
           text.source[static_cast<size_t>(span.end) - 1] + 1};
@@ -25,12 +31,22 @@ Span source_span(const AlignedText& text, Span span) {
 }  // namespace
 
 TokenizerPipeline::TokenizerPipeline(TokenizerStages stages)
-    : stages_(std::move(stages)), added_(stages_.added_tokens, stages_.normalizer.get()) {}
+    : stages_(std::move(stages)), added_(stages_.added_tokens, stages_.normalizer.get()) {
+  if (!stages_.trim_offsets) return;
+  for (int64_t id = 0; id <= largest_id(); ++id) {
+    blanks_.push_back(blanks_of(unicode::decode_utf8(stages_.vocabulary.token(id).value_or(""))));
+  }
+}
+
+// An added token takes white space along that its name does not have.
+void TokenizerPipeline::add_token(int32_t id, std::u32string_view found, Span span,
+                                  std::vector<Piece>& pieces) const {
+  pieces.push_back({id, span, stages_.trim_offsets ? blanks_of(found) : Blanks{}});
+}
 
 void TokenizerPipeline::tokenize_words(const AlignedText& text, Span range,
                                        std::vector<Piece>& pieces) const {
-  const auto part = std::u32string_view(text.text).substr(
-      static_cast<size_t>(range.begin), static_cast<size_t>(range.end - range.begin));
+  const std::u32string_view part = part_of(text.text, range);
   std::vector<Span> words;
   if (stages_.pre_tokenizer) {
     stages_.pre_tokenizer->split(part, words);
@@ -39,15 +55,29 @@ void TokenizerPipeline::tokenize_words(const AlignedText& text, Span range,
   }
   for (const Span& word : words) {
     const size_t before = pieces.size();
-    stages_.model->tokenize(
-        part.substr(static_cast<size_t>(word.begin), static_cast<size_t>(word.end - word.begin)),
-        pieces);
+    stages_.model->tokenize(part_of(part, word), pieces);
     const int32_t shift = range.begin + word.begin;
     for (size_t i = before; i < pieces.size(); ++i) {
       Span& span = pieces[i].span;
       span = source_span(text, {span.begin + shift, span.end + shift});
+      if (stages_.trim_offsets) pieces[i].blanks = blanks_[static_cast<size_t>(pieces[i].id)];
     }
   }
+}
+
+// A text between added tokens.
+void TokenizerPipeline::tokenize_segment(const AlignedText& text, Span range,
+                                         std::vector<Piece>& pieces) const {
+  const auto begin = static_cast<size_t>(range.begin), end = static_cast<size_t>(range.end);
+  if (!stages_.prefix_space || text.text[begin] == U' ') {
+    tokenize_words(text, range, pieces);
+    return;
+  }
+  AlignedText prefixed{U" ", {text.source[begin]}};
+  prefixed.text.append(text.text, begin, end - begin);
+  prefixed.source.insert(prefixed.source.end(), text.source.begin() + range.begin,
+                         text.source.begin() + range.end);
+  tokenize_words(prefixed, {0, static_cast<int32_t>(prefixed.text.size())}, pieces);
 }
 
 void TokenizerPipeline::tokenize_plain(std::u32string_view text, int32_t shift,
@@ -57,9 +87,10 @@ void TokenizerPipeline::tokenize_plain(std::u32string_view text, int32_t shift,
   if (stages_.normalizer) stages_.normalizer->normalize(aligned);
   for (const auto& segment : added_.split_normalized(aligned.text)) {
     if (segment.id >= 0) {
-      pieces.push_back({segment.id, source_span(aligned, segment.span)});
+      add_token(segment.id, part_of(aligned.text, segment.span), source_span(aligned, segment.span),
+                pieces);
     } else {
-      tokenize_words(aligned, segment.span, pieces);
+      tokenize_segment(aligned, segment.span, pieces);
     }
   }
 }
@@ -71,13 +102,11 @@ std::vector<Piece> TokenizerPipeline::tokenize(std::string_view text) const {
   const std::u32string code_points = unicode::decode_utf8(text);
   std::vector<Piece> pieces;
   for (const auto& segment : added_.split_original(code_points)) {
-    const auto [begin, end] = segment.span;
+    const std::u32string_view part = part_of(code_points, segment.span);
     if (segment.id >= 0) {
-      pieces.push_back({segment.id, segment.span});
+      add_token(segment.id, part, segment.span, pieces);
     } else {
-      tokenize_plain(std::u32string_view(code_points)
-                         .substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
-                     begin, pieces);
+      tokenize_plain(part, segment.span.begin, pieces);
     }
   }
   return pieces;
@@ -102,6 +131,16 @@ int64_t TokenizerPipeline::room(const TokenizerOptions& options, bool is_pair) c
         options.stride, effective, *options.max_length));
   }
   return *options.max_length - added;
+}
+
+Span TokenizerPipeline::trimmed(const Piece& piece, bool is_first) const {
+  auto [span, blanks] = std::pair(piece.span, piece.blanks);
+  // A single blank at the beginning of a text may be one that it does not have.
+  const bool begins = is_first || span.begin == 0;
+  if (stages_.trim_keeps_prefix_space && begins && blanks.leading == 1) blanks.leading = 0;
+  span.begin = std::min(span.begin + blanks.leading, span.end);
+  if (span.end >= blanks.trailing) span.end = std::max(span.end - blanks.trailing, span.begin);
+  return span;
 }
 
 Encoding TokenizerPipeline::assemble(const std::vector<Piece>& first,
@@ -133,7 +172,8 @@ Encoding TokenizerPipeline::assemble(const std::vector<Piece>& first,
     const bool is_first = part.kind == TemplatePart::Kind::kFirst;
     const Span span = is_first ? window.first : window.second;
     for (int32_t i = span.begin; i < span.end; ++i) {
-      add((is_first ? first : second)[static_cast<size_t>(i)], part.type_id, is_first ? 0 : 1);
+      const Piece& piece = (is_first ? first : second)[static_cast<size_t>(i)];
+      add({piece.id, trimmed(piece, i == span.begin)}, part.type_id, is_first ? 0 : 1);
     }
   }
   return out;

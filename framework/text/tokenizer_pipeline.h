@@ -34,6 +34,10 @@ struct TokenizerStages {
   std::unique_ptr<PreTokenizer> pre_tokenizer;  // may be null: the text is one word
   std::unique_ptr<SubwordModel> model;
   std::unique_ptr<Decoder> decoder;  // may be null: tokens with blanks between them
+  bool prefix_space = false;         // texts that do not begin with a blank are given one
+  // White space is taken out of the offsets of byte-level tokens.
+  bool trim_offsets = false;
+  bool trim_keeps_prefix_space = false;  // but not the one that a text may have been given
   SpecialTokenTemplate special_tokens;
   int64_t pad_id = 0;
   std::optional<int64_t> model_max_length;
@@ -57,6 +61,10 @@ class TokenizerPipeline final : public Tokenizer {
   std::vector<Piece> tokenize(std::string_view text) const;
   void tokenize_plain(std::u32string_view text, int32_t shift, std::vector<Piece>& pieces) const;
   void tokenize_words(const AlignedText& text, Span range, std::vector<Piece>& pieces) const;
+  void tokenize_segment(const AlignedText& text, Span range, std::vector<Piece>& pieces) const;
+  void add_token(int32_t id, std::u32string_view found, Span span,
+                 std::vector<Piece>& pieces) const;
+  Span trimmed(const Piece& piece, bool is_first) const;
   // Tokens that fit into a window beside the special tokens.
   int64_t room(const TokenizerOptions& options, bool is_pair) const;
   Encoding assemble(const std::vector<Piece>& first, const std::vector<Piece>& second,
@@ -65,6 +73,7 @@ class TokenizerPipeline final : public Tokenizer {
 
   TokenizerStages stages_;
   AddedTokens added_;
+  std::vector<Blanks> blanks_;  // by id, where offsets are trimmed
 };
 
 }  // namespace quell

@@ -71,6 +71,10 @@ void TokenizerSettings::apply_to(BertNormalizerOptions& options) const {
   }
 }
 
+bool TokenizerSettings::flag(const std::string& key, bool otherwise) const {
+  return config_ ? config_->get_bool(key, otherwise) : otherwise;
+}
+
 std::vector<AddedToken> TokenizerSettings::added_tokens() const {
   std::vector<AddedToken> tokens;
   const auto table = config_ ? config_->find("added_tokens_decoder") : std::nullopt;

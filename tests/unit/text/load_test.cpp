@@ -218,6 +218,68 @@ TEST_F(Load, TruncatedTokenizerJsonIsRefused) {
   }
 }
 
+json tiny_byte_pairs() {
+  return json::parse(R"({"added_tokens": [],
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+    "model": {"type": "BPE", "vocab": {"<pad>": 0, "a": 1, "b": 2, "ab": 3},
+              "merges": [["a", "b"]]}})");
+}
+
+TEST_F(Load, BytePairsAreRead) {
+  json tokenizer = tiny_byte_pairs();
+  EXPECT_EQ(ids(*load(tokenizer), "abba"), (std::vector<int64_t>{3, 2, 1}));
+  tokenizer["model"]["merges"] = {"a b"};
+  EXPECT_EQ(ids(*load(tokenizer), "abba"), (std::vector<int64_t>{3, 2, 1}));
+  tokenizer["model"]["merges"] = json::array();
+  EXPECT_EQ(ids(*load(tokenizer), "ab"), (std::vector<int64_t>{1, 2}));
+  tokenizer["model"]["ignore_merges"] = true;  // a word that is a token
+  EXPECT_EQ(ids(*load(tokenizer), "ab"), (std::vector<int64_t>{3}));
+  EXPECT_EQ(ids(*load(tokenizer), "abz"), (std::vector<int64_t>{1, 2}));  // no byte z
+}
+
+TEST_F(Load, BrokenBytePairsNameThePlace) {
+  const auto with = [](const char* pointer, json value) {
+    json tokenizer = tiny_byte_pairs();
+    tokenizer[json::json_pointer(pointer)] = std::move(value);
+    return tokenizer;
+  };
+  EXPECT_THAT(error_of(with("/model/merges/0", json::array({"a", "c"}))),
+              HasSubstr("model.merges[0]: the token \"c\""));
+  EXPECT_THAT(error_of(with("/model/merges/0", json::array({"b", "a"}))), HasSubstr("\"ba\""));
+  EXPECT_THAT(error_of(with("/model/merges/0", "a b c")), HasSubstr("model.merges[0]: expected"));
+  EXPECT_THAT(error_of(with("/model/merges/0", 3)), HasSubstr("model.merges[0]: expected"));
+  EXPECT_THAT(error_of(with("/model/byte_fallback", true)), HasSubstr("model.byte_fallback"));
+  EXPECT_THAT(error_of(with("/model/dropout", 0.1)), HasSubstr("model.dropout"));
+  EXPECT_THAT(error_of(with("/model/end_of_word_suffix", "</w>")), HasSubstr("end_of_word_suffix"));
+  EXPECT_THAT(error_of(with("/pre_tokenizer", nullptr)), HasSubstr("ByteLevel"));
+  const json split = {{"type", "Split"},
+                      {"behavior", "Isolated"},
+                      {"invert", false},
+                      {"pattern", {{"Regex", "(a"}}}};
+  const json sequence = {{"type", "Sequence"}, {"pretokenizers", {split}}};
+  EXPECT_THAT(error_of(with("/pre_tokenizer", sequence)),
+              AllOf(HasSubstr("pretokenizers[0].pattern.Regex"), HasSubstr("\"(a\"")));
+}
+
+TEST_F(Load, BrokenMergesTxtNamesTheLine) {
+  folder_.write("vocab.json", R"({"<s>": 0, "</s>": 1, "<pad>": 2, "<unk>": 3, "<mask>": 4,
+                                  "a": 5, "b": 6, "ab": 7})");
+  folder_.write("tokenizer_config.json", R"({"tokenizer_class": "RobertaTokenizerFast"})");
+  folder_.write("merges.txt", "#version: 0.2\na b\n");
+  EXPECT_EQ(ids(*load(), "ab <mask>"), (std::vector<int64_t>{0, 7, 4, 1}));
+  folder_.write("merges.txt", "#version: 0.2\na b\na c\n");
+  EXPECT_THAT(error_of_loading(), HasSubstr("merges.txt:3: the token \"c\""));
+  folder_.write("merges.txt", "a b\nab\n");
+  EXPECT_THAT(error_of_loading(), HasSubstr("merges.txt:2: expected two tokens"));
+  folder_.write("merges.txt", "");
+  folder_.write("tokenizer_config.json", R"({"tokenizer_class": "CLIPTokenizer"})");
+  EXPECT_THAT(error_of_loading(),
+              AllOf(HasSubstr("\"CLIPTokenizer\""), HasSubstr("tokenizer.json")));
+  folder_.write("tokenizer_config.json",
+                R"({"tokenizer_class": "RobertaTokenizer", "mask_token": "[M]"})");
+  EXPECT_THAT(error_of_loading(), HasSubstr("no token \"[M]\", the mask_token"));
+}
+
 TEST_F(Load, FolderWithoutATokenizerSaysWhatIsExpected) {
   EXPECT_THAT(error_of_loading(), AllOf(HasSubstr("tokenizer.json"), HasSubstr("vocab.txt")));
 }

@@ -81,6 +81,93 @@ TEST_F(BertTokenizer, EqualsTheLibraryOnAllGoldens) {
   check_goldens(*from_json, file);
 }
 
+// vocab.json and merges.txt in the place of the tokenizer.json that says the same.
+std::unique_ptr<Tokenizer> from_vocab_json(const json& tokenizer, const json& config) {
+  const test::TemporaryFolder folder;
+  std::string merges = "#version: 0.2\n";
+  for (const json& pair : tokenizer["model"]["merges"]) {
+    merges += pair[0].get<std::string>() + " " + pair[1].get<std::string>() + "\n";
+  }
+  folder.write("vocab.json", tokenizer["model"]["vocab"].dump());
+  folder.write("merges.txt", merges);
+  folder.write("tokenizer_config.json", config.dump());
+  return load_tokenizer(folder.path());
+}
+
+json byte_level_json() {
+  return json::parse(read_file(test::data_folder() / "byte_level/tokenizer.json"));
+}
+
+TEST(ByteLevelTokenizer, EqualsTheLibraryOnTheSubset) {
+  const auto file = test::data_folder() / "tok_byte_level_subset.jsonl";
+  EXPECT_EQ(check_goldens(*load_tokenizer(test::data_folder() / "byte_level"), file), 228u);
+  check_goldens(*from_vocab_json(byte_level_json(), {{"tokenizer_class", "RobertaTokenizer"}}),
+                file);
+}
+
+TEST(ByteLevelTokenizer, EqualsTheLibraryOnAllGoldens) {
+  const auto file = test::shared_goldens() / "tok_bbpe.jsonl";
+  if (!std::filesystem::exists(file)) GTEST_SKIP() << "needs " << file;
+  EXPECT_EQ(check_goldens(*load_tokenizer(test::shared_goldens() / "tokenizers/bbpe"), file), 786u);
+}
+
+// Prefix space, trimming of offsets, post-processors, a split by another pattern.
+TEST(ByteLevelTokenizer, EqualsTheLibraryInAllVariants) {
+  const json base = byte_level_json();
+  std::map<std::string, std::unique_ptr<Tokenizer>> tokenizers;
+  for (const json& expected :
+       test::read_json_lines(test::data_folder() / "byte_level_variants.jsonl")) {
+    auto& tokenizer =
+        tokenizers[expected["pre_tokenizer"].dump() + expected["post_processor"].dump()];
+    if (!tokenizer) {
+      json variant = base;
+      for (const char* part : {"pre_tokenizer", "post_processor"}) variant[part] = expected[part];
+      const test::TemporaryFolder folder;
+      folder.write("tokenizer.json", variant.dump());
+      tokenizer = load_tokenizer(folder.path());
+    }
+    const Encoding found =
+        tokenizer->encode(expected["text"].get<std::string>(), std::nullopt, {}).at(0);
+    SCOPED_TRACE(expected.dump());
+    EXPECT_EQ(json(found.ids), expected["ids"]);
+    EXPECT_EQ(json(found.offsets), expected["off"]);
+  }
+  EXPECT_EQ(tokenizers.size(), 19u);
+}
+
+TEST(ByteLevelTokenizer, Gpt2HasNoSpecialTokensUnlessTold) {
+  json tokenizer = byte_level_json();
+  const json names = {{"bos_token", "</s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}};
+  json config = names;
+  config["tokenizer_class"] = "GPT2Tokenizer";
+  const auto plain = from_vocab_json(tokenizer, config);
+  config["add_bos_token"] = true;
+  const auto opt = from_vocab_json(tokenizer, config);
+  const std::vector<int64_t> ids = plain->encode("ab", std::nullopt, {}).at(0).ids;
+  std::vector<int64_t> with_bos = {2};
+  with_bos.insert(with_bos.end(), ids.begin(), ids.end());
+  EXPECT_EQ(opt->encode("ab", std::nullopt, {}).at(0).ids, with_bos);
+  EXPECT_EQ(plain->pad_id(), 2);  // none is named: the end of a text
+}
+
+// Half a character has both its offsets; decoding needs both halves.
+TEST(ByteLevelTokenizer, DecodesBytes) {
+  const auto tokenizer = load_tokenizer(test::data_folder() / "byte_level");
+  const std::string text = "na\xC3\xAFve \xF0\x9F\x98\x80 <s> \t";
+  const Encoding found = tokenizer->encode(text, std::nullopt, {.special_tokens = false}).at(0);
+  EXPECT_EQ(tokenizer->decode(found.ids, false), text);
+  std::vector<int64_t> cut = tokenizer->encode("\xC3\xAF", std::nullopt, {}).at(0).ids;
+  if (cut.size() > 3) cut.resize(2);
+  EXPECT_EQ(tokenizer->decode(cut, true), "\xEF\xBF\xBD");
+}
+
+// A word without blanks must not take quadratic time.
+TEST(ByteLevelTokenizer, LongWordsStayFast) {
+  const auto tokenizer = load_tokenizer(test::data_folder() / "byte_level");
+  const std::string word(1'000'000, 'a');
+  EXPECT_GT(tokenizer->encode(word, std::nullopt, {}).at(0).ids.size(), 1000u);
+}
+
 TEST(BertTokenizerVariants, EqualTheLibraryOnHostileStrings) {
   std::map<std::string, std::unique_ptr<Tokenizer>> tokenizers;
   for (const json& expected : test::read_json_lines(test::data_folder() / "hostile.jsonl")) {
