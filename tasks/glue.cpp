@@ -30,6 +30,7 @@ struct Params {
   int64_t max_length = 128;
   int64_t batch_size = 32;
   bool sort_by_length = true;
+  bool trim = false;
 
   template <class V>
   static void describe(V& v) {
@@ -43,6 +44,9 @@ struct Params {
     v("batch_size", &Params::batch_size, "sequences per batch", at_least(1));
     v("sort_by_length", &Params::sort_by_length,
       "evaluate in batches of like lengths, which is faster; results keep the order of the file");
+    v("trim", &Params::trim,
+      "take blanks off both ends of texts: those of SST-2 end in one, which byte-level tokenizers "
+      "see");
   }
 };
 
@@ -89,6 +93,13 @@ class Glue final : public Task {
   std::vector<std::string> notes_;
   SequenceTrainingData training_;
 };
+
+std::string_view trimmed(std::string_view text) {
+  constexpr const char* kBlanks = " \t\r\n\f\v";
+  const size_t first = text.find_first_not_of(kBlanks);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlanks) + 1 - first);
+}
 
 Glue::Glue(const Params& params, const TaskContext& context)
     : params_(params),
@@ -161,8 +172,9 @@ LabelledSequences Glue::read_training() {
 TokenSequence Glue::encode(const GlueExample& example) const {
   TokenizerOptions options;
   options.max_length = params_.max_length;
-  const auto pair = example.pair ? std::optional<std::string_view>(*example.pair) : std::nullopt;
-  Encoding window = context_.tokenizer->encode(example.text, pair, options).front();
+  const auto text = [&](std::string_view whole) { return params_.trim ? trimmed(whole) : whole; };
+  const auto pair = example.pair ? std::optional(text(*example.pair)) : std::nullopt;
+  Encoding window = context_.tokenizer->encode(text(example.text), pair, options).front();
   return {std::move(window.ids), std::move(window.type_ids)};
 }
 

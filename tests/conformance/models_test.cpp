@@ -20,7 +20,8 @@ struct SmallModel {
   const char* name;
   const char* folder;
 };
-constexpr SmallModel kSmallModels[] = {{"bert", "parity/outlier_suppression"}};
+constexpr SmallModel kSmallModels[] = {{"bert", "parity/outlier_suppression"},
+                                       {"roberta", "parity/outlier_suppression_roberta"}};
 
 std::filesystem::path folder_of(const Entry& entry) {
   for (const SmallModel& model : kSmallModels) {

@@ -17,8 +17,11 @@ namespace {
 
 using testing::HasSubstr;
 
-std::filesystem::path golden(const std::string& name) {
-  return test_data() / "parity/outlier_suppression" / name;
+constexpr const char* kBert = "outlier_suppression";
+constexpr const char* kRoberta = "outlier_suppression_roberta";
+
+std::filesystem::path golden(const std::string& name, const std::string& model = kBert) {
+  return test_data() / "parity" / model / name;
 }
 
 constexpr const char* kEverySite =
@@ -33,20 +36,21 @@ std::string migrate(Network& network, const std::string& params = "") {
   return log.text();
 }
 
-std::vector<Batch> golden_batches() {
+std::vector<Batch> golden_batches(const std::string& model = kBert) {
   std::vector<std::string> keys;
   for (int i = 0; i < 5; ++i) keys.push_back(fmt::format("b{}.input_ids", i));
-  return read_batches(golden("inputs.safetensors"), keys);
+  return read_batches(golden("inputs.safetensors", model), keys);
 }
 
-at::Tensor float_logits(Network& network) {
+at::Tensor float_logits(Network& network, const std::string& model = kBert) {
   std::vector<at::Tensor> logits;
-  for (const Batch& batch : golden_batches()) logits.push_back(network.logits(batch, false, false));
+  for (const Batch& batch : golden_batches(model))
+    logits.push_back(network.logits(batch, false, false));
   return at::stack(logits);
 }
 
-at::Tensor golden_logits(const std::string& name) {
-  return SafetensorsFile(golden("logits.safetensors")).read(name);
+at::Tensor golden_logits(const std::string& name, const std::string& model = kBert) {
+  return SafetensorsFile(golden("logits.safetensors", model)).read(name);
 }
 
 NormGroup& group(Network& network, const std::string& name) {
@@ -66,8 +70,9 @@ at::Tensor migrated(Network& network, const std::string& name) {
     const SiteId site = network.site(module + ".layernorm_post_act_fake_quantize");
     return group(network, network.model().sites()[site].name).beta;
   }
-  // "bert.encoder.layer.<i>.[attention.]output.before_LayerNorm_residual.gamma"
-  const int layer = name[std::string("bert.encoder.layer.").size()] - '0';
+  // "<model>.encoder.layer.<i>.[attention.]output.before_LayerNorm_residual.gamma"
+  const std::string before = "encoder.layer.";
+  const int layer = name[name.find(before) + before.size()] - '0';
   std::string norm = "embeddings.norm";
   if (name.find(".attention.") == std::string::npos) {
     norm = fmt::format("encoder.{}.attention.norm", layer);
@@ -77,10 +82,12 @@ at::Tensor migrated(Network& network, const std::string& name) {
   return group(network, norm).shortcuts.at(0)->scale;
 }
 
-TEST(GammaMigration, ParametersOfThePublishedCode) {
-  Network network(golden(""), kEverySite);
+class GammaMigrationOf : public testing::TestWithParam<const char*> {};
+
+TEST_P(GammaMigrationOf, ParametersOfThePublishedCode) {
+  Network network(golden("", GetParam()), kEverySite);
   migrate(network);
-  const SafetensorsFile file(golden("gamma_migration.safetensors"));
+  const SafetensorsFile file(golden("gamma_migration.safetensors", GetParam()));
   ASSERT_EQ(file.names().size(), 24u);
   for (const std::string& name : file.names()) {
     const at::Tensor expected = file.read(name), found = migrated(network, name);
@@ -94,15 +101,17 @@ TEST(GammaMigration, ParametersOfThePublishedCode) {
   }
 }
 
-TEST(GammaMigration, FloatLogitsStayWithTheEpsilonOfTheModel) {
-  Network network(golden(""), kEverySite);
+TEST_P(GammaMigrationOf, FloatLogitsStayWithTheEpsilonOfTheModel) {
+  Network network(golden("", GetParam()), kEverySite);
   migrate(network);
-  const at::Tensor found = float_logits(network);
+  const at::Tensor found = float_logits(network, GetParam());
   for (const char* name : {"fp.logits", "gm.logits_model_eps"}) {
-    const at::Tensor expected = golden_logits(name);
+    const at::Tensor expected = golden_logits(name, GetParam());
     EXPECT_LE(max_difference(found, expected), float_tolerance(expected)) << name;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, GammaMigrationOf, testing::Values(kBert, kRoberta));
 
 TEST(GammaMigration, PublishedEpsilonMovesThemAsPublished) {
   Network network(golden(""), kEverySite);

@@ -28,11 +28,24 @@ constexpr double kSameScale = 1e-5;
 // How far from a rounding tie min / scale has to be for the zero point to be certain.
 constexpr double kTie = 1e-3;
 
-std::filesystem::path golden(const std::string& name) {
-  return test_data() / "parity/outlier_suppression" / name;
-}
+// A folder of goldens, one per model.
+struct Goldens {
+  std::string folder;
+
+  std::filesystem::path file(const std::string& name) const {
+    return test_data() / "parity" / folder / name;
+  }
+  at::Tensor logits(const std::string& name) const {
+    return SafetensorsFile(file("logits.safetensors")).read(name).view({-1, 3});
+  }
+};
+
+void PrintTo(const Goldens& goldens, std::ostream* out) { *out << goldens.folder; }
+
+const Goldens kBert{"outlier_suppression"}, kRoberta{"outlier_suppression_roberta"};
 
 struct Setting {
+  Goldens goldens;
   int bits = 8;
   std::string placement = "outlier_suppression";
   std::string observer = "avg_minmax";
@@ -59,13 +72,8 @@ quant:
 pipeline: [{5}]
 record: {{site_errors: false}}
 )",
-                     golden("").string(), setting.placement, setting.bits, setting.symmetric,
-                     setting.observer, setting.calibrate);
-}
-
-at::Tensor golden_logits(const std::string& name) {
-  static const SafetensorsFile file(golden("logits.safetensors"));
-  return file.read(name).view({-1, 3});
+                     setting.goldens.file("").string(), setting.placement, setting.bits,
+                     setting.symmetric, setting.observer, setting.calibrate);
 }
 
 // A table name -> [scale, zero point, min, max] of the published code.
@@ -85,39 +93,53 @@ void expect_table(const Experiment& experiment, const json& table) {
   }
 }
 
-void expect_logits(const Experiment& experiment, const std::string& method) {
+void expect_logits(const Experiment& experiment, const Goldens& goldens,
+                   const std::string& method) {
   const std::pair<Stage, const char*> stages[] = {{Stage::kQuantized, "logits"},
                                                   {Stage::kWeightsOnly, "logits_w_only"},
                                                   {Stage::kActivationsOnly, "logits_a_only"}};
   for (const auto& [stage, name] : stages) {
     const auto differences = row_differences(experiment.logits(stage),
-                                             golden_logits(fmt::format("{}/{}", method, name)));
+                                             goldens.logits(fmt::format("{}/{}", method, name)));
     EXPECT_EQ(differences.size(), 40u);
     EXPECT_GE(share_within(differences, kSameLogits), kShareOfSequences)
         << method << " " << to_string(stage);
   }
 }
 
-TEST(OutlierSuppression, FloatLogits) {
-  const Experiment experiment(experiment_yaml({}));
-  const at::Tensor expected = golden_logits("fp.logits");
+class OutlierSuppression : public testing::TestWithParam<Goldens> {
+ protected:
+  const Goldens& goldens_ = GetParam();
+
+  Setting setting(int bits = 8) const { return {.goldens = goldens_, .bits = bits}; }
+  std::filesystem::path golden(const std::string& name) const { return goldens_.file(name); }
+};
+
+TEST_P(OutlierSuppression, FloatLogits) {
+  const Experiment experiment(experiment_yaml(setting()));
+  const at::Tensor expected = goldens_.logits("fp.logits");
   EXPECT_LE(max_difference(experiment.logits(Stage::kFloat), expected), float_tolerance(expected));
 }
 
-TEST(OutlierSuppression, PlacementsNameExactlyTheNodesOfTheCode) {
+TEST_P(OutlierSuppression, PlacementsNameExactlyTheNodesOfTheCode) {
   const json nodes = read_json_file(golden("nodes.json"));
   const std::pair<const char*, const char*> placements[] = {
       {"outlier_suppression", "academic"}, {"outlier_suppression_tensorrt", "tensorrt"}};
   for (const auto& [placement, backend] : placements) {
-    const Experiment experiment(experiment_yaml({.placement = placement}), /*run=*/false);
+    Setting chosen = setting();
+    chosen.placement = placement;
+    const Experiment experiment(experiment_yaml(chosen), /*run=*/false);
     auto expected = nodes[backend].get<std::vector<std::string>>();
     std::sort(expected.begin(), expected.end());
     EXPECT_EQ(experiment.quantized_names("outlier_suppression"), expected) << placement;
   }
 }
 
-TEST(OutlierSuppression, WeightScalesBitForBit) {
+TEST_P(OutlierSuppression, WeightScalesBitForBit) {
   const SafetensorsFile file(golden("weight_scales.safetensors"));
+  Network network(golden(""),
+                  "{include: placements/outlier_suppression.yaml, rules: "
+                  "[{sites: ['weight:*', 'activation:*'], bits: 8}]}");
   int64_t compared = 0;
   for (const std::string& key : file.names()) {
     // gm0/MinMax/b<bits>/<sym|asym>/<ch0|tensor>/<node>.<scale|zero_point>
@@ -133,9 +155,6 @@ TEST(OutlierSuppression, WeightScalesBitForBit) {
     spec.symmetric = key.find("/sym/") != std::string::npos;
     spec.granularity =
         key.find("/ch0/") != std::string::npos ? Granularity::kChannel : Granularity::kTensor;
-    static Network network(golden(""),
-                           "{include: placements/outlier_suppression.yaml, rules: "
-                           "[{sites: ['weight:*', 'activation:*'], bits: 8}]}");
     const at::Tensor& weight = network.model().weight(network.site(name));
     const auto observer = ObserverChoice(all_plugins().observers, "minmax").create(spec);
     observer->observe(weight);
@@ -148,75 +167,86 @@ TEST(OutlierSuppression, WeightScalesBitForBit) {
   EXPECT_GE(compared, 5 * 23);  // five settings of 23 weights
 }
 
-class OutlierSuppressionBits : public testing::TestWithParam<int> {};
-
-TEST_P(OutlierSuppressionBits, RangesAndLogitsOfMinMax) {
-  const int bits = GetParam();
-  const Experiment experiment(experiment_yaml({.bits = bits}));
-  const std::string method = fmt::format("minmax/b{}", bits);
-  expect_table(experiment, read_json_file(golden("ptq.json"))[method]["final"]);
-  expect_logits(experiment, method);
+TEST_P(OutlierSuppression, RangesAndLogitsOfMinMax) {
   const SafetensorsFile scales(golden("weight_scales.safetensors"));
-  for (const std::string& name : experiment.quantized_names("outlier_suppression")) {
-    const std::string key = fmt::format("gm0/MinMax/b{}/sym/ch0/{}.scale", bits, name);
-    if (!name.ends_with("weight_fake_quant")) continue;
-    EXPECT_TRUE(equal_bits(experiment.point(name)->quantizer->parameters().scale, scales.read(key)))
-        << name;
+  for (const int bits : {8, 6, 4}) {
+    const Experiment experiment(experiment_yaml(setting(bits)));
+    const std::string method = fmt::format("minmax/b{}", bits);
+    expect_table(experiment, read_json_file(golden("ptq.json"))[method]["final"]);
+    expect_logits(experiment, goldens_, method);
+    for (const std::string& name : experiment.quantized_names("outlier_suppression")) {
+      const std::string key = fmt::format("gm0/MinMax/b{}/sym/ch0/{}.scale", bits, name);
+      if (!name.ends_with("weight_fake_quant")) continue;
+      EXPECT_TRUE(
+          equal_bits(experiment.point(name)->quantizer->parameters().scale, scales.read(key)))
+          << name;
+    }
   }
 }
 
-TEST_P(OutlierSuppressionBits, PlainMinMaxObserver) {
-  const int bits = GetParam();
-  const Experiment experiment(experiment_yaml({.bits = bits, .observer = "minmax"}));
+TEST_P(OutlierSuppression, PlainMinMaxObserver) {
   const json tables = read_json_file(golden("act_observers.json"));
-  expect_table(experiment, tables[fmt::format("gm0/MinMax/b{}/asym", bits)]);
+  for (const int bits : {8, 6, 4}) {
+    Setting chosen = setting(bits);
+    chosen.observer = "minmax";
+    expect_table(Experiment(experiment_yaml(chosen)),
+                 tables[fmt::format("gm0/MinMax/b{}/asym", bits)]);
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(Bits, OutlierSuppressionBits, testing::Values(8, 6, 4));
-
-TEST(OutlierSuppression, SymmetricActivations) {
-  const Experiment experiment(experiment_yaml({.bits = 6, .symmetric = true}));
+TEST_P(OutlierSuppression, SymmetricActivations) {
+  Setting chosen = setting(6);
+  chosen.symmetric = true;
+  const Experiment experiment(experiment_yaml(chosen));
   expect_table(experiment, read_json_file(golden("act_observers.json"))["gm0/AvgMinMax/b6/sym"]);
 }
 
-TEST(OutlierSuppression, TensorrtPlacement) {
-  const Experiment experiment(
-      experiment_yaml({.bits = 6, .placement = "outlier_suppression_tensorrt"}));
+TEST_P(OutlierSuppression, TensorrtPlacement) {
+  Setting chosen = setting(6);
+  chosen.placement = "outlier_suppression_tensorrt";
+  const Experiment experiment(experiment_yaml(chosen));
   expect_table(experiment, read_json_file(golden("ptq.json"))["minmax_tensorrt/b6"]["final"]);
-  expect_logits(experiment, "minmax_tensorrt/b6");
+  expect_logits(experiment, goldens_, "minmax_tensorrt/b6");
 }
 
 // Ranges of any method, taken from the published table: what is compared is the network alone.
-TEST(OutlierSuppression, LogitsForGivenRanges) {
-  for (const char* method : {"minmax/b8", "minmax/b6", "minmax/b4", "quantile/b8", "quantile/b6",
-                             "quantile/b4", "mse/b8", "mse/b6", "mse/b4"}) {
-    const std::string name = method;
-    Setting setting{.bits = name.back() - '0', .observer = "minmax"};
-    setting.calibrate = fmt::format("{{calibrate: {{from: {}, entry: [{}, final]}}}}",
-                                    golden("ptq.json").string(), method);
-    expect_logits(Experiment(experiment_yaml(setting)), method);
+TEST_P(OutlierSuppression, LogitsForGivenRanges) {
+  int64_t methods = 0;
+  const json ptq = read_json_file(golden("ptq.json"));
+  for (const auto& [method, tables] : ptq.items()) {
+    if (method.find("tensorrt") != std::string::npos || !tables.contains("final")) continue;
+    Setting chosen = setting(method.back() - '0');
+    chosen.observer = "minmax";
+    chosen.calibrate = fmt::format("{{calibrate: {{from: {}, entry: [{}, final]}}}}",
+                                   golden("ptq.json").string(), method);
+    expect_logits(Experiment(experiment_yaml(chosen)), goldens_, method);
+    ++methods;
   }
+  EXPECT_GE(methods, 7);
 }
 
-TEST(OutlierSuppression, GivenRangesOfTheCoarseStageWithoutGamma) {
-  Setting setting{.bits = 6};
-  setting.calibrate =
+INSTANTIATE_TEST_SUITE_P(Models, OutlierSuppression, testing::Values(kBert, kRoberta),
+                         [](const auto& model) { return model.index == 0 ? "Bert" : "Roberta"; });
+
+TEST(OutlierSuppressionOnBert, GivenRangesOfTheCoarseStageWithoutGamma) {
+  Setting chosen{.goldens = kBert, .bits = 6};
+  chosen.calibrate =
       fmt::format("{{calibrate: {{from: {}, entry: [twc_fine_nogamma/b6, coarse]}}}}",
-                  golden("ptq.json").string());
-  const Experiment experiment(experiment_yaml(setting));
+                  kBert.file("ptq.json").string());
+  const Experiment experiment(experiment_yaml(chosen));
   const auto differences = row_differences(experiment.logits(Stage::kQuantized),
-                                           golden_logits("twc_fine_nogamma/b6/logits_coarse_only"));
+                                           kBert.logits("twc_fine_nogamma/b6/logits_coarse_only"));
   EXPECT_GE(share_within(differences, kSameLogits), kShareOfSequences);
 }
 
 // What entered every quantizer of the float network: the sites are where the code has its nodes.
-TEST(OutlierSuppression, ValuesAtEverySite) {
-  const SafetensorsFile file(golden("node_inputs.safetensors"));
-  Network network(golden(""),
+TEST(OutlierSuppressionOnBert, ValuesAtEverySite) {
+  const SafetensorsFile file(kBert.file("node_inputs.safetensors"));
+  Network network(kBert.file(""),
                   "{include: placements/outlier_suppression.yaml, rules: [{sites: "
                   "['weight:*', 'activation:*'], bits: 8}]}");
   const auto batches =
-      read_batches(golden("inputs.safetensors"), {"b0.input_ids"}, /*keep_padding_to=*/32);
+      read_batches(kBert.file("inputs.safetensors"), {"b0.input_ids"}, /*keep_padding_to=*/32);
   std::map<SiteId, at::Tensor> seen;
   network.context().set_tap(
       [&](SiteId id, const at::Tensor& before, const at::Tensor&) { seen[id] = before.clone(); });

@@ -27,12 +27,15 @@ using testing::HasSubstr;
 // One flipped rounding moved a loss of the published code by up to 2 % between float32 and float64.
 constexpr double kSameLoss = 0.02;
 
-std::filesystem::path golden(const std::string& name) {
-  return test_data() / "parity/outlier_suppression" / name;
+constexpr const char* kBert = "outlier_suppression";
+constexpr const char* kRoberta = "outlier_suppression_roberta";
+
+std::filesystem::path golden(const std::string& name, const std::string& model = kBert) {
+  return test_data() / "parity" / model / name;
 }
 
-json golden_search(const std::string& method) {
-  return read_json_file(golden("token_wise_clipping.json"))[method];
+json golden_search(const std::string& method, const std::string& model = kBert) {
+  return read_json_file(golden("token_wise_clipping.json", model))[method];
 }
 
 struct Setting {
@@ -40,6 +43,7 @@ struct Setting {
   bool symmetric = false;
   bool gamma_migration = true;
   std::string options = "early_abandon: false";
+  std::string model = kBert;
 };
 
 std::string experiment_yaml(const Setting& setting) {
@@ -61,7 +65,7 @@ quant:
 pipeline: [{3}token_wise_clipping: {{{4}}}]
 record: {{site_errors: false}}
 )",
-                     golden("").string(), setting.bits, setting.symmetric,
+                     golden("", setting.model).string(), setting.bits, setting.symmetric,
                      setting.gamma_migration ? "gamma_migration: {epsilon: 1.0e-5}, " : "",
                      setting.options);
 }
@@ -102,7 +106,7 @@ struct Method {
 class CoarseStage : public testing::TestWithParam<Method> {};
 
 TEST_P(CoarseStage, LossOfEveryRatioAndTheRangesOfTheBest) {
-  const json expected = golden_search(GetParam().name);
+  const json expected = golden_search(GetParam().name, GetParam().setting.model);
   Experiment experiment(experiment_yaml(GetParam().setting));
   const SearchRecord found = only_search(experiment);
   const auto losses = expected["loss_of_ratio"].get<std::vector<double>>();
@@ -132,9 +136,13 @@ INSTANTIATE_TEST_SUITE_P(
                     Method{"twc_fine_gamma/b8", {.bits = 8}}, Method{"twc_fine_gamma/b6", {}},
                     Method{"twc_fine_gamma/b4", {.bits = 4}},
                     Method{"twc_fine_nogamma/b6", {.gamma_migration = false}},
-                    Method{"twc_fine_gamma_lsq_symmetric/b6", {.symmetric = true}}),
+                    Method{"twc_fine_gamma_lsq_symmetric/b6", {.symmetric = true}},
+                    Method{"twc_fine_gamma/b8", {.bits = 8, .model = kRoberta}},
+                    Method{"twc_fine_gamma/b6", {.model = kRoberta}},
+                    Method{"twc_fine_gamma/b4", {.bits = 4, .model = kRoberta}}),
     [](const auto& test) {
-      std::string name = test.param.name;
+      std::string name = test.param.setting.model == kBert ? "Bert_" : "Roberta_";
+      name += test.param.name;
       std::replace(name.begin(), name.end(), '/', '_');
       return name;
     });

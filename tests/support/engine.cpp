@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -146,7 +147,8 @@ std::vector<Batch> read_batches(const std::filesystem::path& file,
       return tensors.read(stem + name).to(at::kLong).contiguous();
     };
     const at::Tensor ids = read("input_ids"), mask = read("attention_mask");
-    const at::Tensor types = read("token_type_ids");
+    const at::Tensor types =
+        tensors.contains(stem + "token_type_ids") ? read("token_type_ids") : at::zeros_like(ids);
     std::vector<TokenSequence> sequences;
     for (int64_t row = 0; row < ids.size(0); ++row) {
       const auto values = [&](const at::Tensor& tensor) {

@@ -51,16 +51,17 @@ def outlier_suppression(source, target):
     kept = read_tensors(source / "fp_logits.safetensors")
     kept.update({k: v for k, v in logits.items() if k.rsplit("/", 1)[0] in methods})
     kept.update({k: v for k, v in logits.items() if k in [f"twc_fine_gamma/b{b}/logits" for b in (8, 6, 4)]})
-    kept["twc_coarse_gamma_fixed/b6/logits"] = logits["twc_coarse_gamma_fixed/b6/logits"]
+    coarse = "twc_coarse_gamma_fixed/b6/logits"
+    kept.update({k: v for k, v in logits.items() if k == coarse})
     write_tensors(target / "logits.safetensors", kept)
     ptq = json.load(open(source / "ptq.json"))
     searches = [f"twc_fine_gamma/b{b}" for b in (8, 6, 4)]
     searches += ["twc_fine_nogamma/b6", "twc_fine_gamma_lsq_symmetric/b6", "twc_coarse_gamma_fixed/b6"]
     columns = ("step", "iters", "loss_of_ratio", "best_index", "coarse")
     write_json(target / "token_wise_clipping.json",
-               {m: {k: ptq[m][k] for k in columns} for m in searches})
+               {m: {k: ptq[m][k] for k in columns} for m in searches if m in ptq})
     write_json(target / "ptq.json", {m: {k: ptq[m][k] for k in ("final", "coarse") if k in ptq[m]}
-                                     for m in methods})
+                                     for m in methods if m in ptq})
     observers = json.load(open(source / "act_observers.json"))
     write_json(target / "act_observers.json",
                {k: v for k, v in observers.items()
@@ -70,8 +71,9 @@ def outlier_suppression(source, target):
     weights = read_tensors(source / "weight_observers.safetensors")
     write_tensors(target / "weight_scales.safetensors",
                   {k: v for k, v in weights.items() if k.startswith("gm0/MinMax/")})
-    write_tensors(target / "node_inputs.safetensors",
-                  read_tensors(source / "node_inputs_fp.safetensors"))
+    if (source / "node_inputs_fp.safetensors").exists():
+        write_tensors(target / "node_inputs.safetensors",
+                      read_tensors(source / "node_inputs_fp.safetensors"))
 
 
 def qualcomm(source, target):
@@ -117,6 +119,7 @@ def quantization_aware_training(source, target):
 def main():
     goldens = pathlib.Path(sys.argv[1])
     outlier_suppression(goldens / "outlier_suppression/bert_cls", HERE / "outlier_suppression")
+    outlier_suppression(goldens / "outlier_suppression/roberta_cls", HERE / "outlier_suppression_roberta")
     observers(goldens / "outlier_suppression/units", HERE / "observers")
     quantization_aware_training(goldens / "outlier_suppression/qat_bert", HERE / "qat_bert")
     qualcomm(goldens / "qualcomm/bert_s0", HERE / "qualcomm")
