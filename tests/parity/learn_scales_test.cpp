@@ -22,8 +22,11 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-std::filesystem::path golden(const std::string& name) {
-  return test_data() / "parity/outlier_suppression" / name;
+constexpr const char* kBert = "outlier_suppression";
+constexpr const char* kRoberta = "outlier_suppression_roberta";
+
+std::filesystem::path golden(const std::string& name, const std::string& model = kBert) {
+  return test_data() / "parity" / model / name;
 }
 
 struct Method {
@@ -33,6 +36,7 @@ struct Method {
   bool gamma_migration = true;
   const char* options = "{}";
   const char* coarse = nullptr;  // the method with the same coarse stage, where it is another
+  const char* model = kBert;
 };
 
 std::string quant(const Method& method) {
@@ -66,15 +70,16 @@ pipeline:
   - learn_scales: {3}
 record: {{site_errors: false}}
 )",
-                     golden("").string(), quant(method),
+                     golden("", method.model).string(), quant(method),
                      method.gamma_migration ? "  - gamma_migration: {epsilon: 1.0e-5}" : "",
                      method.options, method.coarse == nullptr ? method.name : method.coarse);
 }
 
 class FineStage : public testing::TestWithParam<Method> {
  protected:
-  const json expected_ = read_json_file(golden("learn_scale.json"))[GetParam().name];
-  const SafetensorsFile file_{golden("learn_scale.safetensors")};
+  const json expected_ =
+      read_json_file(golden("learn_scale.json", GetParam().model))[GetParam().name];
+  const SafetensorsFile file_{golden("learn_scale.safetensors", GetParam().model)};
   at::Tensor read(const std::string& what) const {
     return file_.read(fmt::format("{}/{}", GetParam().name, what));
   }
@@ -123,11 +128,12 @@ TEST_P(FineStage, LossesAndWhatIsLearned) {
 
 TEST_P(FineStage, LossAndGradientsOfTheFirstStep) {
   // From the very scales that the published code started with.
-  Network network(golden(""), quant(GetParam()));
+  Network network(golden("", GetParam().model), quant(GetParam()));
   std::vector<std::string> keys;
   for (int i = 0; i < 4; ++i) keys.push_back(fmt::format("b{}.input_ids", i));
   // With padding, which counts in the factor of published gradients.
-  const std::vector<Batch> batches = read_batches(golden("inputs.safetensors"), keys, 32);
+  const std::vector<Batch> batches =
+      read_batches(golden("inputs.safetensors", GetParam().model), keys, 32);
   Log log(Verbosity::kQuiet);
   PipelineContext pipeline{network.model(), network.context(), batches, log};
   at::Tensor target;
@@ -184,9 +190,13 @@ INSTANTIATE_TEST_SUITE_P(
                     Method{.name = "twc_fine_gamma_lsq_symmetric/b6", .symmetric = true},
                     Method{.name = "twc_fine_gamma_lr1e-3_ep6/b6",
                            .options = "{learning_rate: 1.0e-3, epochs: 6}",
-                           .coarse = "twc_fine_gamma/b6"}),
+                           .coarse = "twc_fine_gamma/b6"},
+                    Method{.name = "twc_fine_gamma/b8", .bits = 8, .model = kRoberta},
+                    Method{.name = "twc_fine_gamma/b6", .model = kRoberta},
+                    Method{.name = "twc_fine_gamma/b4", .bits = 4, .model = kRoberta}),
     [](const auto& test) {
-      std::string name = test.param.name;
+      std::string name = test.param.model == std::string(kBert) ? "Bert_" : "Roberta_";
+      name += test.param.name;
       for (char& character : name) {
         if (std::isalnum(static_cast<unsigned char>(character)) == 0) character = '_';
       }
