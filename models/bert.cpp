@@ -1,9 +1,11 @@
-// BERT for sequence classification and regression (Devlin et al. 2019), Hugging Face layout.
+// BERT for sequence classification, regression and question answering
+// (Devlin et al. 2019), Hugging Face layout.
 
 #include <ATen/ops/zeros.h>
 
 #include "framework/plugin/registry.h"
 #include "models/blocks/encoder.h"
+#include "models/blocks/span_head.h"
 
 namespace quell {
 namespace {
@@ -51,17 +53,22 @@ class BertClassifier final : public EncoderHead {
   Linear pooler_, classifier_;
 };
 
+std::unique_ptr<EncoderHead> make_head(const Checkpoint& checkpoint) {
+  if (answers_questions(checkpoint)) return std::make_unique<SpanHead>();
+  return std::make_unique<BertClassifier>();
+}
+
 class Bert final : public Encoder {
  public:
   Bert(const NoParams&, const Checkpoint& checkpoint)
-      : Encoder(checkpoint, {.prefix = "bert."}, std::make_unique<BertClassifier>()) {}
+      : Encoder(checkpoint, {.prefix = "bert."}, make_head(checkpoint)) {}
 };
 
 }  // namespace
 
 void register_model_bert(Plugins& plugins) {
   add_plugin<Bert, NoParams>(plugins.models, "bert",
-                             "BERT encoder with a classification or regression head.",
+                             "BERT encoder for classification, regression or question answering.",
                              "Devlin et al. 2019; sites: OS, OS+ and Qualcomm code");
 }
 

@@ -1,10 +1,12 @@
-// RoBERTa for sequence classification and regression (Liu et al. 2019), Hugging Face layout.
+// RoBERTa for sequence classification, regression and question answering
+// (Liu et al. 2019), Hugging Face layout.
 // DistilRoBERTa is one with fewer layers.
 
 #include <ATen/ops/zeros.h>
 
 #include "framework/plugin/registry.h"
 #include "models/blocks/encoder.h"
+#include "models/blocks/span_head.h"
 
 namespace quell {
 namespace {
@@ -55,19 +57,25 @@ class RobertaClassifier final : public EncoderHead {
   Linear dense_, output_;
 };
 
+std::unique_ptr<EncoderHead> make_head(const Checkpoint& checkpoint) {
+  if (answers_questions(checkpoint)) return std::make_unique<SpanHead>();
+  return std::make_unique<RobertaClassifier>();
+}
+
 class Roberta final : public Encoder {
  public:
   Roberta(const NoParams&, const Checkpoint& checkpoint)
       : Encoder(checkpoint, {.prefix = "roberta.", .positions_behind_padding = true},
-                std::make_unique<RobertaClassifier>()) {}
+                make_head(checkpoint)) {}
 };
 
 }  // namespace
 
 void register_model_roberta(Plugins& plugins) {
-  add_plugin<Roberta, NoParams>(plugins.models, "roberta",
-                                "RoBERTa encoder with a classification or regression head.",
-                                "Liu et al. 2019; sites: OS and Qualcomm code");
+  add_plugin<Roberta, NoParams>(
+      plugins.models, "roberta",
+      "RoBERTa encoder for classification, regression or question answering.",
+      "Liu et al. 2019; sites: OS and Qualcomm code");
 }
 
 }  // namespace quell

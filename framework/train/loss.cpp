@@ -15,8 +15,9 @@
 
 namespace quell {
 
-at::Tensor task_loss(const Outputs& outputs, const Batch& batch) {
-  const at::Tensor& logits = outputs.at("logits");
+namespace {
+
+at::Tensor classification_loss(const at::Tensor& logits, const Batch& batch) {
   if (!batch.labels.defined()) {
     throw DataError("an example without a label cannot be trained on; give the data labels");
   }
@@ -34,6 +35,40 @@ at::Tensor task_loss(const Outputs& outputs, const Batch& batch) {
                                 smallest < 0 ? smallest : largest, classes));
   }
   return at::cross_entropy_loss(logits, batch.labels);
+}
+
+// The scores of one sequence's tokens, [1, tokens].
+at::Tensor of_sequence(const at::Tensor& scores, const Batch& batch, int64_t sequence) {
+  return scores.narrow(0, batch.offsets[sequence], batch.length(sequence)).unsqueeze(0);
+}
+
+at::Tensor position_loss(const at::Tensor& scores, const at::Tensor& positions,
+                         const Batch& batch) {
+  if (!positions.defined()) {
+    throw DataError("an example without an answer cannot be trained on; give the data positions");
+  }
+  at::Tensor sum;
+  for (int64_t i = 0; i < batch.sequences(); ++i) {
+    const at::Tensor position = positions.narrow(0, i, 1);
+    const auto place = position.item<int64_t>();
+    if (place < 0 || place >= batch.length(i)) {
+      throw DataError(fmt::format("an answer at token {} of a sequence with {} tokens", place,
+                                  batch.length(i)));
+    }
+    const at::Tensor loss = at::cross_entropy_loss(of_sequence(scores, batch, i), position);
+    sum = sum.defined() ? sum.add(loss) : loss;
+  }
+  return sum.div(batch.sequences());
+}
+
+}  // namespace
+
+at::Tensor task_loss(const Outputs& outputs, const Batch& batch) {
+  const auto start = outputs.find("start_logits");
+  if (start == outputs.end()) return classification_loss(outputs.at("logits"), batch);
+  return position_loss(start->second, batch.start_positions, batch)
+      .add(position_loss(outputs.at("end_logits"), batch.end_positions, batch))
+      .div(2);
 }
 
 at::Tensor distillation_loss(const Outputs& outputs, const Outputs& teacher, double temperature) {

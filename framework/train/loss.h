@@ -6,8 +6,10 @@
 namespace quell {
 
 // Of the output "logits": cross entropy with Batch::labels that are classes (int64), or the mean
-// squared error to those that are scores (float32). Throws DataError without labels, for a class
-// that the model does not have, and for scores of a model with several outputs.
+// squared error to those that are scores (float32). Of "start_logits" and "end_logits" [tokens]:
+// the mean of both cross entropies with Batch::start_positions and end_positions, over each
+// sequence's tokens. Throws DataError without labels or positions, for those that the model or the
+// sequence does not have, and for scores of a model with several outputs.
 at::Tensor task_loss(const Outputs& outputs, const Batch& batch);
 
 // Distance to a teacher's outputs of the same names (Hinton, Vinyals and Dean 2015): the

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
+#include <fmt/format.h>
 
 #include "framework/base/error.h"
 
@@ -21,7 +22,12 @@ Teacher::Teacher(const PipelineContext& context, TrainingBatches& batches) {
   for (int64_t i = 0; i < batches.per_epoch(); ++i) {
     const Batch batch = batches.at(i);
     for (const auto& [name, output] : context.model.forward(batch, context.quant)) {
-      QUELL_ASSERT(output.size(0) == batch.sequences(), "an output without a row per sequence");
+      if (output.dim() == 1) {
+        throw ConfigError(
+            fmt::format("qat: a model with the output \"{}\" for every token cannot be distilled; "
+                        "leave `distillation` out",
+                        name));
+      }
       at::Tensor& all = outputs_[name];
       if (!all.defined()) {
         std::vector<int64_t> shape = output.sizes().vec();

@@ -42,9 +42,11 @@ def copy(source, target, *names):
         shutil.copyfile(source / name, target / name)
 
 
-def outlier_suppression(source, target):
+def outlier_suppression(source, target, learned=True):
     copy(source, target, "config.json", "model.safetensors", "inputs.safetensors",
-         "gamma_migration.safetensors", "learn_scale.json", "learn_scale.safetensors")
+         "gamma_migration.safetensors")
+    if learned:
+        copy(source, target, "learn_scale.json", "learn_scale.safetensors")
     methods = [f"{m}/b{b}" for m in ("minmax", "quantile", "mse") for b in (8, 6, 4)]
     methods += ["minmax_tensorrt/b6", "twc_fine_nogamma/b6"]
     logits = read_tensors(source / "ptq_logits.safetensors")
@@ -120,6 +122,8 @@ def main():
     goldens = pathlib.Path(sys.argv[1])
     outlier_suppression(goldens / "outlier_suppression/bert_cls", HERE / "outlier_suppression")
     outlier_suppression(goldens / "outlier_suppression/roberta_cls", HERE / "outlier_suppression_roberta")
+    outlier_suppression(goldens / "outlier_suppression/bert_qa", HERE / "outlier_suppression_qa",
+                        learned=False)
     observers(goldens / "outlier_suppression/units", HERE / "observers")
     quantization_aware_training(goldens / "outlier_suppression/qat_bert", HERE / "qat_bert")
     qualcomm(goldens / "qualcomm/bert_s0", HERE / "qualcomm")

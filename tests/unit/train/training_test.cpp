@@ -103,6 +103,22 @@ TEST(TaskLoss, RefusesWhatDoesNotFit) {
   EXPECT_THROW(task_loss(two, labelled(at::tensor({0.5F}))), DataError);
 }
 
+TEST(TaskLoss, CrossEntropyOfPositionsWithinEachSequence) {
+  Batch batch;
+  batch.offsets = {0, 2, 5};
+  batch.start_positions = at::tensor({1, 0}, at::kLong);
+  batch.end_positions = at::tensor({1, 2}, at::kLong);
+  const Outputs outputs = {{"start_logits", at::tensor({0.0F, 0.0F, 1.0F, 1.0F, 1.0F})},
+                           {"end_logits", at::tensor({0.0F, 2.0F, 5.0F, 5.0F, 5.0F})}};
+  const double start = (std::log(2.0) + std::log(3.0)) / 2;
+  const double end = (std::log(1 + std::exp(-2.0)) + std::log(3.0)) / 2;
+  EXPECT_NEAR(task_loss(outputs, batch).item<double>(), (start + end) / 2, 1e-6);
+  batch.end_positions = at::tensor({2, 2}, at::kLong);  // the first sequence has two tokens
+  EXPECT_THROW(task_loss(outputs, batch), DataError);
+  batch.end_positions = at::Tensor();
+  EXPECT_THROW(task_loss(outputs, batch), DataError);
+}
+
 TEST(DistillationLoss, IsTheDivergenceOfSoftenedProbabilities) {
   const Outputs student = {{"logits", at::tensor({0.0F, 2.0F}).view({1, 2})}};
   const Outputs teacher = {{"logits", at::tensor({2.0F, 0.0F}).view({1, 2})}};
