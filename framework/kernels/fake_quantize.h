@@ -22,6 +22,15 @@ void fake_quantize_channels(const float* x, float* y, int64_t outer, int64_t cha
                             int64_t inner, const float* scale, const float* zero_point,
                             Levels levels, ParallelFor parallel_for = serial_for);
 
+// One scale per group of `group_size` neighbouring features, a divisor of `features`, the same for
+// all rows of x [rows, features]. scale, zero_point: [features / group_size].
+inline void fake_quantize_groups(const float* x, float* y, int64_t rows, int64_t features,
+                                 int64_t group_size, const float* scale, const float* zero_point,
+                                 Levels levels, ParallelFor parallel_for = serial_for) {
+  fake_quantize_channels(x, y, rows, features / group_size, group_size, scale, zero_point, levels,
+                         parallel_for);
+}
+
 // Dynamic: x is [rows, features], every row quantized by its own range. `scale` and `zero_point`
 // ([rows], either may be null) receive what was used. A row that holds NaN becomes NaN.
 void fake_quantize_rows_dynamic(const float* x, float* y, int64_t rows, int64_t features,

@@ -10,10 +10,10 @@
 // After foreach_target.h.
 #include <hwy/highway.h>
 
+#include "framework/kernels/fake_quantize-inl.h"
 #include "framework/kernels/min_max-inl.h"
 
-// What follows is compiled once per instruction set, in a namespace of its own. No step may be
-// fused (MulAdd), or the last bits would differ between machines.
+// What follows is compiled once per instruction set, in a namespace of its own.
 HWY_BEFORE_NAMESPACE();
 namespace quell::kernels {
 namespace HWY_NAMESPACE {
@@ -22,14 +22,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 using FloatTag = hn::ScalableTag<float>;
 using Vector = hn::Vec<FloatTag>;
 
-// Adding the zero point turns -0 into +0 even when it is 0. Comparisons instead of Min and Max,
-// which disagree between instruction sets on NaN: here it stays.
 HWY_INLINE Vector fake_quantize(Vector x, Vector scale, Vector zero_point, Vector low,
                                 Vector high) {
-  Vector code = hn::Add(hn::Round(hn::Div(x, scale)), zero_point);
-  code = hn::IfThenElse(hn::Lt(code, low), low, code);
-  code = hn::IfThenElse(hn::Lt(high, code), high, code);
-  return hn::Mul(hn::Sub(code, zero_point), scale);
+  return value_of(code_of(x, scale, zero_point, low, high), scale, zero_point);
 }
 
 void with_one_scale(const float* x, float* y, int64_t size, float scale, float zero_point,

@@ -8,12 +8,12 @@
 #include <vector>
 
 #include "framework/kernels/min_max.h"
+#include "tests/unit/kernels/hard_inputs.h"
 #include "tests/unit/kernels/support.h"
 
 namespace quell::kernels {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // The published eager sequence, one pass over memory per operation.
@@ -31,26 +31,6 @@ std::vector<float> eager(std::vector<float> v, const std::vector<float>& scale,
   for (size_t i = 0; i < v.size(); ++i) v[i] = v[i] * at(scale, i);
   return v;
 }
-
-// Where a shortcut (a reciprocal, a fused step, rounding after adding) shows: exact ties and their
-// neighbours. Then everything that is not an ordinary number, then random values.
-std::vector<float> hard_inputs(float scale, std::mt19937& random) {
-  std::vector<float> x = {0.0f,   -0.0f,      kNan,        -kNan,       kInfinity, -kInfinity,
-                          1e-45f, -1e-45f,    1e-39f,      1e38f,       -1e38f,    3.4e38f,
-                          1e-30f, 8388609.0f, -8388607.5f, 16777216.0f, 0.5f,      -0.5f};
-  for (int k = -300; k <= 300; ++k) {
-    const float tie = (static_cast<float>(k) + 0.5f) * scale;
-    const float up = std::nextafter(tie, kInfinity);
-    x.insert(x.end(), {tie, up, std::nextafter(up, kInfinity), std::nextafter(tie, -kInfinity),
-                       static_cast<float>(k) * scale});
-  }
-  std::normal_distribution<float> normal(0.0f, 40 * scale);
-  for (int i = 0; i < 2000; ++i) x.push_back(normal(random));
-  return x;
-}
-
-const std::vector<float> kAwkwardScales = {1.0f,    0.1f,         1.0f / 3.0f, 0.0317460336f, 1e-8f,
-                                           0.7071f, 1.17549e-38f, 12345.678f,  1e30f};
 
 TEST(FakeQuantize, EveryInstructionSetGivesTheBitsOfTheEagerSequence) {
   on_every_instruction_set([] {
@@ -94,30 +74,12 @@ TEST(FakeQuantize, EverySizeInPlaceAndNothingBeyondTheEnd) {
   });
 }
 
-struct Shape {
-  int64_t outer, channels, inner;
-};
-const std::vector<Shape> kShapes = {{1, 1, 5},     {1, 7, 33},    {9, 5, 1},    {3, 67, 1},
-                                    {2, 3, 4},     {4, 1, 1},     {5, 16, 16},  {0, 3, 2},
-                                    {130, 770, 1}, {1, 300, 257}, {3, 2, 40001}};
-
 TEST(FakeQuantize, ChannelsAndThreads) {
   on_every_instruction_set([] {
     std::mt19937 random(11);
-    std::uniform_real_distribution<float> uniform(0.01f, 2.0f);
     for (const Shape& shape : kShapes) {
       const int64_t size = shape.outer * shape.channels * shape.inner;
-      std::vector<float> scale, zero_point, x, scales, zero_points;
-      for (int64_t c = 0; c < shape.channels; ++c) {
-        scale.push_back(uniform(random));
-        zero_point.push_back(static_cast<float>(random() % 64));
-      }
-      for (int64_t i = 0; i < size; ++i) {
-        const int64_t channel = i / shape.inner % shape.channels;
-        scales.push_back(scale[channel]);
-        zero_points.push_back(zero_point[channel]);
-        x.push_back((static_cast<float>(random() % 128) - 64.5f) * scale[channel]);
-      }
+      const auto [scale, zero_point, x, scales, zero_points] = channel_case(shape, random);
       const std::vector<float> expected = eager(x, scales, zero_points, {0.0f, 63.0f});
       for (const ParallelFor parallel_for : {&serial_for, &two_threads}) {
         std::vector<float> y(size);
@@ -167,6 +129,16 @@ TEST(FakeQuantize, RowsAndGroupsQuantizeByTheirOwnRange) {
       }
     }
   });
+}
+
+TEST(FakeQuantize, StaticGroupsOfFeatures) {
+  std::mt19937 random(13);
+  const int64_t rows = 21, features = 60, group = 12;
+  const ChannelCase made = channel_case({rows, features / group, group}, random);
+  std::vector<float> y(made.x.size());
+  fake_quantize_groups(made.x.data(), y.data(), rows, features, group, made.scale.data(),
+                       made.zero_point.data(), {0.0f, 63.0f});
+  EXPECT_EQ(first_difference(y, eager(made.x, made.scales, made.zero_points, {0.0f, 63.0f})), -1);
 }
 
 TEST(FakeQuantize, NanStaysInItsRow) {
