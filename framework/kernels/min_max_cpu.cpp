@@ -127,5 +127,27 @@ void min_max_channels(const float* x, int64_t outer, int64_t channels, int64_t i
   }
 }
 
+void min_max_tokens(const float* x, int64_t sequences, int64_t length, int64_t features,
+                    const int64_t* lengths, float* min, float* max, ParallelFor parallel_for) {
+  std::vector<int64_t> ends(sequences);  // valid tokens up to each sequence, itself included
+  for (int64_t i = 0; i < sequences; ++i) {
+    ends[i] = (i == 0 ? 0 : ends[i - 1]) + (lengths == nullptr ? length : lengths[i]);
+  }
+  const int64_t tokens = sequences == 0 ? 0 : ends.back();
+  const int64_t grain = kGrain / std::max<int64_t>(features, 1) + 1;
+  parallel_for(0, tokens, grain, [&](int64_t first, int64_t last) {
+    auto sequence = std::upper_bound(ends.begin(), ends.end(), first) - ends.begin();
+    while (first < last) {
+      const int64_t begin = sequence == 0 ? 0 : ends[sequence - 1];
+      const int64_t count = std::min(last, ends[sequence]) - first;
+      const float* values = x + (sequence * length + first - begin) * features;
+      HWY_DYNAMIC_DISPATCH(ranges_of_channels)
+      (values, 1, count, features, 0, count, min + first, max + first);
+      first += count;
+      ++sequence;
+    }
+  });
+}
+
 }  // namespace quell::kernels
 #endif  // HWY_ONCE

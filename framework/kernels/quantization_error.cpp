@@ -1,53 +1,13 @@
 #include "framework/kernels/quantization_error.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cmath>
 #include <utility>
 
+#include "framework/kernels/sort.h"
+
 namespace quell::kernels {
 namespace {
-
-constexpr int kDigitBits = 11;
-constexpr uint32_t kDigits = 1u << kDigitBits;
-constexpr size_t kSmall = 2048;  // below it, clearing the counts costs more than comparing
-
-// An integer with the order of the float.
-uint32_t to_key(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  return bits ^ ((bits >> 31) != 0 ? 0xffffffffu : 0x80000000u);
-}
-
-float from_key(uint32_t key) {
-  return std::bit_cast<float>(key ^ ((key >> 31) != 0 ? 0x80000000u : 0xffffffffu));
-}
-
-// Radix sort, three digits from the lowest to the highest.
-void sort_ascending(std::vector<float>& values) {
-  if (values.size() < kSmall) {
-    std::sort(values.begin(), values.end());
-    return;
-  }
-  std::vector<uint32_t> keys(values.size()), sorted(values.size());
-  std::array<std::vector<size_t>, 3> places;
-  for (auto& digit : places) digit.assign(kDigits, 0);
-  for (size_t i = 0; i < values.size(); ++i) {
-    keys[i] = to_key(values[i]);
-    for (int pass = 0; pass < 3; ++pass) {
-      ++places[pass][(keys[i] >> (pass * kDigitBits)) & (kDigits - 1)];
-    }
-  }
-  for (int pass = 0; pass < 3; ++pass) {
-    size_t next = 0;
-    for (size_t& place : places[pass]) next += std::exchange(place, next);
-    for (const uint32_t key : keys) {
-      sorted[places[pass][(key >> (pass * kDigitBits)) & (kDigits - 1)]++] = key;
-    }
-    keys.swap(sorted);
-  }
-  std::transform(keys.begin(), keys.end(), values.begin(), from_key);
-}
 
 // Before clamping.
 float code_of(float x, ScaleZeroPoint grid) { return std::rint(x / grid.scale) + grid.zero_point; }
