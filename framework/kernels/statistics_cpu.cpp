@@ -1,0 +1,306 @@
+#include "framework/kernels/statistics.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "framework/kernels/power_sums.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "framework/kernels/statistics_cpu.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target.h.
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#ifndef QUELL_STATISTICS_PARTS
+#define QUELL_STATISTICS_PARTS
+namespace quell::kernels {
+
+// Sums of float32 powers go over this many rows before they are added in double precision. So many
+// rows stay in the cache while tokens, then channels, are worked on.
+constexpr int64_t kBlockRows = 32;
+// A token is summed in this many lanes on every instruction set, in segments of this size.
+constexpr int64_t kLanes = 16;
+constexpr int64_t kSegment = 64 * kLanes;
+
+// Rows of x [rows, features], and where their statistics go; see add_statistics().
+struct Rows {
+  const float* x;
+  int64_t rows;
+  int64_t features;
+  Limits limits;
+  Moments* channels;
+  Moments* tokens;
+};
+
+// The sums over the rows so far, a set per column; columns are padded to a multiple of kLanes.
+struct ColumnSums {
+  explicit ColumnSums(int64_t features)
+      : size((features + kLanes - 1) / kLanes * kLanes),
+        sums(4 * size),
+        centres(size),
+        min(size, Moments().min),
+        max(size, Moments().max),
+        outside(size) {}
+
+  int64_t size;
+  std::vector<double> sums;  // [4][size]
+  std::vector<float> centres, min, max;
+  std::vector<int32_t> outside;
+};
+
+}  // namespace quell::kernels
+#endif
+
+// What follows is compiled once per instruction set, in a namespace of its own. No step may be
+// fused (MulAdd), or the last bits would differ between machines.
+HWY_BEFORE_NAMESPACE();
+namespace quell::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::CappedTag<float, kLanes>;
+using IntTag = hn::Rebind<int32_t, Tag>;
+using Vector = hn::Vec<Tag>;
+using IntVector = hn::Vec<IntTag>;
+
+// The first `count` values, then `fill`.
+HWY_INLINE Vector load(const float* x, int64_t count, Vector fill) {
+  const Tag tag;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  if (count >= lanes) return hn::LoadU(tag, x);
+  if (count <= 0) return fill;
+  const auto some = hn::FirstN(tag, static_cast<size_t>(count));
+  return hn::IfThenElse(some, hn::MaskedLoad(some, tag, x), fill);
+}
+
+struct Powers {
+  Vector s1, s2, s3, s4;
+
+  HWY_INLINE void add(Vector distance) {
+    const Vector square = hn::Mul(distance, distance);
+    s1 = hn::Add(s1, distance);
+    s2 = hn::Add(s2, square);
+    s3 = hn::Add(s3, hn::Mul(square, distance));
+    s4 = hn::Add(s4, hn::Mul(square, square));
+  }
+};
+
+HWY_INLINE Powers no_powers() {
+  const Vector zero = hn::Zero(Tag());
+  return {zero, zero, zero, zero};
+}
+
+// Adds lane by lane; sums: four arrays, `stride` apart.
+HWY_INLINE void add_to(double* sums, int64_t stride, const Powers& powers) {
+  constexpr int64_t kWidth = static_cast<int64_t>(hn::MaxLanes(Tag()));
+  HWY_ALIGN float buffer[4][kWidth];
+  hn::Store(powers.s1, Tag(), buffer[0]);
+  hn::Store(powers.s2, Tag(), buffer[1]);
+  hn::Store(powers.s3, Tag(), buffer[2]);
+  hn::Store(powers.s4, Tag(), buffer[3]);
+  for (int64_t power = 0; power < 4; ++power) {
+    for (int64_t i = 0; i < kWidth; ++i) sums[power * stride + i] += buffer[power][i];
+  }
+}
+
+// In the order of a tree, which does not depend on the width of vectors.
+template <typename Number>
+HWY_INLINE Number sum_of_lanes(Number* lanes) {
+  for (int64_t width = kLanes / 2; width > 0; width /= 2) {
+    for (int64_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
+// Minimum, maximum and, roughly, the mean of a row.
+void look_at_row(const float* x, int64_t size, PowerSums& found) {
+  const Tag tag;
+  constexpr int64_t kWidth = static_cast<int64_t>(hn::MaxLanes(tag));
+  HWY_ALIGN float sums[kLanes];
+  Vector min = hn::Set(tag, x[0]), max = min;
+  for (int64_t lane = 0; lane < kLanes; lane += kWidth) {
+    Vector sum = hn::Zero(tag);
+    int64_t i = lane;
+    for (; i + kWidth <= size; i += kLanes) {
+      const Vector value = hn::LoadU(tag, x + i);
+      sum = hn::Add(sum, value);
+      min = hn::Min(min, value);
+      max = hn::Max(max, value);
+    }
+    sum = hn::Add(sum, load(x + i, size - i, hn::Zero(tag)));
+    const Vector rest = load(x + i, size - i, hn::Set(tag, x[0]));
+    min = hn::Min(min, rest);
+    max = hn::Max(max, rest);
+    hn::Store(sum, tag, sums + lane);
+  }
+  found.centre = sum_of_lanes(sums) / static_cast<float>(size);
+  found.min = hn::GetLane(hn::MinOfLanes(tag, min));
+  found.max = hn::GetLane(hn::MaxOfLanes(tag, max));
+}
+
+HWY_INLINE int64_t count_outside(const float* x, int64_t size, Limits limits) {
+  const Tag tag;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  size_t count = 0;
+  int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    const Vector value = hn::LoadU(tag, x + i);
+    count += hn::CountTrue(tag, hn::Or(hn::Lt(value, hn::LoadU(tag, limits.low + i)),
+                                       hn::Lt(hn::LoadU(tag, limits.high + i), value)));
+  }
+  for (; i < size; ++i) count += x[i] < limits.low[i] || x[i] > limits.high[i] ? 1 : 0;
+  return static_cast<int64_t>(count);
+}
+
+Moments moments_of_row(const float* x, int64_t size, Limits limits) {
+  const Tag tag;
+  constexpr int64_t kWidth = static_cast<int64_t>(hn::MaxLanes(tag));
+  PowerSums found;
+  look_at_row(x, size, found);
+  const Vector centre = hn::Set(tag, static_cast<float>(found.centre));
+  HWY_ALIGN double sums[4][kLanes] = {};
+  for (int64_t first = 0; first < size; first += kSegment) {
+    const int64_t end = std::min(size, first + kSegment);
+    for (int64_t lane = 0; lane < kLanes; lane += kWidth) {
+      Powers powers = no_powers();
+      int64_t i = first + lane;
+      for (; i + kWidth <= end; i += kLanes) powers.add(hn::Sub(hn::LoadU(tag, x + i), centre));
+      // The centre itself adds nothing.
+      if (i < end) powers.add(hn::Sub(load(x + i, end - i, centre), centre));
+      add_to(sums[0] + lane, kLanes, powers);
+    }
+  }
+  for (int64_t power = 0; power < 4; ++power) found.sums[power] = sum_of_lanes(sums[power]);
+  if (limits.low != nullptr) found.outside = count_outside(x, size, limits);
+  return moments_of(found, x, size, 1);
+}
+
+// The means of the columns of the first block, as a first guess for all.
+void guess_centres(const float* x, int64_t rows, int64_t features, float* centres) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t i = 0; i < features; ++i) centres[i] += x[row * features + i];
+  }
+  for (int64_t i = 0; i < features; ++i) centres[i] /= static_cast<float>(rows);
+}
+
+// Adds a block of rows in the columns column.., as many as there are lanes. Meanwhile the next
+// block comes closer: `ahead` values further, unless that is 0.
+template <bool kWhole, bool kLimits>
+HWY_INLINE void add_columns(const Rows& of, int64_t first, int64_t last, int64_t column,
+                            int64_t ahead, ColumnSums& all) {
+  const Tag tag;
+  const Vector centre = hn::LoadU(tag, all.centres.data() + column);
+  const int64_t count = of.features - column;
+  Vector min = hn::LoadU(tag, all.min.data() + column);
+  Vector max = hn::LoadU(tag, all.max.data() + column);
+  Vector low = hn::Zero(tag), high = low;
+  IntVector outside = hn::Zero(IntTag());
+  if constexpr (kLimits) {
+    low = load(of.limits.low + column, count, low);
+    high = load(of.limits.high + column, count, high);
+    outside = hn::LoadU(IntTag(), all.outside.data() + column);
+  }
+  Powers powers = no_powers();
+  for (int64_t row = first; row < last; ++row) {
+    const float* at = of.x + row * of.features + column;
+    if (ahead != 0) hwy::Prefetch(at + ahead);
+    const Vector x = kWhole ? hn::LoadU(tag, at) : load(at, count, centre);
+    powers.add(hn::Sub(x, centre));
+    min = hn::Min(min, x);
+    max = hn::Max(max, x);
+    if constexpr (kLimits) {
+      const auto beyond = hn::VecFromMask(tag, hn::Or(hn::Lt(x, low), hn::Lt(high, x)));
+      outside = hn::Sub(outside, hn::BitCast(IntTag(), beyond));  // the mask is -1
+    }
+  }
+  add_to(all.sums.data() + column, all.size, powers);
+  hn::StoreU(min, tag, all.min.data() + column);
+  hn::StoreU(max, tag, all.max.data() + column);
+  if constexpr (kLimits) hn::StoreU(outside, IntTag(), all.outside.data() + column);
+}
+
+template <bool kLimits>
+void add_block(const Rows& of, int64_t first, int64_t last, ColumnSums& all) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(Tag()));
+  const int64_t ahead = last + kBlockRows <= of.rows ? kBlockRows * of.features : 0;
+  int64_t column = 0;
+  for (; column + lanes <= of.features; column += lanes) {
+    add_columns<true, kLimits>(of, first, last, column, ahead, all);
+  }
+  if (column < of.features) add_columns<false, kLimits>(of, first, last, column, ahead, all);
+}
+
+// Sets of.channels and of.tokens.
+void statistics_of_rows(const Rows& of) {
+  ColumnSums all(of.channels == nullptr ? 0 : of.features);
+  for (int64_t first = 0; first < of.rows; first += kBlockRows) {
+    const int64_t last = std::min(of.rows, first + kBlockRows);
+    for (int64_t row = first; of.tokens != nullptr && row < last; ++row) {
+      of.tokens[row] = moments_of_row(of.x + row * of.features, of.features, of.limits);
+    }
+    if (of.channels == nullptr) continue;
+    if (first == 0) guess_centres(of.x, last, of.features, all.centres.data());
+    if (of.limits.low == nullptr) {
+      add_block<false>(of, first, last, all);
+    } else {
+      add_block<true>(of, first, last, all);
+    }
+    // Means of twice as many rows lie at most a standard deviation (of all of them) away, so
+    // nothing is lost when centres follow at every doubling.
+    if ((last & (last - 1)) == 0) {
+      move_centres(all.sums.data(), all.centres.data(), all.size, last);
+    }
+  }
+  if (of.channels == nullptr) return;
+  for (int64_t i = 0; i < of.features; ++i) {
+    PowerSums found{all.centres[i], {}, all.min[i], all.max[i], all.outside[i]};
+    for (int64_t power = 0; power < 4; ++power) found.sums[power] = all.sums[power * all.size + i];
+    of.channels[i] = moments_of(found, of.x + i, of.rows, of.features);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace quell::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace quell::kernels {
+namespace {
+
+HWY_EXPORT(statistics_of_rows);
+
+// Rows are cut into chunks in a way that depends on their number alone: not so many that merging
+// them costs, not so few that threads go idle.
+constexpr int64_t kChunkRows = 512;
+constexpr int64_t kMostChunks = 64;
+
+int64_t rows_of_a_chunk(int64_t rows) {
+  const int64_t blocks = (rows + kMostChunks * kBlockRows - 1) / (kMostChunks * kBlockRows);
+  return std::max(kChunkRows, blocks * kBlockRows);
+}
+
+}  // namespace
+
+void add_statistics(const float* x, int64_t rows, int64_t features, Limits limits,
+                    Moments* channels, Moments* tokens, ParallelFor parallel_for) {
+  if (rows == 0 || features == 0) return;
+  const int64_t step = rows_of_a_chunk(rows);
+  const int64_t chunks = (rows + step - 1) / step;
+  std::vector<Moments> parts(channels == nullptr ? 0 : chunks * features);
+  parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const int64_t first = chunk * step, count = std::min(step, rows - first);
+      HWY_DYNAMIC_DISPATCH(statistics_of_rows)
+      ({x + first * features, count, features, limits,
+        channels == nullptr ? nullptr : parts.data() + chunk * features,
+        tokens == nullptr ? nullptr : tokens + first});
+    }
+  });
+  for (size_t i = 0; i < parts.size(); ++i) {
+    merge(parts[i], channels[static_cast<int64_t>(i) % features]);
+  }
+}
+
+}  // namespace quell::kernels
+#endif  // HWY_ONCE
