@@ -113,30 +113,20 @@ HWY_INLINE Number sum_of_lanes(Number* lanes) {
   return lanes[0];
 }
 
-// Minimum, maximum and, roughly, the mean of a row.
-void look_at_row(const float* x, int64_t size, PowerSums& found) {
+// A mean of the first values of a row. That of an eighth lies near enough to that of all: were it
+// far away, it would be so because of outliers, which rule the sums of powers then.
+float guess_centre(const float* x, int64_t size) {
   const Tag tag;
   constexpr int64_t kWidth = static_cast<int64_t>(hn::MaxLanes(tag));
+  const int64_t count = (size / 8 + kLanes - 1) / kLanes * kLanes;
+  if (count > size) return x[0];
   HWY_ALIGN float sums[kLanes];
-  Vector min = hn::Set(tag, x[0]), max = min;
   for (int64_t lane = 0; lane < kLanes; lane += kWidth) {
     Vector sum = hn::Zero(tag);
-    int64_t i = lane;
-    for (; i + kWidth <= size; i += kLanes) {
-      const Vector value = hn::LoadU(tag, x + i);
-      sum = hn::Add(sum, value);
-      min = hn::Min(min, value);
-      max = hn::Max(max, value);
-    }
-    sum = hn::Add(sum, load(x + i, size - i, hn::Zero(tag)));
-    const Vector rest = load(x + i, size - i, hn::Set(tag, x[0]));
-    min = hn::Min(min, rest);
-    max = hn::Max(max, rest);
+    for (int64_t i = lane; i < count; i += kLanes) sum = hn::Add(sum, hn::LoadU(tag, x + i));
     hn::Store(sum, tag, sums + lane);
   }
-  found.centre = sum_of_lanes(sums) / static_cast<float>(size);
-  found.min = hn::GetLane(hn::MinOfLanes(tag, min));
-  found.max = hn::GetLane(hn::MaxOfLanes(tag, max));
+  return sum_of_lanes(sums) / static_cast<float>(count);
 }
 
 HWY_INLINE int64_t count_outside(const float* x, int64_t size, Limits limits) {
@@ -153,26 +143,38 @@ HWY_INLINE int64_t count_outside(const float* x, int64_t size, Limits limits) {
   return static_cast<int64_t>(count);
 }
 
-Moments moments_of_row(const float* x, int64_t size, Limits limits) {
+Moments moments_of_row(const float* x, int64_t size) {
   const Tag tag;
   constexpr int64_t kWidth = static_cast<int64_t>(hn::MaxLanes(tag));
   PowerSums found;
-  look_at_row(x, size, found);
-  const Vector centre = hn::Set(tag, static_cast<float>(found.centre));
+  const float guess = guess_centre(x, size);
+  const Vector centre = hn::Set(tag, guess);
+  const Vector some = hn::Set(tag, x[0]);
+  Vector min = some, max = some;
   HWY_ALIGN double sums[4][kLanes] = {};
   for (int64_t first = 0; first < size; first += kSegment) {
     const int64_t end = std::min(size, first + kSegment);
     for (int64_t lane = 0; lane < kLanes; lane += kWidth) {
       Powers powers = no_powers();
+      const auto add = [&](Vector value, Vector for_range) {
+        powers.add(hn::Sub(value, centre));
+        min = hn::Min(min, for_range);
+        max = hn::Max(max, for_range);
+      };
       int64_t i = first + lane;
-      for (; i + kWidth <= end; i += kLanes) powers.add(hn::Sub(hn::LoadU(tag, x + i), centre));
+      for (; i + kWidth <= end; i += kLanes) {
+        const Vector value = hn::LoadU(tag, x + i);
+        add(value, value);
+      }
       // The centre itself adds nothing.
-      if (i < end) powers.add(hn::Sub(load(x + i, end - i, centre), centre));
+      if (i < end) add(load(x + i, end - i, centre), load(x + i, end - i, some));
       add_to(sums[0] + lane, kLanes, powers);
     }
   }
   for (int64_t power = 0; power < 4; ++power) found.sums[power] = sum_of_lanes(sums[power]);
-  if (limits.low != nullptr) found.outside = count_outside(x, size, limits);
+  found.centre = guess;
+  found.min = hn::GetLane(hn::MinOfLanes(tag, min));
+  found.max = hn::GetLane(hn::MaxOfLanes(tag, max));
   return moments_of(found, x, size, 1);
 }
 
@@ -184,67 +186,108 @@ void guess_centres(const float* x, int64_t rows, int64_t features, float* centre
   for (int64_t i = 0; i < features; ++i) centres[i] /= static_cast<float>(rows);
 }
 
-// Adds a block of rows in the columns column.., as many as there are lanes. Meanwhile the next
-// block comes closer: `ahead` values further, unless that is 0.
-template <bool kWhole, bool kLimits>
-HWY_INLINE void add_columns(const Rows& of, int64_t first, int64_t last, int64_t column,
-                            int64_t ahead, ColumnSums& all) {
-  const Tag tag;
-  const Vector centre = hn::LoadU(tag, all.centres.data() + column);
-  const int64_t count = of.features - column;
-  Vector min = hn::LoadU(tag, all.min.data() + column);
-  Vector max = hn::LoadU(tag, all.max.data() + column);
-  Vector low = hn::Zero(tag), high = low;
-  IntVector outside = hn::Zero(IntTag());
-  if constexpr (kLimits) {
-    low = load(of.limits.low + column, count, low);
-    high = load(of.limits.high + column, count, high);
-    outside = hn::LoadU(IntTag(), all.outside.data() + column);
+// Sums over a block of rows in the columns from `column` on, as many as there are lanes.
+template <bool kLimits>
+struct Columns {
+  HWY_INLINE Columns(const Rows& of, int64_t first, const ColumnSums& all)
+      : column(first), count(of.features - first) {
+    const Tag tag;
+    centre = hn::LoadU(tag, all.centres.data() + column);
+    min = hn::LoadU(tag, all.min.data() + column);
+    max = hn::LoadU(tag, all.max.data() + column);
+    powers = no_powers();
+    if constexpr (kLimits) {
+      low = load(of.limits.low + column, count, min);
+      high = load(of.limits.high + column, count, max);
+      outside = hn::LoadU(IntTag(), all.outside.data() + column);
+    }
   }
-  Powers powers = no_powers();
-  for (int64_t row = first; row < last; ++row) {
-    const float* at = of.x + row * of.features + column;
-    if (ahead != 0) hwy::Prefetch(at + ahead);
+
+  // `at`: of the first column; returns how many are outside.
+  template <bool kWhole>
+  HWY_INLINE int64_t add(const float* at) {
+    const Tag tag;
     const Vector x = kWhole ? hn::LoadU(tag, at) : load(at, count, centre);
     powers.add(hn::Sub(x, centre));
     min = hn::Min(min, x);
     max = hn::Max(max, x);
     if constexpr (kLimits) {
-      const auto beyond = hn::VecFromMask(tag, hn::Or(hn::Lt(x, low), hn::Lt(high, x)));
-      outside = hn::Sub(outside, hn::BitCast(IntTag(), beyond));  // the mask is -1
+      auto beyond = hn::Or(hn::Lt(x, low), hn::Lt(high, x));
+      if constexpr (!kWhole) {
+        beyond = hn::And(beyond, hn::FirstN(tag, static_cast<size_t>(count)));
+      }
+      outside = hn::Sub(outside, hn::BitCast(IntTag(), hn::VecFromMask(tag, beyond)));  // -1
+      return static_cast<int64_t>(hn::CountTrue(tag, beyond));
     }
+    return 0;
   }
-  add_to(all.sums.data() + column, all.size, powers);
-  hn::StoreU(min, tag, all.min.data() + column);
-  hn::StoreU(max, tag, all.max.data() + column);
-  if constexpr (kLimits) hn::StoreU(outside, IntTag(), all.outside.data() + column);
-}
 
+  HWY_INLINE void add_to_all(ColumnSums& all) const {
+    add_to(all.sums.data() + column, all.size, powers);
+    hn::StoreU(min, Tag(), all.min.data() + column);
+    hn::StoreU(max, Tag(), all.max.data() + column);
+    if constexpr (kLimits) hn::StoreU(outside, IntTag(), all.outside.data() + column);
+  }
+
+  int64_t column, count;
+  Vector centre, min, max, low, high;
+  IntVector outside;
+  Powers powers;
+};
+
+// Counts what is outside for tokens, too. Without tokens, which read it in order, the next block
+// has to be fetched ahead.
 template <bool kLimits>
 void add_block(const Rows& of, int64_t first, int64_t last, ColumnSums& all) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(Tag()));
-  const int64_t ahead = last + kBlockRows <= of.rows ? kBlockRows * of.features : 0;
+  const int64_t block = last - first;
+  const bool fetch = of.tokens == nullptr && last + block <= of.rows;
+  const int64_t ahead = fetch ? block * of.features : 0;
+  HWY_ALIGN int64_t outside[kBlockRows] = {};
   int64_t column = 0;
-  for (; column + lanes <= of.features; column += lanes) {
-    add_columns<true, kLimits>(of, first, last, column, ahead, all);
+  for (; column + 2 * lanes <= of.features; column += 2 * lanes) {
+    Columns<kLimits> left(of, column, all), right(of, column + lanes, all);
+    for (int64_t row = 0; row < block; ++row) {
+      const float* at = of.x + (first + row) * of.features + column;
+      if (fetch) hwy::Prefetch(at + ahead);
+      if (fetch) hwy::Prefetch(at + ahead + lanes);
+      const int64_t count = left.template add<true>(at) + right.template add<true>(at + lanes);
+      if constexpr (kLimits) outside[row] += count;
+    }
+    left.add_to_all(all);
+    right.add_to_all(all);
   }
-  if (column < of.features) add_columns<false, kLimits>(of, first, last, column, ahead, all);
+  for (; column < of.features; column += lanes) {
+    Columns<kLimits> rest(of, column, all);
+    for (int64_t row = 0; row < block; ++row) {
+      outside[row] += rest.template add<false>(of.x + (first + row) * of.features + column);
+    }
+    rest.add_to_all(all);
+  }
+  for (int64_t row = 0; kLimits && of.tokens != nullptr && row < block; ++row) {
+    of.tokens[first + row].outside = outside[row];
+  }
 }
 
 // Sets of.channels and of.tokens.
 void statistics_of_rows(const Rows& of) {
   ColumnSums all(of.channels == nullptr ? 0 : of.features);
+  const bool limits = of.limits.low != nullptr;
   for (int64_t first = 0; first < of.rows; first += kBlockRows) {
     const int64_t last = std::min(of.rows, first + kBlockRows);
     for (int64_t row = first; of.tokens != nullptr && row < last; ++row) {
-      of.tokens[row] = moments_of_row(of.x + row * of.features, of.features, of.limits);
+      const float* x = of.x + row * of.features;
+      of.tokens[row] = moments_of_row(x, of.features);
+      if (limits && of.channels == nullptr) {
+        of.tokens[row].outside = count_outside(x, of.features, of.limits);
+      }
     }
     if (of.channels == nullptr) continue;
     if (first == 0) guess_centres(of.x, last, of.features, all.centres.data());
-    if (of.limits.low == nullptr) {
-      add_block<false>(of, first, last, all);
-    } else {
+    if (limits) {
       add_block<true>(of, first, last, all);
+    } else {
+      add_block<false>(of, first, last, all);
     }
     // Means of twice as many rows lie at most a standard deviation (of all of them) away, so
     // nothing is lost when centres follow at every doubling.

@@ -141,6 +141,42 @@ TEST(FakeQuantize, StaticGroupsOfFeatures) {
   EXPECT_EQ(first_difference(y, eager(made.x, made.scales, made.zero_points, {0.0f, 63.0f})), -1);
 }
 
+// From 64 MB on, results are streamed past the caches; those in place never are.
+TEST(FakeQuantize, LargeResultsAreTheSame) {
+  std::mt19937 random(29);
+  std::uniform_real_distribution<float> uniform(-9, 9);
+  std::vector<float> pattern(1009);
+  for (float& value : pattern) value = uniform(random);
+  const int64_t rows = 4097, columns = 4097, size = rows * columns;
+  ASSERT_GE(size * sizeof(float), 64 << 20);
+  std::vector<float> x(size), y(size + 1), in_place;
+  for (int64_t i = 0; i < size; ++i) x[i] = pattern[i % 1009];
+  const std::vector<float> scale(columns, 0.37f), zero_point(columns, 5.0f);
+  const AffineRule rule = affine_rule(Grid::kOs, 4, false);
+  using Run = std::function<void(const float* from, float* to)>;
+  const std::vector<Run> runs = {
+      [&](const float* from, float* to) {
+        fake_quantize_tensor(from, to, size, 0.37f, 5, {0, 15}, two_threads);
+      },
+      [&](const float* from, float* to) {
+        fake_quantize_channels(from, to, rows, columns, 1, scale.data(), zero_point.data(), {0, 15},
+                               two_threads);
+      },
+      [&](const float* from, float* to) {
+        fake_quantize_rows_dynamic(from, to, rows, columns, rule, nullptr, nullptr, two_threads);
+      }};
+  on_every_instruction_set([&] {
+    for (const Run& run : runs) {
+      in_place = x;
+      run(in_place.data(), in_place.data());
+      std::copy(x.begin(), x.end(), y.begin() + 1);
+      run(x.data(), y.data() + 1);  // one value off the start of a cache line
+      EXPECT_TRUE(std::equal(in_place.begin(), in_place.end(), y.begin() + 1));
+      EXPECT_EQ(y[0], 0.0f);
+    }
+  });
+}
+
 TEST(FakeQuantize, NanStaysInItsRow) {
   std::vector<float> x(40, 0.5f);
   x[11] = kNan;
