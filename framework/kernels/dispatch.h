@@ -1,4 +1,4 @@
-// Fake quantization wherever the tensor lives.
+// The kernels that exist on CPU and GPU, wherever the tensor lives.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@ struct Device {
   DeviceKind kind = DeviceKind::kCpu;
   ParallelFor parallel_for = serial_for;  // CPU
   void* stream = nullptr;                 // CUDA: a cudaStream_t
+  void* workspace = nullptr;              // CUDA: for reductions, see cuda.h
 };
 
 // All pointers are memory of that device. Shapes: see fake_quantize.h; scale, zero_point: [1] for
@@ -24,5 +25,18 @@ void fake_quantize_tensor(const Device& device, const float* x, float* y, int64_
 void fake_quantize_channels(const Device& device, const float* x, float* y, int64_t outer,
                             int64_t channels, int64_t inner, const float* scale,
                             const float* zero_point, Levels levels);
+void fake_quantize_rows_dynamic(const Device& device, const float* x, float* y, int64_t rows,
+                                int64_t features, const AffineRule& rule, float* scale,
+                                float* zero_point);
+
+// fake_quantize_gradient.h
+void fake_quantize_gradient(const Device& device, const float* x, const float* dy, float* dx,
+                            int64_t outer, int64_t channels, int64_t inner, const float* scale,
+                            const float* zero_point, Levels levels, float* dscale,
+                            float* dzero_point);
+
+// min_max.h. A whole tensor is [1, 1, size].
+void min_max_channels(const Device& device, const float* x, int64_t outer, int64_t channels,
+                      int64_t inner, float* min, float* max);
 
 }  // namespace quell::kernels

@@ -1,89 +1,70 @@
 // Compiled with -fmad=false; division and rintf are exact and half to even by default. Bound by
 // memory: 16-byte accesses wherever the addresses allow them.
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <cstdint>
-#include <stdexcept>
-#include <string>
 
 #include "framework/kernels/cuda.h"
+#include "framework/kernels/cuda/launch.h"
+#include "framework/kernels/cuda/quantize.h"
 
 namespace quell::kernels::cuda {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr int64_t kMaxBlocks = 132 * 16;  // A few waves of the largest GPU; threads then loop.
+constexpr int kUnroll = 4;                // Loads in flight per thread.
 
-struct alignas(16) Pack {
-  float value[4];
+// x: [outer, channels, inner], `size` values in all.
+struct Affine {
+  int64_t size, channels, inner;
+  const float* scale;
+  const float* zero_point;
+  Levels levels;
 };
 
-// See fake_quantize_cpu.cpp: the order of the steps is law, and NaN stays NaN.
-__device__ float fake_quantize(float x, float scale, float zero_point, Levels levels) {
-  float code = rintf(x / scale) + zero_point;
-  code = code < levels.low ? levels.low : code;
-  code = code > levels.high ? levels.high : code;
-  return (code - zero_point) * scale;
-}
-
-__device__ Pack fake_quantize(Pack x, float scale, float zero_point, Levels levels) {
-  Pack y;
-  for (int i = 0; i < 4; ++i) y.value[i] = fake_quantize(x.value[i], scale, zero_point, levels);
-  return y;
-}
-
-__device__ Pack fake_quantize(Pack x, Pack scale, Pack zero_point, Levels levels) {
-  Pack y;
-  for (int i = 0; i < 4; ++i) {
-    y.value[i] = fake_quantize(x.value[i], scale.value[i], zero_point.value[i], levels);
+// `each`: neighbours belong to neighbouring channels (inner == 1), otherwise those of a pack share
+// one.
+template <int width, bool each, bool coded>
+__global__ void __launch_bounds__(kThreads)
+    fake_quantize_items(const float* x, float* y, Codes codes, Affine of) {
+  const bool small = of.size <= UINT32_MAX;  // 64-bit division is slow
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * kThreads * width;
+  const int64_t begin = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * width;
+  for (int64_t first = begin; first < of.size; first += kUnroll * stride) {
+    Pack<width> held[kUnroll];
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      const int64_t i = first + u * stride;
+      held[u] = load<width, true>(x + i, of.size - i);
+    }
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      const int64_t i = first + u * stride;
+      if (i >= of.size) break;
+      int64_t channel = 0;
+      if (of.channels > 1) {
+        channel = small ? static_cast<uint32_t>(i) / static_cast<uint32_t>(of.inner) %
+                              static_cast<uint32_t>(of.channels)
+                        : i / of.inner % of.channels;
+      }
+      const auto scale =
+          each ? load<width, true>(of.scale + channel, width) : splat<width>(of.scale[channel]);
+      const auto zero_point = each ? load<width, true>(of.zero_point + channel, width)
+                                   : splat<width>(of.zero_point[channel]);
+      quantize<width, true, coded>(held[u], scale, zero_point, of.levels, y, codes, i, of.size - i);
+    }
   }
-  return y;
 }
 
-// x: [outer, channels, inner], counted in items. An item is a float or a pack; scales are items
-// too where every element has its own (inner == 1). Index: 32 bits where they are enough, because
-// 64-bit division is slow.
-template <class Item, class Scale, class Index>
-__global__ void fake_quantize_items(const Item* x, Item* y, Index size, Index channels, Index inner,
-                                    const Scale* scale, const Scale* zero_point, Levels levels) {
-  const Index stride = static_cast<Index>(gridDim.x) * blockDim.x;
-  for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x; i < size; i += stride) {
-    const Index channel = channels == 1 ? 0 : i / inner % channels;
-    y[i] = fake_quantize(x[i], scale[channel], zero_point[channel], levels);
-  }
+template <int width, bool each>
+void launch(const float* x, float* y, const Affine& of, void* stream, Codes codes) {
+  const int64_t items = divide_up(of.size, width);
+  const auto blocks =
+      static_cast<int>(std::min(kMaxBlocks, divide_up(items, int64_t{kThreads} * kUnroll)));
+  const auto kernel = codes.data == nullptr ? fake_quantize_items<width, each, false>
+                                            : fake_quantize_items<width, each, true>;
+  kernel<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(x, y, codes, of);
+  check(cudaGetLastError(), "fake quantization");
 }
-
-void check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  throw std::runtime_error("fake quantization on the GPU: " +
-                           std::string(cudaGetErrorString(error)));
-}
-
-template <class Item, class Scale>
-void launch(const float* x, float* y, int64_t size, int64_t channels, int64_t inner,
-            const float* scale, const float* zero_point, Levels levels, void* stream) {
-  const auto queue = static_cast<cudaStream_t>(stream);
-  const Item* from = reinterpret_cast<const Item*>(x);
-  Item* to = reinterpret_cast<Item*>(y);
-  const Scale* scales = reinterpret_cast<const Scale*>(scale);
-  const Scale* zero_points = reinterpret_cast<const Scale*>(zero_point);
-  const int blocks =
-      static_cast<int>(std::min(kMaxBlocks, (size + kThreads - 1) / int64_t{kThreads}));
-  // Half of the range: the loop counter runs beyond `size` by one stride.
-  if (size < INT32_MAX) {
-    fake_quantize_items<Item, Scale, uint32_t><<<blocks, kThreads, 0, queue>>>(
-        from, to, static_cast<uint32_t>(size), static_cast<uint32_t>(channels),
-        static_cast<uint32_t>(inner), scales, zero_points, levels);
-  } else {
-    fake_quantize_items<Item, Scale, uint64_t><<<blocks, kThreads, 0, queue>>>(
-        from, to, static_cast<uint64_t>(size), static_cast<uint64_t>(channels),
-        static_cast<uint64_t>(inner), scales, zero_points, levels);
-  }
-  check(cudaGetLastError());
-}
-
-bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
 }  // namespace
 
@@ -95,29 +76,22 @@ bool available() {
 }
 
 void fake_quantize_tensor(const float* x, float* y, int64_t size, const float* scale,
-                          const float* zero_point, Levels levels, void* stream) {
-  const int64_t packed = aligned(x) && aligned(y) ? size / 4 * 4 : 0;
-  if (packed > 0) {
-    launch<Pack, float>(x, y, packed / 4, 1, 1, scale, zero_point, levels, stream);
-  }
-  if (packed < size) {
-    launch<float, float>(x + packed, y + packed, size - packed, 1, 1, scale, zero_point, levels,
-                         stream);
-  }
+                          const float* zero_point, Levels levels, void* stream, Codes codes) {
+  fake_quantize_channels(x, y, 1, 1, size, scale, zero_point, levels, stream, codes);
 }
 
 void fake_quantize_channels(const float* x, float* y, int64_t outer, int64_t channels,
                             int64_t inner, const float* scale, const float* zero_point,
-                            Levels levels, void* stream) {
-  const int64_t size = outer * channels * inner;
-  if (size == 0) return;
-  const bool packable = aligned(x) && aligned(y);
-  if (packable && inner % 4 == 0) {
-    launch<Pack, float>(x, y, size / 4, channels, inner / 4, scale, zero_point, levels, stream);
+                            Levels levels, void* stream, Codes codes) {
+  const Affine of{outer * channels * inner, channels, inner, scale, zero_point, levels};
+  if (of.size == 0) return;
+  const bool packable = aligned(x, y, codes);
+  if (packable && (inner % 4 == 0 || channels == 1)) {
+    launch<4, false>(x, y, of, stream, codes);
   } else if (packable && inner == 1 && channels % 4 == 0 && aligned(scale) && aligned(zero_point)) {
-    launch<Pack, Pack>(x, y, size / 4, channels / 4, 1, scale, zero_point, levels, stream);
+    launch<4, true>(x, y, of, stream, codes);
   } else {
-    launch<float, float>(x, y, size, channels, inner, scale, zero_point, levels, stream);
+    launch<1, false>(x, y, of, stream, codes);
   }
 }
 
