@@ -31,6 +31,34 @@ TEST(Cuda, WithoutItTheErrorSaysWhatToDo) {
   EXPECT_THROW(fake_quantize_tensor(device, &x, &x, 1, &one, &one, {0, 3}), std::runtime_error);
   EXPECT_THROW(fake_quantize_channels(device, &x, &x, 1, 1, 1, &one, &one, {0, 3}),
                std::runtime_error);
+  EXPECT_THROW(fake_quantize_rows_dynamic(device, &x, &x, 1, 1, affine_rule(Grid::kOs, 8, false),
+                                          nullptr, nullptr),
+               std::runtime_error);
+  EXPECT_THROW(fake_quantize_gradient(device, &x, &x, &x, 1, 1, 1, &one, &one, {0, 3}, &x, &x),
+               std::runtime_error);
+  EXPECT_THROW(min_max_channels(device, &x, 1, 1, 1, &x, &x), std::runtime_error);
+  EXPECT_THROW(cuda::min_max_tokens(&x, 1, 1, 1, nullptr, &x, &x, nullptr), std::runtime_error);
+  int64_t count = 0;
+  EXPECT_THROW(cuda::add_to_histogram(&x, 1, &x, &one, 1, false, &count, nullptr),
+               std::runtime_error);
+  EXPECT_THROW(cuda::statistics_channels(&x, 1, 1, 1, nullptr, {}, nullptr, nullptr),
+               std::runtime_error);
+}
+
+TEST(Dispatch, TheCpuTakesTheSamePointers) {
+  const std::vector<float> x = {-1.0f, 0.26f, 9.0f, 0.5f}, dy(4, 1.0f), scale = {0.5f}, zero = {1};
+  std::vector<float> y(4), scales(2), zeros(2), low(2), high(2), dx(4), dscale(1), dzero(1);
+  const AffineRule rule = affine_rule(Grid::kOs, 4, false);
+  fake_quantize_rows_dynamic(Device{}, x.data(), y.data(), 2, 2, rule, scales.data(), zeros.data());
+  EXPECT_EQ(scales[1], 9.0f / 15);
+  EXPECT_EQ(y[2], 9.0f);
+  min_max_channels(Device{}, x.data(), 1, 2, 2, low.data(), high.data());
+  EXPECT_EQ(low, (std::vector<float>{-1.0f, 0.5f}));
+  EXPECT_EQ(high, (std::vector<float>{0.26f, 9.0f}));
+  fake_quantize_gradient(Device{}, x.data(), dy.data(), dx.data(), 1, 1, 4, scale.data(),
+                         zero.data(), {0, 3}, dscale.data(), dzero.data());
+  EXPECT_EQ(dx, (std::vector<float>{0, 1, 0, 1}));
+  EXPECT_EQ(dzero[0], -1.0f);  // two outside, -0.5 each
 }
 
 #ifdef QUELL_HAS_CUDA
@@ -97,6 +125,58 @@ TEST(Cuda, TheSameBitsAsTheCpu) {
     fake_quantize_channels(Device{DeviceKind::kCuda}, from.data(), from.data(), shape.outer,
                            shape.channels, shape.inner, scales.data(), zero_points.data(), {0, 15});
     EXPECT_EQ(first_difference(from.back(), expected), -1);
+  }
+}
+
+// The whole comparison, with all inputs and shapes, is tools/gpu/run.sh.
+TEST(Cuda, ReductionsAndDynamicRowsAsOnTheCpu) {
+  if (!cuda::available()) GTEST_SKIP() << "no GPU here: the CUDA kernels are not tested";
+  for (const Shape& shape : std::vector<Shape>{
+           {1, 1, 100'003}, {300, 12, 1}, {300, 13, 1}, {1, 30, 64}, {3, 5, 7}, {4, 3, 9000}}) {
+    const int64_t size = shape.outer * shape.channels * shape.inner;
+    std::vector<float> x, dy, scale(shape.channels, 0.1f), zero_point(shape.channels, 7.0f);
+    for (int64_t i = 0; i < size; ++i) {
+      x.push_back((static_cast<float>(i * 7919 % 400) - 200.5f) * 0.1f);
+      dy.push_back(static_cast<float>(i % 5) - 1.5f);
+    }
+    void* workspace = nullptr;
+    const int64_t bytes = cuda::workspace_bytes(cuda::Reduction::kStatistics, shape.outer,
+                                                shape.channels, shape.inner);
+    ASSERT_EQ(cudaMalloc(&workspace, bytes), cudaSuccess);
+    ASSERT_EQ(cudaMemset(workspace, 0, bytes), cudaSuccess);
+    const Device gpu{DeviceKind::kCuda, serial_for, nullptr, workspace};
+
+    const std::vector<float> empty(shape.channels);
+    std::vector<float> min = empty, max = empty, dscale = empty, dzero = empty, dx(x), y(x);
+    OnDevice values(x), slopes(dy), scales(scale), zeros(zero_point), out(x), out_slopes(dy);
+    OnDevice low(empty), high(empty), scale_slopes(empty), zero_slopes(empty);
+    min_max_channels(Device{}, x.data(), shape.outer, shape.channels, shape.inner, min.data(),
+                     max.data());
+    min_max_channels(gpu, values.data(), shape.outer, shape.channels, shape.inner, low.data(),
+                     high.data());
+    EXPECT_EQ(low.back(), min);
+    EXPECT_EQ(high.back(), max);
+    fake_quantize_gradient(Device{}, x.data(), dy.data(), dx.data(), shape.outer, shape.channels,
+                           shape.inner, scale.data(), zero_point.data(), {0, 15}, dscale.data(),
+                           dzero.data());
+    fake_quantize_gradient(gpu, values.data(), slopes.data(), out_slopes.data(), shape.outer,
+                           shape.channels, shape.inner, scales.data(), zeros.data(), {0, 15},
+                           scale_slopes.data(), zero_slopes.data());
+    EXPECT_EQ(first_difference(out_slopes.back(), dx), -1);
+    for (int64_t c = 0; c < shape.channels; ++c) {
+      // The CPU adds runs of eight terms (each below 30) in float32, the GPU all in double.
+      const double terms = static_cast<double>(shape.outer * shape.inner) * 30;
+      EXPECT_NEAR(scale_slopes.back()[c], dscale[c], 1e-6 * terms);
+      EXPECT_NEAR(zero_slopes.back()[c], dzero[c], 1e-6 * terms);
+    }
+    const AffineRule rule = affine_rule(Grid::kOs, 6, false);
+    const int64_t features = shape.channels * shape.inner;
+    fake_quantize_rows_dynamic(Device{}, x.data(), y.data(), shape.outer, features, rule, nullptr,
+                               nullptr);
+    fake_quantize_rows_dynamic(gpu, values.data(), out.data(), shape.outer, features, rule, nullptr,
+                               nullptr);
+    EXPECT_EQ(first_difference(out.back(), y), -1);
+    EXPECT_EQ(cudaFree(workspace), cudaSuccess);
   }
 }
 #endif
