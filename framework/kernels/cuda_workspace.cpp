@@ -8,8 +8,8 @@ int64_t workspace_bytes(Reduction reduction, int64_t outer, int64_t channels, in
   const bool range = reduction == Reduction::kRange, gradient = reduction == Reduction::kGradient;
   const int64_t rows = range      ? kRowsPerChunk<Bounds>
                        : gradient ? kRowsPerChunk<GradientSums>
-                                  : kRowsPerChunk<Moments>;
-  const int64_t size = range ? sizeof(Bounds) : gradient ? sizeof(GradientSums) : sizeof(Moments);
+                                  : kRowsPerChunk<PowerSums>;
+  const int64_t size = range ? sizeof(Bounds) : gradient ? sizeof(GradientSums) : sizeof(PowerSums);
   const Partition cut = partition(outer, channels, inner, rows);
   return kCounterBytes + (cut.chunks > 1 ? cut.chunks * channels * size : 0);
 }

@@ -10,7 +10,6 @@ namespace {
 
 struct Gradient {
   using Sum = GradientSums;
-  using Running = GradientSums;
   struct Channel {
     float scale, zero_point;
   };
@@ -35,7 +34,7 @@ struct Gradient {
   }
   // dx takes the place of dy.
   template <class Loaded>
-  __device__ void take(Loaded& values, int j, const Channel& of, Running& sums) const {
+  __device__ void take(Loaded& values, int j, const Channel& of, Sum& sums) const {
     values.dy.value[j] =
         gradient_of(values.x.value[j], values.dy.value[j], of.scale, of.zero_point, levels, sums);
   }
@@ -43,7 +42,6 @@ struct Gradient {
   __device__ void store(int64_t i, int count, const Values<width>& values) const {
     cuda::store<width, whole>(dx + i, values.dy, count);
   }
-  __device__ Sum sum_of(const Running& sums) const { return sums; }
   __device__ void finish(int64_t c, const Sum& sums) const {
     dscale[c] = static_cast<float>(sums.scale);
     dzero_point[c] = static_cast<float>(-sums.outside * scale[c]);

@@ -10,7 +10,6 @@ namespace {
 
 struct Range {
   using Sum = Bounds;
-  using Running = Bounds;
   struct Channel {};
 
   const float* x;
@@ -23,12 +22,11 @@ struct Range {
     return cuda::load<width, whole>(x + i, count);
   }
   template <class Loaded>
-  __device__ void take(Loaded& values, int j, const Channel&, Running& bounds) const {
+  __device__ void take(Loaded& values, int j, const Channel&, Sum& bounds) const {
     merge(Bounds{values.value[j], values.value[j]}, bounds);
   }
   template <int width, bool whole>
   __device__ void store(int64_t, int, const Pack<width>&) const {}
-  __device__ Sum sum_of(const Running& bounds) const { return bounds; }
   __device__ void finish(int64_t c, const Sum& bounds) const {
     const Bounds range = canonical(bounds);
     min[c] = range.min;

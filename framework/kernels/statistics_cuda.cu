@@ -9,36 +9,41 @@ namespace quell::kernels::cuda {
 namespace {
 
 struct Describe {
-  using Sum = Moments;
-  using Running = PowerSums;
+  using Sum = PowerSums;
   struct Channel {
+    double shift;
     float threshold;
   };
 
   const float* x;
+  int64_t inner;
+  int64_t count;  // values of a channel
   const float* threshold;
   Statistics results;
 
-  __device__ Channel channel(int64_t) const {
-    return {threshold == nullptr ? INFINITY : *threshold};
+  __device__ double shift(int64_t c) const { return count > 0 ? x[c * inner] : 0.0f; }
+  __device__ Channel channel(int64_t c) const {
+    return {shift(c), threshold == nullptr ? INFINITY : *threshold};
   }
   template <int width, bool whole>
   __device__ Pack<width> load(int64_t i, int count) const {
     return cuda::load<width, whole>(x + i, count);
   }
   template <class Loaded>
-  __device__ void take(Loaded& values, int j, const Channel& of, Running& sums) const {
-    add(values.value[j], of.threshold, sums);
+  __device__ void take(Loaded& values, int j, const Channel& of, Sum& sums) const {
+    add(values.value[j], of.shift, of.threshold, sums);
   }
   template <int width, bool whole>
   __device__ void store(int64_t, int, const Pack<width>&) const {}
-  __device__ Sum sum_of(const Running& sums) const { return moments_of(sums); }
   __device__ void finish(int64_t c, const Sum& sums) const {
+    finish(c, moments_of(sums, shift(c), count), sums);
+  }
+  __device__ void finish(int64_t c, const Moments& moments, const Sum& sums) const {
     const Bounds range = canonical(sums.bounds);
-    if (results.mean != nullptr) results.mean[c] = sums.mean;
-    if (results.m2 != nullptr) results.m2[c] = sums.m2;
-    if (results.m3 != nullptr) results.m3[c] = sums.m3;
-    if (results.m4 != nullptr) results.m4[c] = sums.m4;
+    if (results.mean != nullptr) results.mean[c] = moments.mean;
+    if (results.m2 != nullptr) results.m2[c] = moments.m2;
+    if (results.m3 != nullptr) results.m3[c] = moments.m3;
+    if (results.m4 != nullptr) results.m4[c] = moments.m4;
     if (results.min != nullptr) results.min[c] = range.min;
     if (results.max != nullptr) results.max[c] = range.max;
     if (results.beyond != nullptr) results.beyond[c] = sums.beyond;
@@ -66,8 +71,7 @@ __device__ void each_value(const float* row, int64_t features, const Body& body)
   }
 }
 
-// A warp per row, which it reads twice, the second time from the cache: cheaper than merging the
-// moments of all lanes.
+// A warp per row, which it reads twice, the second time from the cache.
 template <bool whole>
 __global__ void __launch_bounds__(kThreads)
     describe_rows(Describe of, int64_t rows, int64_t features) {
@@ -75,31 +79,29 @@ __global__ void __launch_bounds__(kThreads)
   if (row >= rows) return;
   const float* from = of.x + row * features;
   const float threshold = of.channel(row).threshold;
-  Moments result;
-  double sum = 0;
+  PowerSums sums;
   int beyond = 0;
   each_value<whole>(from, features, [&](float x) {
-    sum += x;
+    sums.sum1 += x;
     beyond += fabsf(x) > threshold ? 1 : 0;
-    merge(Bounds{x, x}, result.bounds);
+    merge(Bounds{x, x}, sums.bounds);
   });
   for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    merge(from_above(result.bounds, distance), result.bounds);
+    merge(from_above(sums.bounds, distance), sums.bounds);
   }
-  const double mean = sum_of_lanes(sum) / static_cast<double>(features);
+  sums.beyond = sum_of_lanes(beyond);
+  Moments moments;
+  moments.mean = sum_of_lanes(sums.sum1) / static_cast<double>(features);
   each_value<whole>(from, features, [&](float x) {
-    const double distance = x - mean, square = distance * distance;
-    result.m2 += square;
-    result.m3 += square * distance;
-    result.m4 += square * square;
+    const double distance = x - moments.mean, square = distance * distance;
+    moments.m2 += square;
+    moments.m3 += square * distance;
+    moments.m4 += square * square;
   });
-  result.count = static_cast<double>(features);
-  result.mean = mean;
-  result.m2 = sum_of_lanes(result.m2);
-  result.m3 = sum_of_lanes(result.m3);
-  result.m4 = sum_of_lanes(result.m4);
-  result.beyond = sum_of_lanes(beyond);
-  if (threadIdx.x % kWarp == 0) of.finish(row, result);
+  moments.m2 = sum_of_lanes(moments.m2);
+  moments.m3 = sum_of_lanes(moments.m3);
+  moments.m4 = sum_of_lanes(moments.m4);
+  if (threadIdx.x % kWarp == 0) of.finish(row, moments, sums);
 }
 
 }  // namespace
@@ -107,7 +109,7 @@ __global__ void __launch_bounds__(kThreads)
 void statistics_channels(const float* x, int64_t outer, int64_t channels, int64_t inner,
                          const float* threshold, const Statistics& results, void* workspace,
                          void* stream) {
-  const Describe of{x, threshold, results};
+  const Describe of{x, inner, outer * inner, threshold, results};
   if (outer > 1 || channels == 1 || inner <= 1 || inner > kLongestRow) {
     reduce(of, outer, channels, inner, aligned(x), workspace, stream, "statistics");
     return;

@@ -23,10 +23,9 @@ constexpr int64_t kLongestRow = 16384;
 
 constexpr int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
-// So many rows of columns at least are worth the partial result that a block leaves behind: four
-// bytes for each byte of it.
+// So many rows of columns at least are worth the partial result that a block leaves behind.
 template <class Sum>
-constexpr int64_t kRowsPerChunk = 4 * static_cast<int64_t>(sizeof(Sum));
+constexpr int64_t kRowsPerChunk = sizeof(Sum) < 32 ? 32 : static_cast<int64_t>(sizeof(Sum));
 
 struct Partition {
   bool columns = false;    // inner == 1: a panel of neighbouring channels per block

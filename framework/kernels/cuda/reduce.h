@@ -5,10 +5,10 @@
 // An operation is a struct with
 //   Channel channel(int64_t c)                       what it knows about a channel
 //   Values<width, whole> load(int64_t i, int count)  the inputs at element i
-//   void take(values, j, channel, Running&)          adds element j to a running sum
+//   void take(values, j, channel, Sum&)              adds element j to a sum
 //   void store(int64_t i, int count, values)         writes what take() left in the values
-//   Sum sum_of(Running)                              and merge(Sum part, Sum& all) beside it
 //   void finish(int64_t c, Sum)                      writes the result of a channel
+// and a merge(const Sum& part, Sum& all) beside its Sum.
 #pragma once
 
 #include "framework/kernels/cuda/launch.h"
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kThreads) reduce_channels(Operation operation,
   const int64_t last = first + of.chunk_size < values ? first + of.chunk_size : values;
   const auto channel = operation.channel(c);
   const bool small = values <= UINT32_MAX;  // 64-bit division is slow
-  typename Operation::Running running;
+  Sum sum;
   for (int64_t e = first + threadIdx.x * width; e < last; e += kThreads * width) {
     int64_t stretch = 0;
     if (of.outer > 1) {
@@ -95,11 +95,11 @@ __global__ void __launch_bounds__(kThreads) reduce_channels(Operation operation,
     auto found = operation.template load<width, whole>(i, count);
 #pragma unroll
     for (int j = 0; j < width; ++j) {
-      if (j < count) operation.take(found, j, channel, running);
+      if (j < count) operation.take(found, j, channel, sum);
     }
     operation.template store<width, whole>(i, count, found);
   }
-  Sum sum = merge_block(operation.sum_of(running), shared);
+  sum = merge_block(sum, shared);
   if (of.chunks == 1) {
     if (threadIdx.x == 0) operation.finish(c, sum);
     return;
@@ -139,7 +139,7 @@ __global__ void __launch_bounds__(kThreads) reduce_columns(Operation operation, 
   const bool mine = c < of.channels;
   const int64_t first = blockIdx.y * of.chunk_size;
   const int64_t last = first + of.chunk_size < of.outer ? first + of.chunk_size : of.outer;
-  typename Operation::Running running[width];
+  Sum sums[width];
   if (mine) {
     typename Operation::Channel channel[width];
 #pragma unroll
@@ -147,14 +147,14 @@ __global__ void __launch_bounds__(kThreads) reduce_columns(Operation operation, 
     for (int64_t row = first + warp; row < last; row += kWarps) {
       auto found = operation.template load<width, whole>(row * of.channels + c, width);
 #pragma unroll
-      for (int j = 0; j < width; ++j) operation.take(found, j, channel[j], running[j]);
+      for (int j = 0; j < width; ++j) operation.take(found, j, channel[j], sums[j]);
       operation.template store<width, whole>(row * of.channels + c, width, found);
     }
   }
   Sum* partial = static_cast<Sum*>(of.partial);
 #pragma unroll
   for (int j = 0; j < width; ++j) {
-    const Sum sum = merge_warps(operation.sum_of(running[j]), shared);
+    const Sum sum = merge_warps(sums[j], shared);
     if (warp > 0 || !mine) continue;
     if (of.chunks == 1) {
       operation.finish(c + j, sum);
