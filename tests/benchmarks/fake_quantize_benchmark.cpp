@@ -1,254 +1,277 @@
-// Own kernels against a plain copy, LibTorch's own operation and the published eager sequence.
-//
-// Every row of the table comes from one process: each iteration runs all contenders once, in
-// rotating order, on the same input, one thread each, and every contender allocates its output.
-// `copy`, `eager`, `aten` are median(time of that) / median(time of own): above 1 own is faster.
-// Run on an idle machine: taskset -c 0 build/tests/fake_quantize_benchmark
+// The forward pass of fake quantization: one scale for the tensor, per channel, per group, per
+// embedding group, and per token by its own range. `--help` says how to run it.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
-#include <benchmark/benchmark.h>
-
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <functional>
-#include <string>
-#include <vector>
 
 #include "framework/kernels/fake_quantize.h"
 #include "framework/kernels/min_max.h"
+#include "framework/quant/parallel.h"
+#include "tests/benchmarks/published/operations.h"
+#include "tests/benchmarks/support/data.h"
 
-namespace quell {
+namespace quell::benchmarks {
 namespace {
 
 using at::Tensor;
 
-// A copy by ordinary stores; memcpy would bypass the cache for large sizes. GCC picks the widest
-// vectors of the machine.
-#ifdef __x86_64__
-__attribute__((target_clones("avx512f", "avx2", "default"),
-               optimize("O3", "no-tree-loop-distribute-patterns")))
-#endif
-void copy_floats(const float* x, float* y, int64_t size) {
-  for (int64_t i = 0; i < size; ++i) y[i] = x[i];
+constexpr int64_t kGroupSize = 64;
+constexpr int64_t kEmbeddingGroups = 8;
+constexpr int64_t kBytes = 8;  // of a value, read and written
+
+int64_t highest(int64_t bits) { return (int64_t{1} << bits) - 1; }
+
+kernels::AffineRule rule_of(kernels::Grid grid, int64_t bits) {
+  return kernels::affine_rule(grid, static_cast<int>(bits), /*symmetric=*/false);
 }
 
-Tensor copied(const Tensor& x) {
-  Tensor y = at::empty_like(x);
-  copy_floats(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), x.numel());
-  return y;
+// Own writes to y, as all of these operations do.
+Contender own_contender(const Buffers& buffers, std::function<void(const float*, float*)> kernel) {
+  return {"own", [buffers, kernel = std::move(kernel)](int64_t slot) -> Outputs {
+            kernel(buffers.in(slot), buffers.out(slot));
+            return {buffers.y[static_cast<size_t>(slot)]};
+          }};
 }
 
-// The published code: rounding is (round(q) - q) + q, which lets a gradient through.
-Tensor eager(const Tensor& x, const Tensor& scale, const Tensor& zero_point, int64_t low,
-             int64_t high) {
-  Tensor code = x / scale;
-  code = (code.round() - code) + code;
-  code = at::clamp(code + zero_point, low, high);
-  return (code - zero_point) * scale;
+// From x to y, by operations of LibTorch.
+Contender composed(std::string name, const Buffers& buffers,
+                   std::function<Tensor(const Tensor& x)> sequence,
+                   Difference difference = difference_in_bits) {
+  return {std::move(name),
+          [buffers, sequence = std::move(sequence)](int64_t slot) -> Outputs {
+            return {sequence(buffers.x[static_cast<size_t>(slot)])};
+          },
+          std::move(difference)};
 }
 
-struct Contender {
-  std::string name;
-  std::function<Tensor()> run;
+Case case_of(const Setting& setting, const Buffers& buffers, std::vector<Contender> contenders) {
+  return {kBytes * setting.values(), static_cast<int64_t>(buffers.x.size()), std::move(contenders)};
+}
+
+// LibTorch multiplies by 1 / scale and may land on the neighbouring code.
+Difference within_a_step(const Tensor& scale) {
+  return difference_beyond(1.001 * scale.max().item<double>());
+}
+
+Case whole_tensor(const Setting& setting) {
+  const Buffers buffers(setting);
+  const auto rule = rule_of(kernels::Grid::kOs, setting.bits);
+  const int64_t size = setting.values(), high = highest(setting.bits);
+  const auto range = kernels::min_max_tensor(buffers.in(0), size);
+  const auto grid = kernels::scale_zero_point(rule, range.min, range.max);
+  const Tensor scale = at::full({1}, grid.scale), zero_point = at::full({1}, grid.zero_point);
+  const auto own = [=](const float* x, float* y) {
+    kernels::fake_quantize_tensor(x, y, size, grid.scale, grid.zero_point, rule.levels,
+                                  parallel_for);
+  };
+  const auto aten = [=](const Tensor& x) {
+    return at::fake_quantize_per_tensor_affine(x, grid.scale,
+                                               static_cast<int64_t>(grid.zero_point), 0, high);
+  };
+  const auto published = [=](const Tensor& x) {
+    return published::quantize_dequantize(x, scale, zero_point, 0, high);
+  };
+  // LibTorch's own copy, which is faster than ours where it bypasses the cache.
+  Contender libtorch_copy = {"copy_",
+                             [buffers](int64_t slot) -> Outputs {
+                               const auto i = static_cast<size_t>(slot);
+                               return {Tensor(buffers.y[i]).copy_(buffers.x[i])};
+                             },
+                             not_compared};
+  return case_of(setting, buffers,
+                 {own_contender(buffers, own), copy_contender(buffers), libtorch_copy,
+                  composed("aten", buffers, aten, within_a_step(scale)),
+                  composed("published", buffers, published)});
+}
+
+// One scale per row (axis 0) or per feature (axis 1) of [rows, features].
+Case channels(const Setting& setting, int64_t axis) {
+  const int64_t rows = setting.rows(), features = setting.features();
+  const int64_t high = highest(setting.bits);
+  const Buffers buffers({{rows, features}, setting.bits, setting.cold});
+  const auto [least, most] = at::aminmax(buffers.x[0], 1 - axis);
+  const Tensor scale = ((most - least) / static_cast<double>(high)).contiguous();
+  const Tensor zero_point = at::clamp(at::round(-least / scale), 0, high);
+  const Tensor integer_zero_point = zero_point.to(at::kInt);
+  const std::vector<int64_t> shape = axis == 0 ? std::vector<int64_t>{-1, 1}
+                                               : std::vector<int64_t>{1, -1};
+  const auto own = [=](const float* x, float* y) {
+    kernels::fake_quantize_channels(x, y, axis == 0 ? 1 : rows, axis == 0 ? rows : features,
+                                    axis == 0 ? features : 1, scale.const_data_ptr<float>(),
+                                    zero_point.const_data_ptr<float>(),
+                                    {0.0f, static_cast<float>(high)}, parallel_for);
+  };
+  const auto aten = [=](const Tensor& x) {
+    return at::fake_quantize_per_channel_affine(x, scale, integer_zero_point, axis, 0, high);
+  };
+  const auto published = [=](const Tensor& x) {
+    return published::quantize_dequantize(x, scale.view(shape), zero_point.view(shape), 0, high);
+  };
+  return case_of(setting, buffers,
+                 {own_contender(buffers, own), copy_contender(buffers),
+                  composed("aten", buffers, aten, within_a_step(scale)),
+                  composed("published", buffers, published)});
+}
+
+// One fixed scale per group of neighbouring features.
+Case groups(const Setting& setting) {
+  const int64_t rows = setting.rows(), features = setting.features();
+  const int64_t high = highest(setting.bits);
+  const Buffers buffers({{rows, features}, setting.bits, setting.cold});
+  const Tensor grouped = buffers.x[0].view({rows, -1, kGroupSize});
+  const Tensor least = grouped.amin({0, 2}), most = grouped.amax({0, 2});
+  const Tensor scale = (most - least) / static_cast<double>(high);
+  const Tensor zero_point = at::clamp(at::round(-least / scale), 0, high);
+  const Tensor integer_zero_point = zero_point.to(at::kInt);
+  const auto own = [=](const float* x, float* y) {
+    kernels::fake_quantize_groups(x, y, rows, features, kGroupSize, scale.const_data_ptr<float>(),
+                                  zero_point.const_data_ptr<float>(),
+                                  {0.0f, static_cast<float>(high)}, parallel_for);
+  };
+  const auto aten = [=](const Tensor& x) {
+    return at::fake_quantize_per_channel_affine(x.view({rows, -1, kGroupSize}), scale,
+                                                integer_zero_point, 1, 0, high)
+        .view({rows, features});
+  };
+  const auto published = [=](const Tensor& x) {
+    return published::quantize_dequantize(x.view({rows, -1, kGroupSize}), scale.view({1, -1, 1}),
+                                          zero_point.view({1, -1, 1}), 0, high)
+        .view({rows, features});
+  };
+  return case_of(setting, buffers,
+                 {own_contender(buffers, own), copy_contender(buffers),
+                  composed("aten", buffers, aten, within_a_step(scale)),
+                  composed("published", buffers, published)});
+}
+
+// Scale and zero point of the rule, by operations of LibTorch.
+struct Grids {
+  Tensor scale, zero_point;
 };
 
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
+Grids qualcomm_grids(const Tensor& least, const Tensor& most, int64_t high) {
+  const Tensor low = at::minimum(least, at::zeros_like(least));
+  const Tensor up = at::maximum(most, at::ones_like(most) * 1e-8);
+  const Tensor delta = (up - low) / static_cast<double>(high);
+  return {at::clamp_min(delta, 1e-8), at::clamp(at::round(-low / delta), 0, high)};
 }
 
-// The first contender is ours; `bytes` is what it has to move at least.
-void compare(benchmark::State& state, const std::vector<Contender>& contenders, int64_t bytes) {
-  std::vector<std::vector<double>> seconds(contenders.size());
-  for (const Contender& contender : contenders) contender.run();
-  size_t turn = 0;
-  for (auto _ : state) {
-    for (size_t i = 0; i < contenders.size(); ++i) {
-      const size_t which = (i + turn) % contenders.size();
-      const auto start = std::chrono::steady_clock::now();
-      const Tensor result = contenders[which].run();
-      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-      benchmark::DoNotOptimize(result.const_data_ptr());
-      seconds[which].push_back(taken.count());
+// "Understanding and Overcoming the Challenges of Efficient Transformer Quantization": features
+// sorted by their range, in groups of equal size, observed on the values and quantized. `order` is
+// that permutation; published, a dense matrix permutes the values.
+Tensor published_embedding_groups(const Tensor& x, const Tensor& ranges, int64_t high) {
+  const int64_t features = x.size(1);
+  const Tensor transposed = x.transpose(0, 1).contiguous().view({features, -1});
+  const Tensor permutation = at::eye(features).index({at::argsort(ranges)});
+  const Tensor grouped = permutation.mm(transposed).view({kEmbeddingGroups, -1});
+  const Tensor least = std::get<0>(grouped.min(-1)), most = std::get<0>(grouped.max(-1));
+  const int64_t size = features / kEmbeddingGroups;
+  const Tensor back = permutation.t();
+  const Grids grids = qualcomm_grids(back.mv(least.repeat_interleave(size)),
+                                     back.mv(most.repeat_interleave(size)), high);
+  return published::quantize_dequantize(x, grids.scale.view({1, -1}),
+                                        grids.zero_point.view({1, -1}), 0, high);
+}
+
+Tensor aten_embedding_groups(const Tensor& x, const Tensor& order, int64_t high) {
+  const auto [least, most] = at::aminmax(x, 0);
+  const int64_t size = x.size(1) / kEmbeddingGroups;
+  const Tensor group_least = least.index_select(0, order).view({-1, size}).amin(1);
+  const Tensor group_most = most.index_select(0, order).view({-1, size}).amax(1);
+  const Tensor back = at::argsort(order);
+  const Grids grids =
+      qualcomm_grids(group_least.repeat_interleave(size).index_select(0, back),
+                     group_most.repeat_interleave(size).index_select(0, back), high);
+  return at::fake_quantize_per_channel_affine(x, grids.scale, grids.zero_point.to(at::kInt), 1, 0,
+                                              high);
+}
+
+// Per feature the grid of its group. `order`: the features of the first group, then the second, ...
+void own_embedding_groups(const float* x, float* y, int64_t rows, int64_t features,
+                          const int64_t* order, const kernels::AffineRule& rule) {
+  std::vector<float> min(static_cast<size_t>(features)), max(min), scale(min), zero_point(min);
+  kernels::min_max_channels(x, rows, features, 1, min.data(), max.data(), parallel_for);
+  const int64_t size = features / kEmbeddingGroups;
+  for (int64_t first = 0; first < features; first += size) {
+    kernels::MinMax range;
+    for (int64_t i = first; i < first + size; ++i) {
+      const auto feature = static_cast<size_t>(order[i]);
+      kernels::merge({min[feature], max[feature]}, range);
     }
-    state.SetIterationTime(seconds[0].back());
-    ++turn;
-  }
-  const double own = median(seconds[0]);
-  state.counters["own_us"] = own * 1e6;
-  state.counters["own_GB_per_s"] = static_cast<double>(bytes) / own * 1e-9;
-  for (size_t i = 1; i < contenders.size(); ++i) {
-    state.counters[contenders[i].name] = median(seconds[i]) / own;
-  }
-}
-
-void require_equal(benchmark::State& state, const Tensor& own, const Tensor& reference) {
-  if (!at::equal(own, reference)) state.SkipWithError("own result differs from the eager one");
-}
-
-// Activations with a few outlier features.
-Tensor activations(at::IntArrayRef shape) {
-  Tensor x = at::randn(shape);
-  x.select(-1, 3).mul_(20);
-  x.select(-1, 11).mul_(-35);
-  return x;
-}
-
-void whole_tensor(benchmark::State& state, const std::vector<int64_t>& shape) {
-  const Tensor x = activations(shape);
-  const kernels::MinMax range = kernels::min_max_tensor(x.const_data_ptr<float>(), x.numel());
-  const auto rule = kernels::affine_rule(kernels::Grid::kOs, 6, false);
-  const auto [scale, zero_point] = kernels::scale_zero_point(rule, range.min, range.max);
-  const Tensor scales = at::full({1}, scale), zero_points = at::full({1}, zero_point);
-  const float s = scale, z = zero_point;
-  const auto own = [&, s, z] {
-    Tensor y = at::empty_like(x);
-    kernels::fake_quantize_tensor(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), x.numel(),
-                                  s, z, rule.levels);
-    return y;
-  };
-  const auto published = [&] { return eager(x, scales, zero_points, 0, 63); };
-  require_equal(state, own(), published());
-  compare(state,
-          {{"own", own},
-           {"copy", [&] { return copied(x); }},
-           {"eager", published},
-           {"aten",
-            [&, s, z] {
-              return at::fake_quantize_per_tensor_affine(x, s, static_cast<int64_t>(z), 0, 63);
-            }}},
-          8 * x.numel());
-}
-
-// One scale per row (axis 0) or per column (axis 1) of x [rows, columns].
-void channels(benchmark::State& state, int64_t rows, int64_t columns, int64_t axis) {
-  const Tensor x = activations({rows, columns});
-  const auto [low, high] = at::aminmax(x, 1 - axis);
-  const Tensor scale = ((high - low) / 63).contiguous();
-  const Tensor zero_point = at::round(-low / scale);
-  const std::vector<int64_t> broadcast =
-      axis == 0 ? std::vector<int64_t>{-1, 1} : std::vector<int64_t>{1, -1};
-  const auto own = [&] {
-    Tensor y = at::empty_like(x);
-    kernels::fake_quantize_channels(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(),
-                                    axis == 0 ? 1 : rows, x.size(axis), axis == 0 ? columns : 1,
-                                    scale.const_data_ptr<float>(),
-                                    zero_point.const_data_ptr<float>(), {0.0f, 63.0f});
-    return y;
-  };
-  const auto published = [&] {
-    return eager(x, scale.view(broadcast), zero_point.view(broadcast), 0, 63);
-  };
-  require_equal(state, own(), published());
-  compare(
-      state,
-      {{"own", own},
-       {"copy", [&] { return copied(x); }},
-       {"eager", published},
-       {"aten",
-        [&] { return at::fake_quantize_per_channel_affine(x, scale, zero_point, axis, 0, 63); }}},
-      8 * x.numel());
-}
-
-void rows_dynamic(benchmark::State& state, int64_t rows, int64_t columns) {
-  const Tensor x = activations({rows, columns});
-  const auto rule = kernels::affine_rule(kernels::Grid::kOsPlus, 8, false);
-  const auto own = [&] {
-    Tensor y = at::empty_like(x);
-    kernels::fake_quantize_rows_dynamic(x.const_data_ptr<float>(), y.mutable_data_ptr<float>(),
-                                        rows, columns, rule);
-    return y;
-  };
-  const auto published = [&] {
-    const auto [min, max] = at::aminmax(x, 1, /*keepdim=*/true);
-    const Tensor low = min.clamp_max(0), high = max.clamp_min(0);
-    const Tensor scale = ((high - low) / 255).clamp_min(1.1920929e-7);
-    return eager(x, scale, (-at::round(low / scale)).clamp(0, 255), 0, 255);
-  };
-  require_equal(state, own(), published());
-  compare(state, {{"own", own}, {"copy", [&] { return copied(x); }}, {"eager", published}},
-          8 * x.numel());
-}
-
-void range_of_tensor(benchmark::State& state, int64_t rows, int64_t columns) {
-  const Tensor x = activations({rows, columns});
-  compare(state,
-          {{"own",
-            [&] {
-              const auto range = kernels::min_max_tensor(x.const_data_ptr<float>(), x.numel());
-              return at::full({2}, range.max);
-            }},
-           {"eager", [&] { return std::get<0>(at::aminmax(x.clone())); }},
-           {"aten", [&] { return std::get<0>(at::aminmax(x)); }}},
-          4 * x.numel());
-}
-
-void register_all() {
-  const auto add = [](const std::string& name, auto function) {
-    benchmark::RegisterBenchmark(name.c_str(), function)->UseManualTime()->Iterations(41);
-  };
-  const std::vector<std::vector<int64_t>> shapes = {
-      {700, 384}, {4096, 768}, {32, 12, 128, 128}, {3072, 768}};
-  for (const std::vector<int64_t>& shape : shapes) {
-    std::string name;
-    for (const int64_t size : shape)
-      name.append(name.empty() ? "" : "x").append(std::to_string(size));
-    add("tensor/" + name, [shape](benchmark::State& state) { whole_tensor(state, shape); });
-  }
-  add("channel_rows/3072x768", [](benchmark::State& state) { channels(state, 3072, 768, 0); });
-  add("channel_columns/4096x768", [](benchmark::State& state) { channels(state, 4096, 768, 1); });
-  add("rows_dynamic/4096x768", [](benchmark::State& state) { rows_dynamic(state, 4096, 768); });
-  add("rows_dynamic/700x384", [](benchmark::State& state) { rows_dynamic(state, 700, 384); });
-  add("min_max/4096x768", [](benchmark::State& state) { range_of_tensor(state, 4096, 768); });
-}
-
-// One line per comparison; `--benchmark_out=FILE` writes all figures as JSON besides.
-class Table : public benchmark::BenchmarkReporter {
- public:
-  bool ReportContext(const Context&) override {
-    std::printf("instruction set %s, one thread; columns 3 to 5: time of that / time of own\n",
-                kernels::instruction_set());
-    std::printf("%-28s %10s %7s %7s %7s %7s\n", "", "own [us]", "GB/s", "copy", "eager", "aten");
-    return true;
-  }
-  void ReportRuns(const std::vector<Run>& runs) override {
-    for (const Run& run : runs) {
-      if (run.error_occurred) {
-        std::printf("%-28s %s\n", run.run_name.function_name.c_str(), run.error_message.c_str());
-        continue;
-      }
-      std::printf("%-28s", run.run_name.function_name.c_str());
-      print(run, "own_us", "%11.1f");
-      for (const char* column : {"own_GB_per_s", "copy", "eager", "aten"}) {
-        print(run, column, "%8.2f");
-      }
-      std::printf("\n");
+    const auto grid = kernels::scale_zero_point(rule, range.min, range.max);
+    for (int64_t i = first; i < first + size; ++i) {
+      scale[static_cast<size_t>(order[i])] = grid.scale;
+      zero_point[static_cast<size_t>(order[i])] = grid.zero_point;
     }
   }
+  kernels::fake_quantize_channels(x, y, rows, features, 1, scale.data(), zero_point.data(),
+                                  rule.levels, parallel_for);
+}
 
- private:
-  static void print(const Run& run, const char* counter, const char* format) {
-    const auto found = run.counters.find(counter);
-    if (found == run.counters.end()) {
-      std::printf("%8s", "-");
-    } else {
-      std::printf(format, found->second.value);
-    }
-  }
-};
+Case embedding_groups(const Setting& setting) {
+  const int64_t rows = setting.rows(), features = setting.features();
+  const int64_t high = highest(setting.bits);
+  const Buffers buffers({{rows, features}, setting.bits, setting.cold});
+  const auto rule = rule_of(kernels::Grid::kQualcomm, setting.bits);
+  const auto [least, most] = at::aminmax(buffers.x[0], 0);
+  const Tensor ranges = most - least, order = at::argsort(ranges);
+  const auto own = [=](const float* x, float* y) {
+    own_embedding_groups(x, y, rows, features, order.const_data_ptr<int64_t>(), rule);
+  };
+  const auto aten = [=](const Tensor& x) { return aten_embedding_groups(x, order, high); };
+  const auto published = [=](const Tensor& x) {
+    return published_embedding_groups(x, ranges, high);
+  };
+  const Tensor widest_step = ranges.max() / static_cast<double>(high);
+  return case_of(setting, buffers,
+                 {own_contender(buffers, own), copy_contender(buffers),
+                  composed("aten", buffers, aten, within_a_step(widest_step)),
+                  composed("published", buffers, published)});
+}
+
+// Each stretch of `size` neighbours by its own range: a token, or a group.
+Case dynamic(const Setting& setting, int64_t size) {
+  const int64_t rows = setting.values() / size, high = highest(setting.bits);
+  const Buffers buffers({{rows, size}, setting.bits, setting.cold});
+  const auto rule = rule_of(kernels::Grid::kOsPlus, setting.bits);
+  const auto own = [=](const float* x, float* y) {
+    kernels::fake_quantize_rows_dynamic(x, y, rows, size, rule, nullptr, nullptr, parallel_for);
+  };
+  const auto grids = [=](const Tensor& least, const Tensor& most) -> Grids {
+    const Tensor low = at::minimum(least, at::zeros_like(least));
+    const Tensor up = at::maximum(most, at::zeros_like(most));
+    const Tensor scale = at::clamp_min((up - low) / static_cast<double>(high), 1.1920929e-7);
+    return {scale, at::clamp(-at::round(low / scale), 0, high)};
+  };
+  const auto aten = [=](const Tensor& x) {
+    const auto [least, most] = at::aminmax(x, 1);
+    const Grids found = grids(least, most);
+    return at::fake_quantize_per_channel_affine(x, found.scale, found.zero_point.to(at::kInt), 0, 0,
+                                                high);
+  };
+  const auto published = [=](const Tensor& x) {
+    const auto [least, most] = at::aminmax(x, 1, /*keepdim=*/true);
+    const Grids found = grids(least, most);
+    return published::quantize_dequantize(x, found.scale, found.zero_point, 0, high);
+  };
+  const Tensor widest_step = (buffers.x[0].max() - buffers.x[0].min()) / static_cast<double>(high);
+  return case_of(setting, buffers,
+                 {own_contender(buffers, own), copy_contender(buffers),
+                  composed("aten", buffers, aten, within_a_step(widest_step)),
+                  composed("published", buffers, published)});
+}
 
 }  // namespace
-}  // namespace quell
+}  // namespace quell::benchmarks
 
 int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  at::set_num_threads(1);
-  const at::NoGradGuard no_grad;
-  quell::register_all();
-  quell::Table table;
-  benchmark::RunSpecifiedBenchmarks(&table);
-  return 0;
+  using quell::benchmarks::Setting;
+  namespace b = quell::benchmarks;
+  return b::run_suite(
+      argc, argv,
+      {{"tensor", b::whole_tensor},
+       {"channel_rows", [](const Setting& s) { return b::channels(s, 0); }},
+       {"channel_columns", [](const Setting& s) { return b::channels(s, 1); }},
+       {"groups", b::groups},
+       {"embedding_groups", b::embedding_groups},
+       {"groups_dynamic", [](const Setting& s) { return b::dynamic(s, b::kGroupSize); }},
+       {"rows_dynamic", [](const Setting& s) { return b::dynamic(s, s.features()); }}});
 }

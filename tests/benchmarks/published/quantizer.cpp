@@ -4,23 +4,12 @@
 #include <cmath>
 #include <limits>
 
+#include "tests/benchmarks/published/operations.h"
+
 namespace quell::published {
 namespace {
 
 constexpr double kSmallestScale = 1e-8;
-
-at::Tensor round_straight_through(const at::Tensor& x) { return (at::round(x) - x).detach() + x; }
-
-// The value of `t`, its gradient times `factor`.
-at::Tensor scale_gradient(const at::Tensor& t, double factor) {
-  return (t - t * factor).detach() + t * factor;
-}
-
-at::Tensor quantize_dequantize(const at::Tensor& x, const at::Tensor& scale,
-                               const at::Tensor& zero_point, int64_t low, int64_t high) {
-  const at::Tensor codes = round_straight_through(x / scale) + zero_point;
-  return (at::clamp(codes, low, high) - zero_point) * scale;
-}
 
 // The real tokens of all sequences as [tokens, values of a token], one concatenation per sequence.
 at::Tensor without_padding(const at::Tensor& x, const at::Tensor& mask, int64_t sequence_axis) {
