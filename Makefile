@@ -15,7 +15,7 @@ BUILD ?= build
 PRESET ?= release
 JOBS ?= $(shell nproc)
 
-.PHONY: build demo test bench format lint generate check-generated check-format clean setup
+.PHONY: build demo test bench bench-pipeline format lint generate check-generated check-format clean setup
 
 setup:
 	@tools/setup.sh
@@ -45,8 +45,18 @@ test: build
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) $(if $(LABELS),-L '$(LABELS)'); \
 	  status=$$?; tools/test_summary.py $(BUILD)/test-results; exit $$status
 
+# The kernels, some minutes. BENCH=--all: all bits, hot and cold; others: --help of a program.
 bench: build
-	@for program in $(BUILD)/tests/*_benchmark; do $$program || exit 1; done
+	@mkdir -p $(BUILD)/benchmarks; status=0; \
+	  for name in fake_quantize learned_quantize observer range_search; do \
+	    echo; echo "== $$name"; \
+	    $(BUILD)/tests/$${name}_benchmark --benchmark_out=$(BUILD)/benchmarks/$$name.json $(BENCH) \
+	      || status=1; \
+	  done; exit $$status
+
+# The published pipeline against ours, on models and data; an hour or more.
+bench-pipeline: build
+	@$(BUILD)/tests/published_pipeline_benchmark
 
 format: setup
 	@git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format -i

@@ -63,8 +63,8 @@ Case whole_tensor(const Setting& setting) {
                                   parallel_for);
   };
   const auto aten = [=](const Tensor& x) {
-    return at::fake_quantize_per_tensor_affine(x, grid.scale,
-                                               static_cast<int64_t>(grid.zero_point), 0, high);
+    return at::fake_quantize_per_tensor_affine(x, grid.scale, static_cast<int64_t>(grid.zero_point),
+                                               0, high);
   };
   const auto published = [=](const Tensor& x) {
     return published::quantize_dequantize(x, scale, zero_point, 0, high);
@@ -91,8 +91,8 @@ Case channels(const Setting& setting, int64_t axis) {
   const Tensor scale = ((most - least) / static_cast<double>(high)).contiguous();
   const Tensor zero_point = at::clamp(at::round(-least / scale), 0, high);
   const Tensor integer_zero_point = zero_point.to(at::kInt);
-  const std::vector<int64_t> shape = axis == 0 ? std::vector<int64_t>{-1, 1}
-                                               : std::vector<int64_t>{1, -1};
+  const std::vector<int64_t> shape =
+      axis == 0 ? std::vector<int64_t>{-1, 1} : std::vector<int64_t>{1, -1};
   const auto own = [=](const float* x, float* y) {
     kernels::fake_quantize_channels(x, y, axis == 0 ? 1 : rows, axis == 0 ? rows : features,
                                     axis == 0 ? features : 1, scale.const_data_ptr<float>(),

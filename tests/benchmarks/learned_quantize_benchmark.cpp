@@ -26,7 +26,7 @@ struct Leaves {
 struct Problem {
   QuantSpec spec;
   kernels::Levels levels;
-  double factor = 1;          // of the gradients of scale and zero point
+  double factor = 1;  // of the gradients of scale and zero point
   std::vector<Leaves> slots;
 
   Problem(const Setting& setting, bool per_row) {
@@ -79,8 +79,8 @@ Tensor aten(const Problem& problem, const Leaves& leaves) {
     return at::_fake_quantize_learnable_per_tensor_affine(leaves.x, leaves.scale, leaves.zero_point,
                                                           low, high, problem.factor);
   }
-  return at::_fake_quantize_learnable_per_channel_affine(
-      leaves.x, leaves.scale, leaves.zero_point, /*axis=*/0, low, high, problem.factor);
+  return at::_fake_quantize_learnable_per_channel_affine(leaves.x, leaves.scale, leaves.zero_point,
+                                                         /*axis=*/0, low, high, problem.factor);
 }
 
 using Forward = Tensor (*)(const Problem&, const Leaves&);
@@ -150,8 +150,7 @@ Case lsq_plus(const Setting& setting, bool per_row) {
 int main(int argc, char** argv) {
   using quell::benchmarks::Setting;
   namespace b = quell::benchmarks;
-  return b::run_suite(
-      argc, argv,
-      {{"lsq_plus_tensor", [](const Setting& s) { return b::lsq_plus(s, false); }},
-       {"lsq_plus_rows", [](const Setting& s) { return b::lsq_plus(s, true); }}});
+  return b::run_suite(argc, argv,
+                      {{"lsq_plus_tensor", [](const Setting& s) { return b::lsq_plus(s, false); }},
+                       {"lsq_plus_rows", [](const Setting& s) { return b::lsq_plus(s, true); }}});
 }

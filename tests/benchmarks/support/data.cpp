@@ -34,7 +34,7 @@ float* Buffers::out(int64_t slot) const {
 }
 
 #ifdef __x86_64__
-#define QUELL_WIDEST_VECTORS                                \
+#define QUELL_WIDEST_VECTORS                                  \
   __attribute__((target_clones("avx512f", "avx2", "default"), \
                  optimize("O3", "no-tree-loop-distribute-patterns")))
 #else

@@ -1,6 +1,7 @@
 #include "tests/benchmarks/support/environment.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <ATen/ops/zeros.h>
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
@@ -43,13 +44,9 @@ std::string revision() {
   return found.substr(0, found.find('\n'));
 }
 
-// GB per second, the best of several passes.
-template <class Pass>
-double bandwidth(double bytes, int passes, const Pass& pass) {
-  std::vector<double> seconds;
-  const std::function<void()> work = pass;
-  const PairedRatio measured = measure(work, work, {passes, passes, 0});
-  return bytes / measured.own_s * 1e-9;
+// GB per second, the median of several passes.
+double bandwidth(double bytes, int passes, const std::function<void()>& pass) {
+  return bytes / measure(pass, pass, {passes, passes, 0}).own_s * 1e-9;
 }
 
 }  // namespace
@@ -89,8 +86,9 @@ double load_average() {
 }
 
 void print_bandwidth() {
-  fmt::print("\nbandwidth of this thread, GB/s of bytes read and written\n{:>8} {:>8} {:>10} {:>8}\n",
-             "MB", "copy", "streaming", "read");
+  fmt::print(
+      "\nbandwidth of this thread, GB/s of bytes read and written\n{:>8} {:>8} {:>10} {:>8}\n",
+      "MB", "copy", "streaming", "read");
   for (const int64_t megabytes : {1, 8, 64, 512}) {
     const int64_t size = megabytes << 18;  // floats
     const at::Tensor x = at::zeros({size}), y = at::zeros({size});
@@ -101,8 +99,7 @@ void print_bandwidth() {
     fmt::print("{:>8} {:>8.1f} {:>10.1f} {:>8.1f}\n", megabytes,
                bandwidth(2 * bytes, passes, [&] { copy_floats(in, out, size); }),
                bandwidth(2 * bytes, passes, [&] { copy_floats_streaming(in, out, size); }),
-               bandwidth(bytes, passes,
-                         [&] { ::benchmark::DoNotOptimize(largest_of(in, size)); }));
+               bandwidth(bytes, passes, [&] { ::benchmark::DoNotOptimize(largest_of(in, size)); }));
   }
 }
 

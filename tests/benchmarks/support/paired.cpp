@@ -58,7 +58,7 @@ PairedRatio measure(const std::function<void()>& own, const std::function<void()
     ratios.push_back((baseline_first + baseline_second) / (own_first + own_second));
   }
   const Interval interval = median_interval(ratios);
-  return {median(owns),  median(baselines), median(ratios),
+  return {median(owns), median(baselines), median(ratios),
           interval.low, interval.high,     static_cast<int64_t>(ratios.size())};
 }
 

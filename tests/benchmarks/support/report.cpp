@@ -49,9 +49,7 @@ void Table::report(const Run& run) {
     fmt::print("{:<44} {}\n", name, run.error_message);
     return;
   }
-  const auto value = [&](const std::string& counter) {
-    return run.counters.at(counter).value;
-  };
+  const auto value = [&](const std::string& counter) { return run.counters.at(counter).value; };
   fmt::print("{:<44} {:>11.1f} {:>7.2f}", name, value(Counters::kOwn), value(Counters::kBandwidth));
   most_steal_ = std::max(most_steal_, value(Counters::kSteal));
   for (const std::string baseline : kBaselines) {
@@ -68,7 +66,7 @@ void Table::report(const Run& run) {
 }
 
 void Table::Finalize() {
-  print_goals(measured_);
+  if (with_goals_) print_goals(measured_);
   fmt::print("\nload average at the end {:.2f}; time stolen by the host, at most {:.1f} %\n",
              load_average(), most_steal_);
 }

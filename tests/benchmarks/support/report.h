@@ -15,9 +15,10 @@ struct Counters {
   static constexpr const char* kSteal = "steal_percent";
 };
 
-// One line per benchmark and a summary of the goals. Errors are counted.
+// One line per benchmark and, if asked, a summary of the goals. Errors are counted.
 class Table : public ::benchmark::BenchmarkReporter {
  public:
+  explicit Table(bool with_goals) : with_goals_(with_goals) {}
   bool ReportContext(const Context&) override;
   void ReportRuns(const std::vector<Run>& runs) override;
   void Finalize() override;
@@ -26,6 +27,7 @@ class Table : public ::benchmark::BenchmarkReporter {
  private:
   void report(const Run& run);
 
+  bool with_goals_;
   std::vector<Measured> measured_;
   double most_steal_ = 0;
   int errors_ = 0;

@@ -55,6 +55,7 @@ struct Operation {
   bool depends_on_bits = true;
   bool cold = true;  // is also measured in the cold regime
   Effort effort = {};
+  int64_t usual_bits = 6;  // what is measured unless more is asked for
 };
 
 // The main program: registers each operation with Google Benchmark at each shape as
