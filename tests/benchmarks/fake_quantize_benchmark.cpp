@@ -267,11 +267,13 @@ int main(int argc, char** argv) {
   namespace b = quell::benchmarks;
   return b::run_suite(
       argc, argv,
-      {{"tensor", b::whole_tensor},
-       {"channel_rows", [](const Setting& s) { return b::channels(s, 0); }},
-       {"channel_columns", [](const Setting& s) { return b::channels(s, 1); }},
-       {"groups", b::groups},
-       {"embedding_groups", b::embedding_groups},
-       {"groups_dynamic", [](const Setting& s) { return b::dynamic(s, b::kGroupSize); }},
-       {"rows_dynamic", [](const Setting& s) { return b::dynamic(s, s.features()); }}});
+      {{.name = "tensor", .make = b::whole_tensor},
+       {.name = "channel_rows", .make = [](const Setting& s) { return b::channels(s, 0); }},
+       {.name = "channel_columns", .make = [](const Setting& s) { return b::channels(s, 1); }},
+       {.name = "groups", .make = b::groups},
+       {.name = "embedding_groups", .make = b::embedding_groups},
+       {.name = "groups_dynamic",
+        .make = [](const Setting& s) { return b::dynamic(s, b::kGroupSize); }},
+       {.name = "rows_dynamic",
+        .make = [](const Setting& s) { return b::dynamic(s, s.features()); }}});
 }

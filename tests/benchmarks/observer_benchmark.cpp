@@ -1,6 +1,7 @@
 // What observers and statistics read out of activations: extremes of the tensor, of features, of
 // tokens; token-wise clipping with padding; histograms; moments. `--help` says how to run it.
 #include <ATen/ATen.h>
+#include <numeric>
 
 #include "framework/kernels/grid.h"
 #include "framework/kernels/histogram.h"
@@ -92,37 +93,79 @@ Case min_max_channels(const Setting& setting, int64_t axis) {
                   contender("published", inputs, published)});
 }
 
-// Sequences of 11 to 60 tokens (or half of what there is room for), as those of GLUE.
-std::vector<int64_t> sequence_lengths(int64_t batch, int64_t room) {
+// How many tokens of each sequence are real: 11 to 60 of 128, as in GLUE, or all.
+std::vector<int64_t> sequence_lengths(int64_t batch, int64_t room, bool padded) {
   std::vector<int64_t> lengths;
-  for (int64_t i = 0; i < batch; ++i) lengths.push_back(std::min(11 + i * 37 % 50, room / 2 + 1));
+  for (int64_t i = 0; i < batch; ++i) {
+    lengths.push_back(padded ? (11 + i * 37 % 50) * room / 128 + 1 : room);
+  }
   return lengths;
+}
+
+// [batch, length] with ones where a token is real.
+Tensor mask_of(const std::vector<int64_t>& lengths, int64_t room) {
+  const auto batch = static_cast<int64_t>(lengths.size());
+  const Tensor mask = at::zeros({batch, room}, at::kLong);
+  for (int64_t i = 0; i < batch; ++i) {
+    mask[i].narrow(0, 0, lengths[static_cast<size_t>(i)]).fill_(1);
+  }
+  return mask;
 }
 
 constexpr double kRatio = 0.95;
 
-// One batch seen by the observer of token-wise clipping, [batch, length, features] with padding.
-// Published: padding removed by a loop of concatenations, extremes, quantiles, clipping.
-Case token_clipping(const Setting& setting, bool padded) {
-  // Attention's [batch, heads, length, width]: one sequence per batch and head.
-  const int64_t features = setting.features(), length = setting.shape[setting.shape.size() - 2];
-  const int64_t batch = setting.shape.size() == 2 ? 1 : setting.values() / features / length;
-  const Inputs inputs({{batch, length, features}, setting.bits, setting.cold});
-  const std::vector<int64_t> lengths =
-      padded ? sequence_lengths(batch, length)
-             : std::vector<int64_t>(static_cast<size_t>(batch), length);
-  int64_t tokens = 0;
-  const Tensor mask = at::zeros({batch, length}, at::kLong);
-  for (int64_t i = 0; i < batch; ++i) {
-    tokens += lengths[static_cast<size_t>(i)];
-    mask[i].narrow(0, 0, lengths[static_cast<size_t>(i)]).fill_(1);
+// A batch of tokens: [batch, heads, length, features], with one head in hidden states.
+struct Tokens {
+  int64_t batch, heads, room, features;
+  std::vector<int64_t> lengths;  // per sequence and head
+
+  Tokens(const Setting& setting, bool padded)
+      : batch(setting.shape.front()),
+        heads(setting.shape.size() == 4 ? setting.shape[1] : 1),
+        room(setting.shape[setting.shape.size() - 2]),
+        features(setting.features()) {
+    for (const int64_t length : sequence_lengths(batch, room, padded)) {
+      lengths.insert(lengths.end(), static_cast<size_t>(heads), length);
+    }
   }
+  int64_t count() const { return std::accumulate(lengths.begin(), lengths.end(), int64_t{0}); }
+};
+
+// The range of all tokens of a batch after clipping.
+kernels::MinMax clipped_range(const float* x, const Tokens& tokens) {
+  std::vector<float> min(static_cast<size_t>(tokens.count())), max(min.size());
+  kernels::min_max_tokens(x, tokens.batch * tokens.heads, tokens.room, tokens.features,
+                          tokens.lengths.data(), min.data(), max.data(), parallel_for);
+  // A token is one position in all heads.
+  size_t part = 0, token = 0;
+  for (size_t i = 0; i < tokens.lengths.size(); i += static_cast<size_t>(tokens.heads)) {
+    const auto length = static_cast<size_t>(tokens.lengths[i]);
+    for (size_t t = 0; t < length; ++t) {
+      kernels::MinMax range;
+      for (size_t head = 0; head < static_cast<size_t>(tokens.heads); ++head) {
+        kernels::merge({min[part + head * length + t], max[part + head * length + t]}, range);
+      }
+      min[token + t] = range.min;
+      max[token + t] = range.max;
+    }
+    part += length * static_cast<size_t>(tokens.heads);
+    token += length;
+  }
+  min.resize(token);
+  max.resize(token);
+  return kernels::TokenExtremes(std::move(min), std::move(max)).clipped(kRatio);
+}
+
+// One batch seen by the observer of token-wise clipping. Published: padding removed by a loop of
+// concatenations, extremes, quantiles, clipping, extremes.
+Case token_clipping(const Setting& setting, bool padded) {
+  const Inputs inputs(setting);
+  const Tokens tokens(setting, padded);
+  const Tensor mask = mask_of(sequence_lengths(tokens.batch, tokens.room, padded), tokens.room);
+  const int64_t sequence_axis = static_cast<int64_t>(setting.shape.size()) - 2;
   const auto rule = kernels::affine_rule(kernels::Grid::kOs, static_cast<int>(setting.bits), false);
   const auto own = [=](const Tensor& x) -> Outputs {
-    std::vector<float> min(static_cast<size_t>(tokens)), max(min.size());
-    kernels::min_max_tokens(x.const_data_ptr<float>(), batch, length, features, lengths.data(),
-                            min.data(), max.data(), parallel_for);
-    const auto range = kernels::TokenExtremes(std::move(min), std::move(max)).clipped(kRatio);
+    const auto range = clipped_range(x.const_data_ptr<float>(), tokens);
     const auto grid = kernels::scale_zero_point(rule, range.min, range.max);
     return {at::full({1}, grid.scale), at::full({1}, grid.zero_point)};
   };
@@ -131,10 +174,10 @@ Case token_clipping(const Setting& setting, bool padded) {
                                              published::RangeRule::kPruneMinMax);
     quantizer.observe = true;
     quantizer.ratio = kRatio;
-    quantizer.apply(x, mask, /*sequence_axis=*/1);
+    quantizer.apply(x, mask, sequence_axis);
     return {quantizer.scale, quantizer.zero_point};
   };
-  return case_of(tokens * features, inputs,
+  return case_of(tokens.count() * tokens.features, inputs,
                  {contender("own", inputs, own), contender("published", inputs, published)});
 }
 
@@ -232,13 +275,20 @@ Case statistics(const Setting& setting) {
 int main(int argc, char** argv) {
   using quell::benchmarks::Setting;
   namespace b = quell::benchmarks;
+  const auto columns = [](const Setting& s) { return b::min_max_channels(s, 1); };
+  const auto rows = [](const Setting& s) { return b::min_max_channels(s, 0); };
+  const auto padded = [](const Setting& s) { return b::token_clipping(s, true); };
+  const auto full = [](const Setting& s) { return b::token_clipping(s, false); };
   return b::run_suite(
       argc, argv,
-      {{"min_max_tensor", b::min_max_tensor, false},
-       {"min_max_columns", [](const Setting& s) { return b::min_max_channels(s, 1); }, false},
-       {"min_max_rows", [](const Setting& s) { return b::min_max_channels(s, 0); }, false},
-       {"token_clipping", [](const Setting& s) { return b::token_clipping(s, true); }},
-       {"token_clipping_full", [](const Setting& s) { return b::token_clipping(s, false); }},
-       {"histogram", b::histogram, false},
-       {"statistics", b::statistics, false}});
+      {{.name = "min_max_tensor", .make = b::min_max_tensor, .depends_on_bits = false},
+       {.name = "min_max_columns", .make = columns, .depends_on_bits = false},
+       {.name = "min_max_rows", .make = rows, .depends_on_bits = false},
+       {.name = "token_clipping", .make = padded, .depends_on_bits = false, .has_sequences = true},
+       {.name = "token_clipping_full",
+        .make = full,
+        .depends_on_bits = false,
+        .has_sequences = true},
+       {.name = "histogram", .make = b::histogram, .depends_on_bits = false},
+       {.name = "statistics", .make = b::statistics, .depends_on_bits = false}});
 }

@@ -153,7 +153,7 @@ Case one_candidate(const Setting& setting) {
     // The published mean is a float32 sum.
     return at::allclose(own[0], other[0], 1e-4) ? "" : "the losses differ";
   };
-  return {4 * setting.values(),
+  return {0,
           1,
           {{"own", run_own},
            timed_candidates("aten", search, aten_loss, kTimed, not_compared),
@@ -166,11 +166,12 @@ Case one_candidate(const Setting& setting) {
 int main(int argc, char** argv) {
   using quell::benchmarks::Setting;
   namespace b = quell::benchmarks;
-  const b::Effort few{5, 31, 0.5};
+  const b::Effort few{.least_rounds = 5, .most_rounds = 31, .seconds = 0.5};
+  const auto symmetric = [](const Setting& s) { return b::whole_search(s, true); };
+  const auto asymmetric = [](const Setting& s) { return b::whole_search(s, false); };
   return b::run_suite(
       argc, argv,
-      {{"mse_1d", [](const Setting& s) { return b::whole_search(s, true); }, true, false, few},
-       {"mse_1d_candidate", b::one_candidate, true, false, few},
-       {"mse_2d", [](const Setting& s) { return b::whole_search(s, false); }, true, false, few,
-        8}});
+      {{.name = "mse_1d", .make = symmetric, .cold = false, .effort = few},
+       {.name = "mse_1d_candidate", .make = b::one_candidate, .cold = false, .effort = few},
+       {.name = "mse_2d", .make = asymmetric, .cold = false, .effort = few, .usual_bits = 8}});
 }

@@ -50,7 +50,9 @@ void Table::report(const Run& run) {
     return;
   }
   const auto value = [&](const std::string& counter) { return run.counters.at(counter).value; };
-  fmt::print("{:<44} {:>11.1f} {:>7.2f}", name, value(Counters::kOwn), value(Counters::kBandwidth));
+  fmt::print("{:<44} {:>11.1f} ", name, value(Counters::kOwn));
+  const double bandwidth = value(Counters::kBandwidth);
+  fmt::print("{:>7}", bandwidth > 0 ? fmt::format("{:.2f}", bandwidth) : "-");
   most_steal_ = std::max(most_steal_, value(Counters::kSteal));
   for (const std::string baseline : kBaselines) {
     if (run.counters.count(baseline) == 0) continue;

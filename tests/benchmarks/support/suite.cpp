@@ -25,7 +25,7 @@ const std::vector<std::vector<int64_t>> kSmokeShapes = {{2, 5, 64}};
 constexpr const char* kUsage = R"(Own kernels against their floor, LibTorch and the published code.
 
   --all         bits 4, 6 and 8, hot and cold, all shapes. Without it: 6 bits (8 for mse_2d), hot,
-                all shapes, and the first shape cold
+                all shapes, and the first and the last one cold
   --smoke       compare outputs on a tiny input, and measure one round only
   --threads N   of both sides (default 1)
 
@@ -143,10 +143,11 @@ void register_all(const std::vector<Operation>& operations, bool everything, boo
     for (const std::vector<int64_t>& shape : shapes) {
       for (const int64_t bits : {4, 6, 8}) {
         for (const bool cold : {false, true}) {
-          const bool first = shape == shapes.front();
-          const bool usual = bits == operation.usual_bits && (!cold || (first && !smoke));
+          const bool end = shape == shapes.front() || shape == shapes.back();
+          const bool usual = bits == operation.usual_bits && (!cold || (end && !smoke));
           if (bits != operation.usual_bits && !operation.depends_on_bits) continue;
           if (cold && !operation.cold) continue;
+          if (operation.has_sequences && shape.size() < 3) continue;
           if (!usual && !everything) continue;
           register_case(operation, {shape, bits, cold}, smoke ? Effort{1, 1, 0} : operation.effort);
         }

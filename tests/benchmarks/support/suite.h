@@ -44,7 +44,7 @@ struct Setting {
 };
 
 struct Case {
-  int64_t bytes = 0;                  // that own has to move at least
+  int64_t bytes = 0;                  // that own has to move at least; 0: bytes are not its limit
   int64_t slots = 1;                  // sets of buffers, used in turn
   std::vector<Contender> contenders;  // own is the first one
 };
@@ -55,7 +55,8 @@ struct Operation {
   bool depends_on_bits = true;
   bool cold = true;  // is also measured in the cold regime
   Effort effort = {};
-  int64_t usual_bits = 6;  // what is measured unless more is asked for
+  int64_t usual_bits = 6;      // what is measured unless more is asked for
+  bool has_sequences = false;  // makes no sense for a matrix
 };
 
 // The main program: registers each operation with Google Benchmark at each shape as
