@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <random>
 
 namespace quell::benchmarks {
@@ -13,10 +14,17 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double seconds_of(const std::function<void()>& work) {
+double processor_seconds() {
+  timespec time;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+double seconds_of(const std::function<void()>& work, bool processor_time) {
   const auto start = Clock::now();
+  const double processor_start = processor_time ? processor_seconds() : 0;
   work();
-  return seconds_since(start);
+  return processor_time ? processor_seconds() - processor_start : seconds_since(start);
 }
 
 }  // namespace
@@ -49,10 +57,10 @@ PairedRatio measure(const std::function<void()>& own, const std::function<void()
   const auto start = Clock::now();
   for (int64_t round = 0; round < effort.most_rounds; ++round) {
     if (round >= effort.least_rounds && seconds_since(start) > effort.seconds) break;
-    const double own_first = seconds_of(own);
-    const double baseline_first = seconds_of(baseline);
-    const double baseline_second = seconds_of(baseline);
-    const double own_second = seconds_of(own);
+    const double own_first = seconds_of(own, effort.processor_time);
+    const double baseline_first = seconds_of(baseline, effort.processor_time);
+    const double baseline_second = seconds_of(baseline, effort.processor_time);
+    const double own_second = seconds_of(own, effort.processor_time);
     owns.insert(owns.end(), {own_first, own_second});
     baselines.insert(baselines.end(), {baseline_first, baseline_second});
     ratios.push_back((baseline_first + baseline_second) / (own_first + own_second));

@@ -13,6 +13,10 @@ struct Effort {
   int64_t least_rounds = 7;
   int64_t most_rounds = 61;
   double seconds = 0.7;
+  // Times are those that the processor worked for this process, which leaves out others that wait
+  // for the same core: they hit long calls more often than short ones, and so the slower side. For
+  // one thread only.
+  bool processor_time = true;
 };
 
 struct PairedRatio {

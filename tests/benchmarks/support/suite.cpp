@@ -27,7 +27,8 @@ constexpr const char* kUsage = R"(Own kernels against their floor, LibTorch and 
   --all         bits 4, 6 and 8, hot and cold, all shapes. Without it: 6 bits (8 for mse_2d), hot,
                 all shapes, and the first and the last one cold
   --smoke       compare outputs on a tiny input, and measure one round only
-  --threads N   of both sides (default 1)
+  --threads N   of both sides (default 1). One thread is timed by the processor's time, more by the
+                clock on the wall
 
 hot: the same buffers each time, in the cache as far as they fit. cold: buffers of more than 256 MB
 in turn. Google Benchmark's options work too: --benchmark_filter='tensor/.*/8bit/cold' chooses among
@@ -137,19 +138,22 @@ void register_case(const Operation& operation, const Setting& setting, const Eff
       ->Unit(::benchmark::kMicrosecond);
 }
 
-void register_all(const std::vector<Operation>& operations, bool everything, bool smoke) {
-  const auto& shapes = smoke ? kSmokeShapes : kShapes;
+void register_all(const std::vector<Operation>& operations, const Options& options) {
+  const auto& shapes = options.smoke ? kSmokeShapes : kShapes;
+  const bool everything = options.all || !::benchmark::GetBenchmarkFilter().empty();
   for (const Operation& operation : operations) {
+    Effort effort = options.smoke ? Effort{1, 1, 0} : operation.effort;
+    effort.processor_time = options.threads == 1;
     for (const std::vector<int64_t>& shape : shapes) {
       for (const int64_t bits : {4, 6, 8}) {
         for (const bool cold : {false, true}) {
           const bool end = shape == shapes.front() || shape == shapes.back();
-          const bool usual = bits == operation.usual_bits && (!cold || (end && !smoke));
+          const bool usual = bits == operation.usual_bits && (!cold || (end && !options.smoke));
           if (bits != operation.usual_bits && !operation.depends_on_bits) continue;
           if (cold && !operation.cold) continue;
           if (operation.has_sequences && shape.size() < 3) continue;
           if (!usual && !everything) continue;
-          register_case(operation, {shape, bits, cold}, smoke ? Effort{1, 1, 0} : operation.effort);
+          register_case(operation, {shape, bits, cold}, effort);
         }
       }
     }
@@ -216,8 +220,7 @@ int run_suite(int argc, char** argv, const std::vector<Operation>& operations) {
   keep_freed_memory();
   at::set_num_threads(options.threads);
   const at::NoGradGuard no_gradients;
-  const bool chosen = !::benchmark::GetBenchmarkFilter().empty();
-  register_all(operations, options.all || chosen, options.smoke);
+  register_all(operations, options);
   print_environment();
   if (!options.smoke) {
     print_bandwidth();
