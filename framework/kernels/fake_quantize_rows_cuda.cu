@@ -30,7 +30,8 @@ __device__ Bounds merge_team(Bounds bounds) {
   }
   if constexpr (team > kWarp) {
     static_assert(team == kThreads);
-    __shared__ Bounds warps[kWarps];
+    __shared__ alignas(Bounds) unsigned char memory[kWarps * sizeof(Bounds)];
+    Bounds* warps = reinterpret_cast<Bounds*>(memory);
     if (threadIdx.x % kWarp == 0) warps[threadIdx.x / kWarp] = bounds;
     __syncthreads();
     for (int warp = 0; warp < kWarps; ++warp) merge(warps[warp], bounds);

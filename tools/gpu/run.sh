@@ -6,6 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=${1:-build-gpu}
+# CMake looks for nvcc in PATH alone.
+command -v nvcc > /dev/null || PATH=$PATH:/usr/local/cuda/bin
 generator=()
 if command -v ninja > /dev/null; then generator=(-G Ninja); fi
 
