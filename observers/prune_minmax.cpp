@@ -3,10 +3,9 @@
 
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
-#include <algorithm>
-#include <cmath>
 
 #include "framework/kernels/min_max.h"
+#include "framework/kernels/token_extremes.h"
 #include "framework/plugin/registry.h"
 #include "framework/quant/batch_range_observer.h"
 #include "framework/quant/parallel.h"
@@ -23,59 +22,6 @@ struct Params {
   }
 };
 
-// As torch.quantile on `sorted`, with its rank in float32 (which may fall just below an integer).
-float quantile(const std::vector<float>& sorted, double share) {
-  const float rank = static_cast<float>(share) * static_cast<float>(sorted.size() - 1);
-  const float below = std::floor(rank);
-  const size_t last = sorted.size() - 1;
-  const float a = sorted[std::min(static_cast<size_t>(below), last)];
-  const float b = sorted[std::min(static_cast<size_t>(std::ceil(rank)), last)];
-  const float weight = rank - below;
-  return weight < 0.5f ? a + weight * (b - a) : b - (b - a) * (1 - weight);
-}
-
-// One end (the largest values, or the negated smallest ones) of the tokens of a batch.
-class TokenEnds {
- public:
-  explicit TokenEnds(std::vector<float> ends) : ends_(std::move(ends)), magnitudes_(ends_) {
-    for (float& value : magnitudes_) value = std::abs(value);
-    std::sort(ends_.begin(), ends_.end());
-    std::sort(magnitudes_.begin(), magnitudes_.end());
-  }
-  float furthest() const { return ends_.back(); }
-  // The furthest end of a token that is not beyond the quantile of the magnitudes.
-  float bound(double ratio) const {
-    const float limit = quantile(magnitudes_, ratio);
-    // The token of the smallest magnitude is never beyond.
-    return *std::prev(std::upper_bound(ends_.begin(), ends_.end(), limit));
-  }
-
- private:
-  std::vector<float> ends_;        // ascending
-  std::vector<float> magnitudes_;  // ascending
-};
-
-// What one batch says about one scale.
-class ChannelTokens {
- public:
-  // Of equal length: per token its smallest and largest value.
-  ChannelTokens(std::vector<float> min, std::vector<float> max)
-      : lower_(negated(std::move(min))), upper_(std::move(max)) {}
-
-  kernels::MinMax range(double ratio) const {
-    const float low = -lower_.bound(ratio), high = upper_.bound(ratio);
-    const auto clip = [&](float x) { return std::min(std::max(x, low), high); };
-    return {clip(-lower_.furthest()) + 0.0f, clip(upper_.furthest()) + 0.0f};
-  }
-
- private:
-  static std::vector<float> negated(std::vector<float> values) {
-    for (float& value : values) value = -value;
-    return values;
-  }
-  TokenEnds lower_, upper_;
-};
-
 // Keeps the extremes of every token, so that a range of any ratio costs a few binary searches.
 class PruneMinMax final : public TokenRangeObserver {
  public:
@@ -90,12 +36,7 @@ class PruneMinMax final : public TokenRangeObserver {
     const ChannelView view = tokens_of(values);
     QUELL_ASSERT(batches_.empty() || static_cast<int64_t>(batches_[0].size()) == view.channels,
                  "the number of channels changed");
-    std::vector<ChannelTokens> batch;
-    batch.reserve(static_cast<size_t>(view.channels));
-    for (int64_t channel = 0; channel < view.channels; ++channel) {
-      batch.push_back(extremes(values.const_data_ptr<float>(), view, channel));
-    }
-    batches_.push_back(std::move(batch));
+    batches_.push_back(extremes(values.const_data_ptr<float>(), view));
   }
 
   Range range() const override {
@@ -106,7 +47,7 @@ class PruneMinMax final : public TokenRangeObserver {
     float* max = range.max.mutable_data_ptr<float>();
     for (size_t count = 0; count < batches_.size(); ++count) {
       for (int64_t channel = 0; channel < channels; ++channel) {
-        const kernels::MinMax batch = batches_[count][static_cast<size_t>(channel)].range(ratio_);
+        const kernels::MinMax batch = batches_[count][static_cast<size_t>(channel)].clipped(ratio_);
         const auto seen = static_cast<int64_t>(count);
         min[channel] =
             seen == 0 ? batch.min : MeanOfBatches::average(min[channel], batch.min, seen);
@@ -135,25 +76,30 @@ class PruneMinMax final : public TokenRangeObserver {
     return channel_view(values, spec_);
   }
 
-  static ChannelTokens extremes(const float* x, const ChannelView& view, int64_t channel) {
-    std::vector<float> min(static_cast<size_t>(view.outer)), max(min.size());
-    parallel_for(0, view.outer, 64, [&](int64_t first, int64_t last) {
-      for (int64_t token = first; token < last; ++token) {
-        const kernels::MinMax range =
-            kernels::min_max_tensor(x + (token * view.channels + channel) * view.inner, view.inner);
-        min[static_cast<size_t>(token)] = range.min;
-        max[static_cast<size_t>(token)] = range.max;
+  // One for each scale.
+  static std::vector<kernels::TokenExtremes> extremes(const float* x, const ChannelView& view) {
+    const auto [tokens, channels, inner] = view;
+    std::vector<float> min(static_cast<size_t>(tokens * channels)), max(min.size());
+    kernels::min_max_tokens(x, 1, tokens * channels, inner, nullptr, min.data(), max.data(),
+                            parallel_for);
+    std::vector<kernels::TokenExtremes> batch;
+    batch.reserve(static_cast<size_t>(channels));
+    const auto of_channel = [&](const std::vector<float>& all, int64_t channel) {
+      std::vector<float> values(static_cast<size_t>(tokens));
+      for (size_t token = 0; token < values.size(); ++token) {
+        values[token] = all[token * static_cast<size_t>(channels) + static_cast<size_t>(channel)];
       }
-    });
-    for (const float value : min) {
-      if (std::isnan(value)) return {{value}, {value}};  // to be reported; it has no order
+      return values;
+    };
+    for (int64_t channel = 0; channel < channels; ++channel) {
+      batch.emplace_back(of_channel(min, channel), of_channel(max, channel));
     }
-    return {std::move(min), std::move(max)};
+    return batch;
   }
 
   QuantSpec spec_;
   double ratio_ = 1.0;
-  std::vector<std::vector<ChannelTokens>> batches_;  // [batches][channels]
+  std::vector<std::vector<kernels::TokenExtremes>> batches_;  // [batches][channels]
 };
 
 }  // namespace

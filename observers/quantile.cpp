@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "framework/kernels/histogram.h"
 #include "framework/plugin/registry.h"
 #include "framework/quant/batch_range_observer.h"
 #include "framework/quant/channel_values.h"
+#include "framework/quant/parallel.h"
 
 namespace quell {
 namespace {
@@ -27,36 +29,41 @@ class Quantile final : public MeanOfBatches {
   Quantile(const Params& params, const QuantSpec& spec) : MeanOfBatches(spec), params_(params) {}
 
  private:
-  // The middle of the first bin at which the share is reached. float32 in the order of torch.histc;
-  // counts are exact at any size.
-  float clip(const std::vector<float>& values, float reach) const {
-    const float bins = static_cast<float>(params_.bins);
-    std::vector<int64_t> counts(static_cast<size_t>(params_.bins), 0);
-    for (const float x : values) {
-      const float place = std::abs(x) * bins / reach;
-      ++counts[static_cast<size_t>(std::min(place, bins - 1))];
-    }
-    const auto needed = static_cast<float>(params_.quantile * static_cast<double>(values.size()));
+  // The middle of the first bin at which the share is reached. Counts are exact at any size.
+  float clip(const float* values, int64_t size, float reach) const {
+    std::vector<int64_t> counts(static_cast<size_t>(params_.bins));
+    kernels::add_magnitudes_to_histogram(values, size, {0, reach, params_.bins}, counts.data(),
+                                         parallel_for);
+    const auto needed = static_cast<float>(params_.quantile * static_cast<double>(size));
     int64_t reached = 0;
     for (size_t bin = 0; bin < counts.size(); ++bin) {
       reached += counts[bin];
       if (static_cast<float>(reached) >= needed) {
-        return (static_cast<float>(bin) + 0.5f) * (reach / bins);
+        return (static_cast<float>(bin) + 0.5f) * (reach / static_cast<float>(params_.bins));
       }
     }
     return reach;
+  }
+
+  void cut(const float* values, int64_t size, float& min, float& max) const {
+    const float reach = std::max(-min, max);
+    if (reach == 0 || !std::isfinite(max - min)) return;
+    const float bound = clip(values, size, reach);
+    min = std::max(min, -bound);
+    max = std::min(max, bound);
   }
 
   Range batch_range(const at::Tensor& rows) override {
     Range range = min_max(rows, spec());
     float* min = range.min.mutable_data_ptr<float>();
     float* max = range.max.mutable_data_ptr<float>();
+    if (range.min.numel() == 1) {  // without a copy, on all threads
+      const at::Tensor values = rows.contiguous();
+      cut(values.const_data_ptr<float>(), values.numel(), *min, *max);
+      return range;
+    }
     for_each_channel(rows, spec(), [&](int64_t channel, const std::vector<float>& values) {
-      const float reach = std::max(-min[channel], max[channel]);
-      if (reach == 0 || !std::isfinite(max[channel] - min[channel])) return;
-      const float bound = clip(values, reach);
-      min[channel] = std::max(min[channel], -bound);
-      max[channel] = std::min(max[channel], bound);
+      cut(values.data(), static_cast<int64_t>(values.size()), min[channel], max[channel]);
     });
     return range;
   }
