@@ -52,7 +52,9 @@ bench: build
 	    echo; echo "== $$name"; \
 	    $(BUILD)/tests/$${name}_benchmark --benchmark_out=$(BUILD)/benchmarks/$$name.json $(BENCH) \
 	      || status=1; \
-	  done; exit $$status
+	  done; \
+	  echo; echo "== quantized forward pass"; $(BUILD)/tests/forward_benchmark || status=1; \
+	  exit $$status
 
 # The published pipeline against ours, on models and data; an hour or more.
 bench-pipeline: build

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "framework/kernels/codes.h"
 #include "framework/kernels/grid.h"
 
 namespace quell::kernels::cuda {
@@ -17,14 +18,8 @@ bool available();
 
 // ---- Fake quantization: fake_quantize.h. `y` may be `x`.
 
-// Integer codes beside or instead of `y` (then null), as many as there are values: clamp(round(x /
-// scale) + zero_point, low, high), for zero points that are integers and levels that the type
-// holds. A NaN gets the lowest code.
-enum class CodeType { kInt8, kUint8, kInt16, kUint16 };
-struct Codes {
-  void* data = nullptr;  // null: none
-  CodeType type = CodeType::kInt8;
-};
+// `codes`, where they have data, receive clamp(round(x / scale) + zero_point, low, high) beside or
+// instead of `y` (then null), for zero points that are integers. A NaN gets the lowest code.
 
 // x, y: [size]; scale, zero_point: [1].
 void fake_quantize_tensor(const float* x, float* y, int64_t size, const float* scale,

@@ -10,25 +10,11 @@
 
 #include <cstdint>
 
+#include "framework/kernels/codes.h"
 #include "framework/kernels/grid.h"
 #include "framework/kernels/parallel.h"
 
 namespace quell::kernels {
-
-enum class CodeType { kInt8, kUint8, kInt16, kUint16 };
-
-// The smallest type that holds all codes of a grid of 2 to 16 bits.
-constexpr CodeType code_type(Levels levels) {
-  if (levels.low < 0)
-    return levels.low >= -128 && levels.high <= 127 ? CodeType::kInt8 : CodeType::kInt16;
-  return levels.high <= 255 ? CodeType::kUint8 : CodeType::kUint16;
-}
-
-// Memory for codes of that type, as many as there are values. The type holds all levels in use.
-struct Codes {
-  void* data;
-  CodeType type;
-};
 
 // One scale for all of x [size].
 bool quantize_codes_tensor(const float* x, Codes codes, int64_t size, float scale, float zero_point,

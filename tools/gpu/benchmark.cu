@@ -101,7 +101,7 @@ std::vector<Operation> quantizing_operations() {
       {"codes alone (uint8)", 5,
        [](const Shape& shape, const Buffers& b, const Parameters& p, cudaStream_t stream) {
          cuda::fake_quantize_tensor(b.x, nullptr, shape.size(), p.scale, p.zero_point, kLevels,
-                                    stream, {b.y, cuda::CodeType::kUint8});
+                                    stream, {b.y, quell::kernels::CodeType::kUint8});
        }},
       {"fake_quantize_channels, columns", 8,
        [](const Shape& shape, const Buffers& b, const Parameters& p, cudaStream_t stream) {

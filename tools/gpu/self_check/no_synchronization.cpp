@@ -40,7 +40,7 @@ void launch_all(const Tensors& t, cudaStream_t stream) {
   const float* z = t.zero_point.data();
   cuda::fake_quantize_tensor(t.x.data(), t.y.data(), kSize, s, z, kLevels, stream);
   cuda::fake_quantize_channels(t.x.data(), t.y.data(), kRows, kFeatures, 1, s, z, kLevels, stream,
-                               {t.codes.data(), cuda::CodeType::kInt8});
+                               {t.codes.data(), quell::kernels::CodeType::kInt8});
   cuda::fake_quantize_rows_dynamic(t.x.data(), t.rows.data(), kRows, kFeatures,
                                    kernels::affine_rule(kernels::Grid::kOs, 6, false), nullptr,
                                    nullptr, stream);

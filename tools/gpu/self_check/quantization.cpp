@@ -11,10 +11,11 @@ using kernels::Levels;
 namespace cuda = kernels::cuda;
 
 template <class T>
-constexpr cuda::CodeType kType = sizeof(T) == 1 ? (std::is_signed_v<T> ? cuda::CodeType::kInt8
-                                                                       : cuda::CodeType::kUint8)
-                                                : (std::is_signed_v<T> ? cuda::CodeType::kInt16
-                                                                       : cuda::CodeType::kUint16);
+constexpr quell::kernels::CodeType kType =
+    sizeof(T) == 1
+        ? (std::is_signed_v<T> ? quell::kernels::CodeType::kInt8 : quell::kernels::CodeType::kUint8)
+        : (std::is_signed_v<T> ? quell::kernels::CodeType::kInt16
+                               : quell::kernels::CodeType::kUint16);
 
 // Calls f with a value of the smallest type that holds the levels.
 template <class Function>
@@ -46,7 +47,8 @@ void run(const Case& of, Check& check, const Launch& launch) {
   }
   const OnDevice<float> scale(of.scale), zero_point(of.zero_point);
   const OnDevice<float> in_place(of.x, of.offset);
-  launch(in_place.data(), in_place.data(), scale.data(), zero_point.data(), cuda::Codes{});
+  launch(in_place.data(), in_place.data(), scale.data(), zero_point.data(),
+         quell::kernels::Codes{});
   check.expect_equal(in_place.back(), expected, of.text + ", in place");
   with_type(of.levels, [&](auto type) {
     using Code = decltype(type);
@@ -85,7 +87,8 @@ Check check_tensor(bool small) {
                           offset,
                           shape.text() + ", scale " + std::to_string(scale)};
           run(made, check,
-              [&](const float* x, float* y, const float* s, const float* z, cuda::Codes codes) {
+              [&](const float* x, float* y, const float* s, const float* z,
+                  quell::kernels::Codes codes) {
                 cuda::fake_quantize_tensor(x, y, size, s, z, grid.levels, nullptr, codes);
               });
         }
@@ -111,7 +114,8 @@ Check check_channels(bool small) {
           made.zero_point.push_back(grid.zero_point == 0 ? 0.0f : static_cast<float>(random() % 4));
         }
         run(made, check,
-            [&](const float* x, float* y, const float* s, const float* z, cuda::Codes codes) {
+            [&](const float* x, float* y, const float* s, const float* z,
+                quell::kernels::Codes codes) {
               cuda::fake_quantize_channels(x, y, shape.outer, shape.channels, shape.inner, s, z,
                                            grid.levels, nullptr, codes);
             });
@@ -142,7 +146,7 @@ void check_rows(int64_t rows, int64_t features, const kernels::AffineRule& rule,
   const OnDevice<float> values(x, offset), scale(rows), zero_point(rows);
   const OnDevice<int16_t> codes(rows * features, offset);
   cuda::fake_quantize_rows_dynamic(values.data(), nullptr, rows, features, rule, nullptr, nullptr,
-                                   nullptr, {codes.data(), cuda::CodeType::kInt16});
+                                   nullptr, {codes.data(), quell::kernels::CodeType::kInt16});
   cuda::fake_quantize_rows_dynamic(values.data(), values.data(), rows, features, rule, scale.data(),
                                    zero_point.data(), nullptr);
   const std::string text = std::to_string(rows) + " rows of " + std::to_string(features);

@@ -1,0 +1,166 @@
+// A quantized forward pass against a float one of the same packed model: what simulating
+// quantization costs.
+//
+//   taskset -c 0 build/tests/forward_benchmark
+//
+// Models with the shapes of BERT-base and of MiniLM-L6 (hidden size 384) and random weights;
+// weights and all activation sites of a placement quantized to 6 bits. Both passes alternate in one
+// process.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <boost/program_options.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "framework/io/safetensors.h"
+#include "tests/benchmarks/support/environment.h"
+#include "tests/benchmarks/support/paired.h"
+#include "tests/support/engine.h"
+#include "tests/support/temporary_folder.h"
+
+namespace quell {
+namespace {
+
+struct Shape {
+  std::string name;
+  int64_t layers, hidden, heads;
+};
+
+struct Options {
+  std::string placement = "outlier_suppression";
+  int64_t threads = 1, rounds = 25, sequences = 16;
+  std::string only;
+};
+
+constexpr int64_t kVocabulary = 1000, kPositions = 128;
+
+using NamedTensorList = std::vector<std::pair<std::string, at::Tensor>>;
+
+NamedTensorList random_weights(const Shape& shape) {
+  NamedTensorList tensors;
+  const auto random = [&](const std::string& name, at::IntArrayRef sizes) {
+    tensors.emplace_back(name, at::randn(sizes) * 0.02);
+  };
+  const auto linear = [&](const std::string& module, int64_t outputs, int64_t inputs) {
+    random(module + ".weight", {outputs, inputs});
+    random(module + ".bias", {outputs});
+  };
+  const auto norm = [&](const std::string& module) {
+    tensors.emplace_back(module + ".weight", at::ones({shape.hidden}));
+    random(module + ".bias", {shape.hidden});
+  };
+  random("bert.embeddings.word_embeddings.weight", {kVocabulary, shape.hidden});
+  random("bert.embeddings.position_embeddings.weight", {kPositions, shape.hidden});
+  random("bert.embeddings.token_type_embeddings.weight", {2, shape.hidden});
+  norm("bert.embeddings.LayerNorm");
+  for (int64_t i = 0; i < shape.layers; ++i) {
+    const std::string layer = fmt::format("bert.encoder.layer.{}.", i);
+    for (const char* part : {"query", "key", "value"}) {
+      linear(layer + "attention.self." + part, shape.hidden, shape.hidden);
+    }
+    linear(layer + "attention.output.dense", shape.hidden, shape.hidden);
+    norm(layer + "attention.output.LayerNorm");
+    linear(layer + "intermediate.dense", 4 * shape.hidden, shape.hidden);
+    linear(layer + "output.dense", shape.hidden, 4 * shape.hidden);
+    norm(layer + "output.LayerNorm");
+  }
+  linear("bert.pooler.dense", shape.hidden, shape.hidden);
+  linear("classifier", 2, shape.hidden);
+  return tensors;
+}
+
+void write_model(const Shape& shape, const TemporaryFolder& folder) {
+  const nlohmann::json config = {{"model_type", "bert"},
+                                 {"vocab_size", kVocabulary},
+                                 {"hidden_size", shape.hidden},
+                                 {"num_hidden_layers", shape.layers},
+                                 {"num_attention_heads", shape.heads},
+                                 {"intermediate_size", 4 * shape.hidden},
+                                 {"max_position_embeddings", kPositions},
+                                 {"type_vocab_size", 2},
+                                 {"hidden_act", "gelu"},
+                                 {"layer_norm_eps", 1e-12},
+                                 {"pad_token_id", 0}};
+  folder.write("config.json", config.dump());
+  write_safetensors(folder.path() / "model.safetensors", random_weights(shape));
+}
+
+// Sequences of 8 to 128 tokens.
+Batch random_batch(int64_t sequences) {
+  std::mt19937_64 draw(1);
+  std::vector<TokenSequence> all(static_cast<size_t>(sequences));
+  for (TokenSequence& one : all) {
+    const size_t length = 8 + draw() % 121;
+    for (size_t i = 0; i < length; ++i)
+      one.ids.push_back(static_cast<int64_t>(draw() % kVocabulary));
+    one.segment_ids.assign(length, 0);
+  }
+  return pack(all);
+}
+
+void measure(const Shape& shape, const Options& options) {
+  const TemporaryFolder folder;
+  write_model(shape, folder);
+  Network network(folder.path(),
+                  fmt::format("{{include: placements/{}.yaml,"
+                              " rules: [{{sites: ['weight:*', 'activation:*'], bits: 6}}]}}",
+                              options.placement));
+  at::set_num_threads(static_cast<int>(options.threads));
+  const std::vector<Batch> batches = {random_batch(options.sequences)};
+  network.calibrate(batches);
+  const auto forward = [&](bool quantized) {
+    network.context().set_quantize(SiteKind::kWeight, quantized);
+    network.context().set_quantize(SiteKind::kActivation, quantized);
+    network.model().forward(batches[0], network.context());
+  };
+  const benchmarks::PairedRatio pair = benchmarks::measure(
+      [&] { forward(true); }, [&] { forward(false); },
+      {.least_rounds = options.rounds, .most_rounds = options.rounds, .seconds = 0});
+  fmt::print("{:<10} {:>7} {:>10.1f} {:>12.1f}   {:.3f} ({:.3f} to {:.3f})\n", shape.name,
+             batches[0].tokens(), 1e3 * pair.baseline_s, 1e3 * pair.own_s, 1 / pair.ratio,
+             1 / pair.high, 1 / pair.low);
+}
+
+int run(int argc, const char** argv) {
+  namespace po = boost::program_options;
+  Options options;
+  po::options_description description("options");
+  const auto value = [](auto& place) { return po::value(&place)->default_value(place); };
+  description.add_options()("help,h", "show this help")("placement", value(options.placement),
+                                                        "which sites are quantized")(
+      "threads", value(options.threads), "threads")("rounds", value(options.rounds),
+                                                    "interleaved measurements")(
+      "only", value(options.only), "one of the shapes")("sequences", value(options.sequences),
+                                                        "in the batch");
+  po::variables_map values;
+  po::store(po::parse_command_line(argc, argv, description), values);
+  po::notify(values);
+  if (values.count("help") > 0) {
+    std::cout << description;
+    return 0;
+  }
+  const at::NoGradGuard no_gradients;
+  at::set_num_threads(static_cast<int>(options.threads));
+  fmt::print("load average {:.2f}, {} thread(s), {}\n{:<10} {:>7} {:>10} {:>12}   {}\n",
+             benchmarks::load_average(), options.threads, options.placement, "shape", "tokens",
+             "float [ms]", "quantized", "quantized / float (95 % interval)");
+  for (const Shape& shape : {Shape{"BERT-base", 12, 768, 12}, Shape{"MiniLM-L6", 6, 384, 12}}) {
+    if (options.only.empty() || options.only == shape.name) measure(shape, options);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace quell
+
+int main(int argc, const char** argv) {
+  try {
+    return quell::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << "\n";
+    return 1;
+  }
+}
