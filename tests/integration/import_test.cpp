@@ -210,7 +210,7 @@ TEST_F(ImportTest, OptionsOfTheMethod) {
   EXPECT_THAT(text("ch_axis: 0", "ch_axis: -1"), HasSubstr("symmetric: true, granularity: tensor"));
   EXPECT_THAT(text("seed: 42", "seed: 7, do_train: True"), HasSubstr("seed: 7"));
   EXPECT_THAT(text("AvgPruneMinMaxObserver", "AvgMinMaxObserver"), HasSubstr("- calibrate"));
-  EXPECT_THAT(text("path: bert", "path: roberta-base"), HasSubstr("roberta models are not there"));
+  EXPECT_THAT(text("path: bert", "path: bart-base"), HasSubstr("bart models are not there"));
   EXPECT_THAT(text("data: {task_name: cola", "data: {max_eval_samples: 9, task_name: CoLA"),
               HasSubstr("data.max_eval_samples 9"));
 }
