@@ -43,7 +43,7 @@ struct Limits {
 // x: [rows, features]. `channels` [features] takes in the values of all rows: start from
 // Moments{}, and go on with the next batch. `tokens` [rows] is overwritten. Either may be null.
 //
-// Moments are exact to about 1e-6 of their size (the third: of m2^1.5), whatever the mean is, from
+// Moments are exact to 2e-6 of their size (the third: of m2^1.5), whatever the mean is, from
 // the least to the largest float. A value that is not finite makes the moments NaN; min and max
 // stay exact, and are NaN if a value is NaN, which is not outside. The same bits on every
 // instruction set and for any number of threads.
