@@ -57,7 +57,7 @@ class Glue final : public Task {
   Glue(const Params& params, const TaskContext& context);
 
   std::vector<Batch> calibration(const CalibrationOptions& options, uint64_t seed) override;
-  Evaluation evaluate(const Predict& predict,
+  Evaluation evaluate(const Network& network,
                       const std::function<void(int64_t, int64_t)>& progress) override;
   TrainingData* training() override { return &training_; }
   std::vector<int64_t> calibration_indices() const override { return calibration_indices_; }
@@ -237,7 +237,7 @@ void Glue::evaluate_set(const EvaluationSet& set, const Predict& predict,
   evaluation.metrics.insert(evaluation.metrics.end(), metrics.begin(), metrics.end());
 }
 
-Evaluation Glue::evaluate(const Predict& predict,
+Evaluation Glue::evaluate(const Network& network,
                           const std::function<void(int64_t, int64_t)>& progress) {
   int64_t total = 0;
   for (const EvaluationSet& set : sets_) total += static_cast<int64_t>(set.data.examples.size());
@@ -247,7 +247,7 @@ Evaluation Glue::evaluate(const Predict& predict,
     if (progress) progress(finished, total);
   };
   Evaluation evaluation;
-  for (const EvaluationSet& set : sets_) evaluate_set(set, predict, done, evaluation);
+  for (const EvaluationSet& set : sets_) evaluate_set(set, network.predict, done, evaluation);
   return evaluation;
 }
 

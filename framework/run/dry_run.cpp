@@ -52,14 +52,13 @@ DryRun dry_run(Runner& runner) {
     largest_batch = std::max(largest_batch, batch.tokens());
   };
   std::mutex counting;
-  runner.task().evaluate(
-      [&](const Batch& batch) -> Outputs {
-        const std::lock_guard<std::mutex> lock(counting);
-        count(batch, result.evaluation_tokens);
-        result.evaluation_sequences += batch.sequences();
-        return runner.model().zero_outputs(batch);
-      },
-      [](int64_t, int64_t) {});
+  runner.task().evaluate({[&](const Batch& batch) -> Outputs {
+                           const std::lock_guard<std::mutex> lock(counting);
+                           count(batch, result.evaluation_tokens);
+                           result.evaluation_sequences += batch.sequences();
+                           return runner.model().zero_outputs(batch);
+                         }},
+                         [](int64_t, int64_t) {});
   const ExperimentSpec& spec = runner.spec();
   if (!spec.pipeline.empty()) {
     for (const Batch& batch : runner.task().calibration(spec.calibration, spec.seed)) {

@@ -68,7 +68,22 @@ void append_outputs(const Prediction& prediction, std::string& line) {
   line += '}';
 }
 
-// One line per example, with the outputs of every stage.
+// Text as it stands in a JSON file; parts that are no UTF-8 become U+FFFD.
+std::string json_text(const std::string& text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+void append_texts(const std::vector<StageResult>& stages, size_t example, std::string& line) {
+  line += ",\"texts\":{";
+  for (size_t stage = 0; stage < stages.size(); ++stage) {
+    const Prediction& prediction = stages[stage].evaluation.predictions[example];
+    line += fmt::format("{}\"{}\":{}", stage > 0 ? "," : "", to_string(stages[stage].stage),
+                        json_text(prediction.text.value_or("")));
+  }
+  line += '}';
+}
+
+// One line per example, with the outputs (and texts) of every stage.
 std::string predictions_jsonl(const Runner& runner) {
   std::string text;
   const auto& stages = runner.stages();
@@ -76,13 +91,16 @@ std::string predictions_jsonl(const Runner& runner) {
   for (size_t i = 0; i < stages[0].evaluation.predictions.size(); ++i) {
     const Prediction& first = stages[0].evaluation.predictions[i];
     text += fmt::format("{{\"set\":\"{}\",\"index\":{}", first.set, first.index);
+    if (!first.id.empty()) text += fmt::format(",\"id\":{}", json_text(first.id));
     if (first.label) text += fmt::format(",\"label\":{}", format_json_number(*first.label));
     text += ",\"outputs\":{";
     for (size_t stage = 0; stage < stages.size(); ++stage) {
       text += fmt::format("{}\"{}\":", stage > 0 ? "," : "", to_string(stages[stage].stage));
       append_outputs(stages[stage].evaluation.predictions[i], text);
     }
-    text += "}}\n";
+    text += '}';
+    if (first.text) append_texts(stages, i, text);
+    text += "}\n";
   }
   return text;
 }

@@ -114,7 +114,7 @@ void Runner::evaluate(Stage stage, bool weights, bool activations) {
   Evaluation evaluation;
   timed(to_string(stage), [&] {
     evaluation = task_->evaluate(
-        [&](const Batch& batch) { return model_->forward(batch, *context_); },
+        {[&](const Batch& batch) { return model_->forward(batch, *context_); }},
         [&](int64_t done, int64_t total) { log_.progress(to_string(stage), done, total); });
   });
   context_->set_quantize(SiteKind::kWeight, false);

@@ -14,6 +14,7 @@
 #include "framework/base/error.h"
 #include "framework/config/schema.h"
 #include "framework/model/batch.h"
+#include "framework/model/generation.h"
 #include "framework/model/training_data.h"
 #include "framework/text/tokenizer.h"
 
@@ -23,6 +24,15 @@ namespace quell {
 using Outputs = std::map<std::string, at::Tensor>;
 // A forward pass, float or quantized. Several threads may call it at once.
 using Predict = std::function<Outputs(const Batch&)>;
+// One sequence for each of the batch.
+using Generate =
+    std::function<std::vector<GeneratedSequence>(const Batch&, const GenerationOptions&)>;
+
+// What a task may ask of a model.
+struct Network {
+  Predict predict;
+  Generate generate = {};  // empty where the model writes no text
+};
 
 // Metrics in the order in which they are shown; fractions in [0, 1], correlations in [-1, 1].
 // NaN where a metric is not defined (constant predictions for a correlation).
@@ -34,6 +44,8 @@ struct Prediction {
   int64_t index = 0;                                  // 0-based row of the example in its file
   std::optional<double> label;                        // the model's class, or a regression's score
   std::map<std::string, std::vector<float>> outputs;  // "logits" -> values, as the model gave them
+  std::string id = {};                   // of the example in its file, where it has one
+  std::optional<std::string> text = {};  // the answer or the summary
 };
 
 struct Evaluation {
@@ -84,6 +96,8 @@ struct TaskContext {
   int64_t pad_id = 0;
   int64_t max_positions = 0;  // longest sequence that the model takes
   int64_t vocabulary_size = 0;
+  std::optional<GenerationOptions> generation = {};  // the model's defaults; absent where it writes
+                                                     // no text
 };
 
 // What `quell score` is asked.
@@ -105,8 +119,11 @@ class Task {
   virtual std::vector<Batch> calibration(const CalibrationOptions& options, uint64_t seed) = 0;
   // What the model can be trained on; null when the task has no such data.
   virtual TrainingData* training() { return nullptr; }
-  // Runs `predict` over the evaluation data. `progress(done, total)` counts sequences.
-  virtual Evaluation evaluate(const Predict& predict,
+  // Adds to the batches of calibration() what the float network has to tell: targets that it
+  // writes itself.
+  virtual void complete_calibration(std::vector<Batch>&, const Network&) {}
+  // Runs the network over the evaluation data. `progress(done, total)` counts sequences.
+  virtual Evaluation evaluate(const Network& network,
                               const std::function<void(int64_t, int64_t)>& progress) = 0;
   // Which examples calibration() drew, for the results file: indices into the calibration data.
   virtual std::vector<int64_t> calibration_indices() const = 0;

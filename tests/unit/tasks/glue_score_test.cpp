@@ -144,13 +144,14 @@ TEST_F(GlueScore, EqualsTheEvaluation) {
   const nlohmann::json config = {{"id2label", {{"0", "positive"}, {"1", "negative"}}}};
   const auto task = make_task("glue", "{name: sst2, path: " + folder_.path().string() + "}",
                               {&tokenizer, &config, 0, 128, 50});
-  const Evaluation evaluation = task->evaluate(
-      [](const Batch& batch) {
-        at::Tensor logits = at::zeros({batch.sequences(), 2});
-        for (int64_t i = 0; i < batch.sequences(); ++i) logits[i][1] = batch.example_ids[i] - 1.5;
-        return Outputs{{"logits", logits}};
-      },
-      nullptr);
+  const Evaluation evaluation =
+      task->evaluate({[](const Batch& batch) {
+                       at::Tensor logits = at::zeros({batch.sequences(), 2});
+                       for (int64_t i = 0; i < batch.sequences(); ++i)
+                         logits[i][1] = batch.example_ids[i] - 1.5;
+                       return Outputs{{"logits", logits}};
+                     }},
+                     nullptr);
   std::string lines;
   for (const Prediction& prediction : evaluation.predictions) {
     nlohmann::json line = {{"set", prediction.set},

@@ -68,7 +68,7 @@ TEST_F(GlueTask, TrainsOnLabelledExamples) {
 
 TEST_F(GlueTask, EvaluatesInTheOrderOfTheFile) {
   for (const char* more : {"", ", sort_by_length: false", ", batch_size: 1"}) {
-    const Evaluation evaluation = make(more)->evaluate(odd_lengths, nullptr);
+    const Evaluation evaluation = make(more)->evaluate({odd_lengths}, nullptr);
     ASSERT_EQ(evaluation.predictions.size(), 4u);
     EXPECT_THAT(evaluation.metrics, ElementsAre(Pair("accuracy", 0.75)));
     const std::vector<float> chosen = {1, 1, -1, 1};
@@ -84,7 +84,7 @@ TEST_F(GlueTask, EvaluatesInTheOrderOfTheFile) {
 
 TEST_F(GlueTask, ReportsProgressInSequences) {
   std::vector<std::pair<int64_t, int64_t>> seen;
-  make(", batch_size: 3")->evaluate(odd_lengths, [&](int64_t done, int64_t total) {
+  make(", batch_size: 3")->evaluate({odd_lengths}, [&](int64_t done, int64_t total) {
     seen.emplace_back(done, total);
   });
   // Two batches of 3 and 1 sequences run side by side: either may be done first.
@@ -93,7 +93,7 @@ TEST_F(GlueTask, ReportsProgressInSequences) {
 
 TEST_F(GlueTask, AppliesTheLabelOrderOfTheModel) {
   config_ = {{"id2label", {{"0", "POSITIVE"}, {"1", "NEGATIVE"}}}};
-  const Evaluation evaluation = make()->evaluate(odd_lengths, nullptr);
+  const Evaluation evaluation = make()->evaluate({odd_lengths}, nullptr);
   EXPECT_THAT(evaluation.metrics, ElementsAre(Pair("accuracy", 0.25)));
   EXPECT_EQ(evaluation.predictions[0].label, 0.0);  // "positive" is the model's class 0
 }
@@ -200,7 +200,7 @@ TEST_F(GlueTask, WrongNumberOfLogits) {
   const auto three = [](const Batch& batch) {
     return Outputs{{"logits", at::zeros({batch.sequences(), 3})}};
   };
-  EXPECT_THAT(message_of<Error>([&] { make()->evaluate(three, nullptr); }),
+  EXPECT_THAT(message_of<Error>([&] { make()->evaluate({three}, nullptr); }),
               HasSubstr("the model gave 3 logits per sequence, sst2 needs 2"));
 }
 
@@ -224,7 +224,7 @@ TEST_F(GlueTask, BothSetsOfMnli) {
     logits.select(1, 0).fill_(1.0);
     return Outputs{{"logits", logits}};
   };
-  const Evaluation evaluation = make("", "mnli")->evaluate(always_contradiction, nullptr);
+  const Evaluation evaluation = make("", "mnli")->evaluate({always_contradiction}, nullptr);
   EXPECT_THAT(evaluation.metrics,
               ElementsAre(Pair("accuracy_matched", 0.0), Pair("accuracy_mismatched", 1.0)));
   EXPECT_EQ(evaluation.predictions[0].label, 2.0);
@@ -242,7 +242,7 @@ TEST_F(GlueTask, Regression) {
     return Outputs{{"logits", logits}};
   };
   const auto task = make("", "stsb");
-  const Evaluation evaluation = task->evaluate(lengths, nullptr);
+  const Evaluation evaluation = task->evaluate({lengths}, nullptr);
   ASSERT_EQ(evaluation.metrics.size(), 2u);
   EXPECT_EQ(evaluation.metrics[0].first, "pearson");
   // Lengths 5, 6, 8 against 1, 2, 5: numpy.corrcoef.

@@ -94,7 +94,7 @@ TEST_F(TokensTask, PaddingIsKeptOnRequest) {
 }
 
 TEST_F(TokensTask, EvaluatesWithLabels) {
-  const Evaluation evaluation = make(kBoth)->evaluate(second_class, nullptr);
+  const Evaluation evaluation = make(kBoth)->evaluate({second_class}, nullptr);
   ASSERT_EQ(evaluation.predictions.size(), 3u);
   EXPECT_EQ(evaluation.predictions[2].set, "evaluation");
   EXPECT_EQ(evaluation.predictions[2].index, 2);
@@ -103,14 +103,14 @@ TEST_F(TokensTask, EvaluatesWithLabels) {
   EXPECT_EQ(evaluation.metrics[0].first, "accuracy");
   EXPECT_DOUBLE_EQ(evaluation.metrics[0].second, 2.0 / 3.0);
   const Evaluation more =
-      make(kBoth + ", metrics: [f1, matthews_correlation]")->evaluate(second_class, nullptr);
+      make(kBoth + ", metrics: [f1, matthews_correlation]")->evaluate({second_class}, nullptr);
   EXPECT_THAT(more.metrics, ElementsAre(Pair("f1", 0.8), Pair("matthews_correlation", 0.0)));
 }
 
 TEST_F(TokensTask, EvaluatesWithoutLabels) {
   const std::string one = "keys: \"x.input_ids\"";
   tensors_.push_back({"x.input_ids", matrix({1, 2, 0, 1, 3, 2}, 3)});
-  const Evaluation evaluation = make(one)->evaluate(second_class, nullptr);
+  const Evaluation evaluation = make(one)->evaluate({second_class}, nullptr);
   EXPECT_TRUE(evaluation.metrics.empty());
   EXPECT_EQ(evaluation.predictions.size(), 2u);
   EXPECT_FALSE(evaluation.predictions[0].label);
@@ -123,7 +123,7 @@ TEST_F(TokensTask, OneLargeTensorIsCutIntoBatches) {
               {"dev_labels", at::tensor({0, 1, 1, 1}, at::kLong)}};
   const auto task =
       make("keys: dev.input_ids, evaluation_labels: dev_labels, batch_size: 3, metrics: accuracy");
-  EXPECT_THAT(task->evaluate(second_class, nullptr).metrics, ElementsAre(Pair("accuracy", 0.75)));
+  EXPECT_THAT(task->evaluate({second_class}, nullptr).metrics, ElementsAre(Pair("accuracy", 0.75)));
   const auto batches = task->calibration({}, 0);
   ASSERT_EQ(batches.size(), 2u);
   EXPECT_THAT(values(batches[1].token_ids), ElementsAre(7, 8));
@@ -169,7 +169,7 @@ TEST_F(TokensTask, BadTensors) {
   EXPECT_THAT(refusal<DataError>(kBoth), HasSubstr("one label per sequence"));
   SetUp();
   replace("b0.labels", at::tensor({2, 0}, at::kLong));
-  EXPECT_THAT(message_of<DataError>([&] { make(kBoth)->evaluate(second_class, nullptr); }),
+  EXPECT_THAT(message_of<DataError>([&] { make(kBoth)->evaluate({second_class}, nullptr); }),
               HasSubstr("label 2 of sequence 0, but the model has classes 0 to 1"));
   SetUp();
   context_.max_positions = 3;
