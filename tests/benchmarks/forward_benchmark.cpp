@@ -104,10 +104,10 @@ Batch random_batch(int64_t sequences) {
 void measure(const Shape& shape, const Options& options) {
   const TemporaryFolder folder;
   write_model(shape, folder);
-  Network network(folder.path(),
-                  fmt::format("{{include: placements/{}.yaml,"
-                              " rules: [{{sites: ['weight:*', 'activation:*'], bits: 6}}]}}",
-                              options.placement));
+  QuantizedNetwork network(
+      folder.path(), fmt::format("{{include: placements/{}.yaml,"
+                                 " rules: [{{sites: ['weight:*', 'activation:*'], bits: 6}}]}}",
+                                 options.placement));
   at::set_num_threads(static_cast<int>(options.threads));
   const std::vector<Batch> batches = {random_batch(options.sequences)};
   network.calibrate(batches);

@@ -39,7 +39,7 @@ Batch batch_of(const std::filesystem::path& folder) {
 
 Violation golden_logits(const Entry& entry) {
   const auto folder = folder_of(entry);
-  Network network(folder, "{rules: []}");
+  QuantizedNetwork network(folder, "{rules: []}");
   const at::Tensor found = network.logits(batch_of(folder), false, false);
   const at::Tensor golden = SafetensorsFile(folder / "logits.safetensors").read("fp.logits")[4];
   const double difference = max_difference(found, golden);
@@ -51,7 +51,7 @@ Violation golden_logits(const Entry& entry) {
 Violation nothing_on_is_float(const Entry& entry) {
   const auto folder = folder_of(entry);
   const Batch batch = batch_of(folder);
-  Network plain(folder, "{rules: []}"), ready(folder, kEverySite);
+  QuantizedNetwork plain(folder, "{rules: []}"), ready(folder, kEverySite);
   ready.calibrate({&batch, 1});
   return equal_bits(ready.logits(batch, false, false), plain.logits(batch, false, false))
              ? ""
@@ -59,7 +59,7 @@ Violation nothing_on_is_float(const Entry& entry) {
 }
 
 Violation sites_are_named_once(const Entry& entry) {
-  Network network(folder_of(entry), "{rules: []}");
+  QuantizedNetwork network(folder_of(entry), "{rules: []}");
   std::vector<std::string> names;
   for (const Site& site : network.model().sites()) {
     names.push_back(site.key());
@@ -75,10 +75,10 @@ Violation sites_are_named_once(const Entry& entry) {
 Violation every_site_matters(const Entry& entry) {
   const auto folder = folder_of(entry);
   const Batch batch = batch_of(folder);
-  Network reference(folder, "{rules: []}");
+  QuantizedNetwork reference(folder, "{rules: []}");
   const at::Tensor plain = reference.logits(batch, false, false);
   return first_violation(reference.model().sites(), [&](const Site& site) -> Violation {
-    Network network(
+    QuantizedNetwork network(
         folder, fmt::format("{{rules: [{{sites: '{}', quantize: true, bits: 2}}]}}", site.key()));
     network.calibrate({&batch, 1});
     return equal_bits(network.logits(batch, true, true), plain)
@@ -89,7 +89,7 @@ Violation every_site_matters(const Entry& entry) {
 
 Violation every_activation_is_reached_once(const Entry& entry) {
   const auto folder = folder_of(entry);
-  Network network(folder, "{rules: []}");
+  QuantizedNetwork network(folder, "{rules: []}");
   std::vector<int> reached(network.model().sites().size(), 0);
   network.context().set_tap(
       [&](SiteId id, const at::Tensor&, const at::Tensor&) { ++reached[static_cast<size_t>(id)]; });
@@ -105,7 +105,7 @@ Violation every_activation_is_reached_once(const Entry& entry) {
 
 Violation sequences_are_independent(const Entry& entry) {
   const auto folder = folder_of(entry);
-  Network network(folder, "{rules: []}");
+  QuantizedNetwork network(folder, "{rules: []}");
   const Batch together = batch_of(folder);
   const at::Tensor expected = network.logits(together, false, false);
   for (int64_t i = 0; i < together.sequences(); ++i) {
@@ -126,7 +126,7 @@ Violation sequences_are_independent(const Entry& entry) {
 // as it was: searches resume from states that they kept.
 Violation segments_run_their_sites(const Entry& entry) {
   const auto folder = folder_of(entry);
-  Network network(folder, "{rules: []}");
+  QuantizedNetwork network(folder, "{rules: []}");
   const auto segments = network.model().segments();
   if (segments.empty() || segments[0].first_site != 0) return "site 0 belongs to no segment";
   const Batch batch = batch_of(folder);
@@ -154,10 +154,10 @@ Violation segments_run_their_sites(const Entry& entry) {
 // A factor that leaves a norm has to be undone by what the graph says reads it.
 Violation norm_groups_are_complete(const Entry& entry) {
   const auto folder = folder_of(entry);
-  Network reference(folder, "{rules: []}");
+  QuantizedNetwork reference(folder, "{rules: []}");
   const at::Tensor plain = reference.logits(batch_of(folder), false, false);
   for (size_t i = 0; i < reference.model().graph().norms.size(); ++i) {
-    Network network(folder, "{rules: []}");
+    QuantizedNetwork network(folder, "{rules: []}");
     NormGroup& group = network.model().graph().norms[i];
     group.gamma.mul_(2);
     group.beta.mul_(2);
@@ -174,7 +174,7 @@ Violation norm_groups_are_complete(const Entry& entry) {
 
 Violation size_counts_every_parameter(const Entry& entry) {
   const auto folder = folder_of(entry);
-  Network network(folder, "{rules: []}");
+  QuantizedNetwork network(folder, "{rules: []}");
   const SafetensorsFile file(folder / "model.safetensors");
   int64_t stored = 0, counted = network.model().other_parameters();
   for (const std::string& name : file.names()) stored += file.read(name).numel();

@@ -24,7 +24,7 @@ constexpr const char* kPlacement =
 // A step works on a network with default parameters and two calibration batches, whose sequences
 // are the training data, too.
 template <class Entry, class Run>
-void run_step(const Entry& entry, Network& network, const Run& run) {
+void run_step(const Entry& entry, QuantizedNetwork& network, const Run& run) {
   const std::vector<Batch> batches = calibration_batches();
   Log log(Verbosity::kQuiet);
   PipelineContext context{network.model(), network.context(), batches, log};
@@ -35,14 +35,14 @@ void run_step(const Entry& entry, Network& network, const Run& run) {
 
 using TransformEntry = TransformRegistry::Entry;
 
-void transform(const TransformEntry& entry, Network& network) {
+void transform(const TransformEntry& entry, QuantizedNetwork& network) {
   run_step(entry, network, [](Transform& step, PipelineContext& context) { step.apply(context); });
 }
 
 // 1e-3 of the largest logit: rewritten weights are rounded to float32, and published rewrites may
 // change the epsilon of a norm from 1e-12 to 1e-5.
 Violation float_outputs_stay(const TransformEntry& entry) {
-  Network network(folder(), kPlacement);
+  QuantizedNetwork network(folder(), kPlacement);
   const at::Tensor before = network.logits(unseen_batch(), false, false);
   transform(entry, network);
   const double moved = max_difference(network.logits(unseen_batch(), false, false), before);
@@ -50,7 +50,7 @@ Violation float_outputs_stay(const TransformEntry& entry) {
 }
 
 Violation transforms_are_repeatable(const TransformEntry& entry) {
-  Network first(folder(), kPlacement), second(folder(), kPlacement);
+  QuantizedNetwork first(folder(), kPlacement), second(folder(), kPlacement);
   transform(entry, first);
   transform(entry, second);
   return equal_bits(first.logits(unseen_batch(), false, false),
@@ -74,13 +74,13 @@ INSTANTIATE_TEST_SUITE_P(Registry, TransformLaws,
 
 using SolverEntry = SolverRegistry::Entry;
 
-void solve(const SolverEntry& entry, Network& network) {
+void solve(const SolverEntry& entry, QuantizedNetwork& network) {
   network.calibrate(calibration_batches());  // what a solver may start from
   run_step(entry, network, [](Solver& step, PipelineContext& context) { step.solve(context); });
 }
 
 Violation leaves_everything_off(const SolverEntry& entry) {
-  Network network(folder(), kPlacement);
+  QuantizedNetwork network(folder(), kPlacement);
   solve(entry, network);
   for (size_t id = 0; id < network.model().sites().size(); ++id) {
     const QuantPoint* point = network.context().point(static_cast<SiteId>(id));
@@ -94,7 +94,7 @@ Violation leaves_everything_off(const SolverEntry& entry) {
 }
 
 Violation float_network_stays(const SolverEntry& entry) {
-  Network network(folder(), kPlacement);
+  QuantizedNetwork network(folder(), kPlacement);
   const at::Tensor before = network.logits(unseen_batch(), false, false);
   solve(entry, network);
   return equal_bits(network.logits(unseen_batch(), false, false), before)
@@ -103,7 +103,7 @@ Violation float_network_stays(const SolverEntry& entry) {
 }
 
 Violation solvers_are_repeatable(const SolverEntry& entry) {
-  Network first(folder(), kPlacement), second(folder(), kPlacement);
+  QuantizedNetwork first(folder(), kPlacement), second(folder(), kPlacement);
   solve(entry, first);
   solve(entry, second);
   return equal_bits(first.logits(unseen_batch(), true, true),

@@ -31,7 +31,7 @@ std::vector<fs::path> experiments() {
 
 TEST(Experiments, LoadAndFitTheModel) {
   const fs::path model = quickstart() / "model";
-  Network network(model, "{}");
+  QuantizedNetwork network(model, "{}");
   std::set<std::string> names;
   for (const fs::path& file : experiments()) {
     SCOPED_TRACE(file.string());

@@ -82,7 +82,7 @@ std::string notes(const ImportedExperiment& imported, ImportNote::Kind kind) {
 
 // What the last rules say about a site of the BERT of the quick start.
 SitePlan plan_of(const ExperimentSpec& spec, const std::string& key) {
-  static Network network(quickstart() / "model", "{}");
+  static QuantizedNetwork network(quickstart() / "model", "{}");
   Problems problems;
   const auto& sites = network.model().sites();
   const auto plan = plan_sites(sites, spec.quant.rules, all_plugins(), problems);

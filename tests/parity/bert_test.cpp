@@ -67,7 +67,7 @@ class BertParity : public testing::Test {
     return order;
   }
 
-  Network network_{golden(""), "{rules: []}"};
+  QuantizedNetwork network_{golden(""), "{rules: []}"};
   std::vector<TokenSequence> sequences_ = sequences();
   at::Tensor expected_ = golden_logits();
   double tolerance_ = float_tolerance(expected_);
@@ -163,9 +163,9 @@ TEST(BertPlacements, CountsOfTheDepthOfBertBase) {
   for (const Expected& expected :
        {Expected{"outlier_suppression", 98, 77}, Expected{"outlier_suppression_tensorrt", 122, 77},
         Expected{"qualcomm", 161, 102}}) {
-    Network network(model, fmt::format("{{include: placements/{}.yaml, rules: [{{sites: "
-                                       "['weight:*', 'activation:*'], bits: 8}}]}}",
-                                       expected.placement));
+    QuantizedNetwork network(model, fmt::format("{{include: placements/{}.yaml, rules: [{{sites: "
+                                                "['weight:*', 'activation:*'], bits: 8}}]}}",
+                                                expected.placement));
     int counts[2] = {0, 0};
     for (size_t id = 0; id < network.plan().size(); ++id) {
       const bool weight = network.model().sites()[id].kind == SiteKind::kWeight;

@@ -27,7 +27,7 @@ std::filesystem::path golden(const std::string& name, const std::string& model =
 constexpr const char* kEverySite =
     "{rules: [{sites: ['weight:*', 'activation:*'], quantize: true, bits: 8}]}";
 
-std::string migrate(Network& network, const std::string& params = "") {
+std::string migrate(QuantizedNetwork& network, const std::string& params = "") {
   const at::NoGradGuard no_gradients;
   Log log(Verbosity::kQuiet);
   PipelineContext context{network.model(), network.context(), {}, log};
@@ -42,7 +42,7 @@ std::vector<Batch> golden_batches(const std::string& model = kBert) {
   return read_batches(golden("inputs.safetensors", model), keys);
 }
 
-at::Tensor float_logits(Network& network, const std::string& model = kBert) {
+at::Tensor float_logits(QuantizedNetwork& network, const std::string& model = kBert) {
   std::vector<at::Tensor> logits;
   for (const Batch& batch : golden_batches(model))
     logits.push_back(network.logits(batch, false, false));
@@ -53,7 +53,7 @@ at::Tensor golden_logits(const std::string& name, const std::string& model = kBe
   return SafetensorsFile(golden("logits.safetensors", model)).read(name);
 }
 
-NormGroup& group(Network& network, const std::string& name) {
+NormGroup& group(QuantizedNetwork& network, const std::string& name) {
   for (NormGroup& found : network.model().graph().norms) {
     if (found.name == name) return found;
   }
@@ -61,7 +61,7 @@ NormGroup& group(Network& network, const std::string& name) {
 }
 
 // The migrated parameter under a name of the published code.
-at::Tensor migrated(Network& network, const std::string& name) {
+at::Tensor migrated(QuantizedNetwork& network, const std::string& name) {
   const std::string module = name.substr(0, name.rfind('.'));
   if (name.ends_with(".weight")) {
     return network.model().weight(network.site(module + ".weight_fake_quant"));
@@ -85,7 +85,7 @@ at::Tensor migrated(Network& network, const std::string& name) {
 class GammaMigrationOf : public testing::TestWithParam<const char*> {};
 
 TEST_P(GammaMigrationOf, ParametersOfThePublishedCode) {
-  Network network(golden("", GetParam()), kEverySite);
+  QuantizedNetwork network(golden("", GetParam()), kEverySite);
   migrate(network);
   const SafetensorsFile file(golden("gamma_migration.safetensors", GetParam()));
   ASSERT_EQ(file.names().size(), 24u);
@@ -102,7 +102,7 @@ TEST_P(GammaMigrationOf, ParametersOfThePublishedCode) {
 }
 
 TEST_P(GammaMigrationOf, FloatLogitsStayWithTheEpsilonOfTheModel) {
-  Network network(golden("", GetParam()), kEverySite);
+  QuantizedNetwork network(golden("", GetParam()), kEverySite);
   migrate(network);
   const at::Tensor found = float_logits(network, GetParam());
   for (const char* name : {"fp.logits", "gm.logits_model_eps"}) {
@@ -114,7 +114,7 @@ TEST_P(GammaMigrationOf, FloatLogitsStayWithTheEpsilonOfTheModel) {
 INSTANTIATE_TEST_SUITE_P(Models, GammaMigrationOf, testing::Values(kBert, kRoberta));
 
 TEST(GammaMigration, PublishedEpsilonMovesThemAsPublished) {
-  Network network(golden(""), kEverySite);
+  QuantizedNetwork network(golden(""), kEverySite);
   migrate(network, "epsilon: 1.0e-5");
   const at::Tensor found = float_logits(network), expected = golden_logits("gm.logits_eps1e-5");
   EXPECT_LE(max_difference(found, expected), float_tolerance(expected));
@@ -122,7 +122,7 @@ TEST(GammaMigration, PublishedEpsilonMovesThemAsPublished) {
 }
 
 TEST(GammaMigration, AgainChangesNothing) {
-  Network network(golden(""), kEverySite);
+  QuantizedNetwork network(golden(""), kEverySite);
   migrate(network);
   const at::Tensor once = float_logits(network);
   migrate(network);
@@ -130,7 +130,7 @@ TEST(GammaMigration, AgainChangesNothing) {
 }
 
 TEST(GammaMigration, LeavesChannelsWithoutGammaAlone) {
-  Network network(golden(""), kEverySite);
+  QuantizedNetwork network(golden(""), kEverySite);
   NormGroup& norm = group(network, "encoder.0.attention.norm");
   norm.gamma[3] = 0.0f;
   norm.gamma[5] = -1e-8f;
@@ -154,7 +154,7 @@ TEST(GammaMigration, LeavesChannelsWithoutGammaAlone) {
 }
 
 TEST(GammaMigration, TheSmallestGammaIsAnOption) {
-  Network network(golden(""), kEverySite);
+  QuantizedNetwork network(golden(""), kEverySite);
   NormGroup& norm = group(network, "encoder.1.ffn.norm");
   const auto small = at::lt(at::abs(norm.gamma), 0.8).sum().item<int64_t>();
   ASSERT_GT(small, 0);
@@ -166,7 +166,7 @@ TEST(GammaMigration, TheSmallestGammaIsAnOption) {
 
 // Ranges found for the old weights would be wrong without anybody noticing.
 TEST(GammaMigration, ForgetsWhatWasCalibratedBefore) {
-  Network network(golden(""), kEverySite);
+  QuantizedNetwork network(golden(""), kEverySite);
   const std::vector<Batch> batches = golden_batches();
   network.calibrate(batches);
   migrate(network);

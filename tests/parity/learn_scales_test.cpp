@@ -128,7 +128,7 @@ TEST_P(FineStage, LossesAndWhatIsLearned) {
 
 TEST_P(FineStage, LossAndGradientsOfTheFirstStep) {
   // From the very scales that the published code started with.
-  Network network(golden("", GetParam().model), quant(GetParam()));
+  QuantizedNetwork network(golden("", GetParam().model), quant(GetParam()));
   std::vector<std::string> keys;
   for (int i = 0; i < 4; ++i) keys.push_back(fmt::format("b{}.input_ids", i));
   // With padding, which counts in the factor of published gradients.

@@ -137,9 +137,9 @@ TEST_P(OutlierSuppression, PlacementsNameExactlyTheNodesOfTheCode) {
 
 TEST_P(OutlierSuppression, WeightScalesBitForBit) {
   const SafetensorsFile file(golden("weight_scales.safetensors"));
-  Network network(golden(""),
-                  "{include: placements/outlier_suppression.yaml, rules: "
-                  "[{sites: ['weight:*', 'activation:*'], bits: 8}]}");
+  QuantizedNetwork network(golden(""),
+                           "{include: placements/outlier_suppression.yaml, rules: "
+                           "[{sites: ['weight:*', 'activation:*'], bits: 8}]}");
   int64_t compared = 0;
   for (const std::string& key : file.names()) {
     // gm0/MinMax/b<bits>/<sym|asym>/<ch0|tensor>/<node>.<scale|zero_point>
@@ -242,9 +242,9 @@ TEST(OutlierSuppressionOnBert, GivenRangesOfTheCoarseStageWithoutGamma) {
 // What entered every quantizer of the float network: the sites are where the code has its nodes.
 TEST(OutlierSuppressionOnBert, ValuesAtEverySite) {
   const SafetensorsFile file(kBert.file("node_inputs.safetensors"));
-  Network network(kBert.file(""),
-                  "{include: placements/outlier_suppression.yaml, rules: [{sites: "
-                  "['weight:*', 'activation:*'], bits: 8}]}");
+  QuantizedNetwork network(kBert.file(""),
+                           "{include: placements/outlier_suppression.yaml, rules: [{sites: "
+                           "['weight:*', 'activation:*'], bits: 8}]}");
   const auto batches =
       read_batches(kBert.file("inputs.safetensors"), {"b0.input_ids"}, /*keep_padding_to=*/32);
   std::map<SiteId, at::Tensor> seen;

@@ -50,7 +50,7 @@ class Replay {
 
   const json& golden() const { return json_; }
   at::Tensor tensor(const std::string& name) const { return tensors_.read(name); }
-  Network& network() { return network_; }
+  QuantizedNetwork& network() { return network_; }
 
   at::Tensor weight_scales() {
     std::vector<at::Tensor> scales;
@@ -133,7 +133,7 @@ class Replay {
   Case golden_;
   json json_;
   SafetensorsFile tensors_;
-  Network network_;
+  QuantizedNetwork network_;
   std::vector<Batch> batches_;
   LearningRecord record_;
 };

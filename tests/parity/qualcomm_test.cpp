@@ -244,7 +244,7 @@ INSTANTIATE_TEST_SUITE_P(Runs, QualcommRun, testing::ValuesIn(min_max_runs()),
 // The rules that give each site the bits and the granularity of a run, whatever it estimated.
 std::string rules_of(const json& golden, const SafetensorsFile& vectors) {
   std::string rules = "    - {sites: ['weight:*', 'activation:*'], quantize: false}\n";
-  const Network network(data_folder(), "{rules: []}");
+  const QuantizedNetwork network(data_folder(), "{rules: []}");
   for (const json& quantizer : golden["quantizers"]) {
     const std::string name = quantizer["name"];
     if (!quantizer["enabled"].get<bool>()) continue;
@@ -290,10 +290,10 @@ TEST(Qualcomm, LogitsForGivenRanges) {
 // the network; what leaves it follows from that by the quantizer alone.
 TEST(Qualcomm, EveryNodeOfW8A8) {
   const SafetensorsFile trace(data_folder() / "run_w8a8_minmax.safetensors");
-  Network network(data_folder(),
-                  "{include: placements/qualcomm.yaml, rules: [\n" +
-                      std::string("{sites: ['weight:*', 'activation:*'], bits: 8},") +
-                      "{sites: 'activation:*', symmetric: false}]}");
+  QuantizedNetwork network(data_folder(),
+                           "{include: placements/qualcomm.yaml, rules: [\n" +
+                               std::string("{sites: ['weight:*', 'activation:*'], bits: 8},") +
+                               "{sites: 'activation:*', symmetric: false}]}");
   const auto inputs = data_folder() / "inputs.safetensors";
   network.calibrate({},
                     fmt::format("{{from: {}}}", (data_folder() / "run_w8a8_minmax.json").string()));

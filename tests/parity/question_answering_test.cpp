@@ -37,7 +37,8 @@ std::vector<Batch> golden_batches(int count) {
 
 // The largest difference of each sequence's scores to those of the published code, which has them
 // padded: [batches, start and end, sequences, length].
-std::vector<double> differences(Network& network, const at::Tensor& expected, bool quantized) {
+std::vector<double> differences(QuantizedNetwork& network, const at::Tensor& expected,
+                                bool quantized) {
   const at::NoGradGuard no_gradients;
   for (const SiteKind kind : {SiteKind::kWeight, SiteKind::kActivation}) {
     network.context().set_quantize(kind, quantized);
@@ -66,7 +67,7 @@ at::Tensor golden_logits(const std::string& name) {
 }
 
 TEST(QuestionAnswering, FloatLogits) {
-  Network network(golden(""), quant(8));
+  QuantizedNetwork network(golden(""), quant(8));
   const at::Tensor expected = golden_logits("fp.logits");
   const auto found = differences(network, expected, false);
   EXPECT_EQ(found.size(), 40u);
@@ -74,7 +75,7 @@ TEST(QuestionAnswering, FloatLogits) {
 }
 
 TEST(QuestionAnswering, PlacementNamesExactlyTheNodesOfTheCode) {
-  Network network(golden(""), quant(8));
+  QuantizedNetwork network(golden(""), quant(8));
   auto expected = read_json_file(golden("nodes.json"))["academic"].get<std::vector<std::string>>();
   std::vector<std::string> found;
   for (size_t id = 0; id < network.model().sites().size(); ++id) {
@@ -91,7 +92,7 @@ TEST(QuestionAnswering, PlacementNamesExactlyTheNodesOfTheCode) {
 TEST(QuestionAnswering, RangesAndLogitsOfMinMax) {
   const json ptq = read_json_file(golden("ptq.json"));
   for (const int bits : {8, 6, 4}) {
-    Network network(golden(""), quant(bits));
+    QuantizedNetwork network(golden(""), quant(bits));
     network.calibrate(golden_batches(4));
     const std::string method = fmt::format("minmax/b{}", bits);
     for (const auto& [name, row] : ptq[method]["final"].items()) {

@@ -267,10 +267,10 @@ TEST(TokenWiseClipping, MistakesAreExplained) {
 
 // Batches of `sequences` times `length` tokens (as attention matrices go), at 8 bits.
 SearchRecord search_of_size(int64_t sequences, int64_t length) {
-  Network network(golden(""),
-                  "{include: placements/outlier_suppression.yaml, rules:"
-                  " [{sites: ['weight:*', 'activation:*'], bits: 8},"
-                  "  {sites: 'activation:encoder.2.ffn.gelu', observer: prune_minmax}]}");
+  QuantizedNetwork network(golden(""),
+                           "{include: placements/outlier_suppression.yaml, rules:"
+                           " [{sites: ['weight:*', 'activation:*'], bits: 8},"
+                           "  {sites: 'activation:encoder.2.ffn.gelu', observer: prune_minmax}]}");
   const std::vector<TokenSequence> examples(static_cast<size_t>(sequences),
                                             TokenSequence{{5, 6, 7}, {0, 0, 0}});
   Batch batch = pack(examples);

@@ -49,7 +49,7 @@ std::shared_ptr<void> read_params(const PluginEntry& entry, const std::string& y
   return params;
 }
 
-Network::Network(const std::filesystem::path& folder, const std::string& quant)
+QuantizedNetwork::QuantizedNetwork(const std::filesystem::path& folder, const std::string& quant)
     : checkpoint_(folder), model_(load_model(checkpoint_)) {
   Problems problems;
   ReadContext context{problems, &all_plugins()};
@@ -63,9 +63,11 @@ Network::Network(const std::filesystem::path& folder, const std::string& quant)
   at::set_num_threads(1);  // the models are tiny, and tests run beside each other
 }
 
-SiteId Network::site(const std::string& name) const { return require_site(model_->sites(), name); }
+SiteId QuantizedNetwork::site(const std::string& name) const {
+  return require_site(model_->sites(), name);
+}
 
-void Network::calibrate(std::span<const Batch> batches, const std::string& params) {
+void QuantizedNetwork::calibrate(std::span<const Batch> batches, const std::string& params) {
   const at::NoGradGuard no_gradients;
   Log log(Verbosity::kQuiet);
   PipelineContext pipeline{*model_, *context_, batches, log};
@@ -73,7 +75,7 @@ void Network::calibrate(std::span<const Batch> batches, const std::string& param
   entry.create(read_params(entry, params).get())->solve(pipeline);
 }
 
-at::Tensor Network::logits(const Batch& batch, bool weights, bool activations) {
+at::Tensor QuantizedNetwork::logits(const Batch& batch, bool weights, bool activations) {
   const at::NoGradGuard no_gradients;
   context_->set_quantize(SiteKind::kWeight, weights);
   context_->set_quantize(SiteKind::kActivation, activations);

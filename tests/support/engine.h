@@ -26,10 +26,10 @@ const Plugins& all_plugins();
 std::shared_ptr<void> read_params(const PluginEntry& entry, const std::string& yaml);
 
 // A model with quantization rules.
-class Network {
+class QuantizedNetwork {
  public:
   // `quant` is the content of an experiment's `quant:` section.
-  Network(const std::filesystem::path& folder, const std::string& quant);
+  QuantizedNetwork(const std::filesystem::path& folder, const std::string& quant);
 
   Model& model() { return *model_; }
   QuantContext& context() { return *context_; }

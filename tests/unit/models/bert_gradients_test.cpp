@@ -29,7 +29,7 @@ void require_gradients(const Model& model, bool on) {
 }
 
 // Of the loss that the goldens are of; what they do not hold is left out.
-std::map<std::string, at::Tensor> gradients(Network& network, const Batch& batch) {
+std::map<std::string, at::Tensor> gradients(QuantizedNetwork& network, const Batch& batch) {
   require_gradients(network.model(), true);
   const at::Tensor logits = network.model().forward(batch, network.context()).at("logits");
   at::mul(logits, at::linspace(-1, 1, logits.numel()).view_as(logits)).sum().backward();
@@ -57,20 +57,20 @@ void expect_golden(const std::map<std::string, at::Tensor>& found) {
 }
 
 TEST(BertGradients, EqualThoseOfPytorch) {
-  Network network(tiny_model(), "{rules: []}");
+  QuantizedNetwork network(tiny_model(), "{rules: []}");
   expect_golden(gradients(network, batch()));
   expect_golden(gradients(network, batch(32)));  // kept padding is masked
 }
 
 // A site that observes makes attention matrices equally wide.
 TEST(BertGradients, EqualThoseOfPytorchWithPaddedMatrices) {
-  Network network(tiny_model(), "{rules: [{sites: 'activation:*.scores', bits: 8}]}");
+  QuantizedNetwork network(tiny_model(), "{rules: [{sites: 'activation:*.scores', bits: 8}]}");
   network.context().set_observe(SiteKind::kActivation, true);
   expect_golden(gradients(network, batch()));
 }
 
 TEST(BertGradients, DoNotDependOnTheNumberOfThreads) {
-  Network network(tiny_model(), "{rules: []}");
+  QuantizedNetwork network(tiny_model(), "{rules: []}");
   const auto one = gradients(network, batch());
   at::set_num_threads(3);
   const auto three = gradients(network, batch());
@@ -84,7 +84,7 @@ TEST(BertGradients, DoNotDependOnTheNumberOfThreads) {
 }
 
 TEST(BertGradients, RecordingChangesNoOutput) {
-  Network network(tiny_model(), "{rules: []}");
+  QuantizedNetwork network(tiny_model(), "{rules: []}");
   const at::Tensor plain = network.logits(batch(), false, false);
   require_gradients(network.model(), true);
   const at::Tensor recorded = network.model().forward(batch(), network.context()).at("logits");
@@ -95,7 +95,7 @@ TEST(BertGradients, RecordingChangesNoOutput) {
 }
 
 TEST(BertGradients, FrozenWeightsHaveNone) {
-  Network network(tiny_model(), "{rules: []}");
+  QuantizedNetwork network(tiny_model(), "{rules: []}");
   auto parameters = network.model().parameters();
   at::Tensor trained = parameters.at("bert.encoder.layer.1.attention.self.key.weight");
   trained.set_requires_grad(true);
@@ -107,7 +107,7 @@ TEST(BertGradients, FrozenWeightsHaveNone) {
 }
 
 TEST(BertDropout, FollowsFromSeedAndStep) {
-  Network network(tiny_model(), "{rules: []}");
+  QuantizedNetwork network(tiny_model(), "{rules: []}");
   const at::NoGradGuard no_gradients;
   const auto logits = [&](uint64_t seed, int64_t step) {
     Dropout dropout({.hidden = 0.1, .attention = 0.1, .head = 0.1}, seed);
@@ -128,7 +128,7 @@ TEST(BertDropout, FollowsFromSeedAndStep) {
 }
 
 TEST(BertDropout, RatesOfTheConfiguration) {
-  Network network(tiny_model(), "{rules: []}");
+  QuantizedNetwork network(tiny_model(), "{rules: []}");
   const DropoutRates rates = network.model().dropout_rates();
   EXPECT_EQ(rates.hidden, 0.1);
   EXPECT_EQ(rates.attention, 0.1);

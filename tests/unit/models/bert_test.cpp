@@ -30,10 +30,10 @@ class BertTest : public testing::Test {
     for (const std::string& name : file.names()) tensors_.emplace_back(name, file.read(name));
   }
 
-  Network load() {
+  QuantizedNetwork load() {
     folder_.write("config.json", config_.dump());
     write_safetensors(folder_ / "model.safetensors", tensors_);
-    return Network(folder_.path(), "{rules: []}");
+    return QuantizedNetwork(folder_.path(), "{rules: []}");
   }
   std::string failure() {
     return message_of<DataError>([&] { load(); });
@@ -57,7 +57,7 @@ class BertTest : public testing::Test {
 };
 
 TEST_F(BertTest, ReadsWhatItsConfigurationSays) {
-  Network network = load();
+  QuantizedNetwork network = load();
   EXPECT_EQ(network.model().vocabulary_size(), 200);
   EXPECT_EQ(network.model().max_positions(), config_["max_position_embeddings"].get<int64_t>());
   EXPECT_EQ(network.model().segments().size(), 5u);  // embeddings, three layers, head
@@ -67,7 +67,7 @@ TEST_F(BertTest, ReadsWhatItsConfigurationSays) {
 
 TEST_F(BertTest, LeavesOutRowsThatNobodyReads) {
   const at::NoGradGuard no_gradients;
-  Network network = load();
+  QuantizedNetwork network = load();
   const Batch tokens = batch();
   const auto last_rows = [&] {
     State state;
@@ -90,16 +90,16 @@ TEST_F(BertTest, OldNamesOfNorms) {
     if (name.ends_with("LayerNorm.weight")) name.replace(name.size() - 6, 6, "gamma");
     if (name.ends_with("LayerNorm.bias")) name.replace(name.size() - 4, 4, "beta");
   }
-  Network network = load();
+  QuantizedNetwork network = load();
   EXPECT_LE(max_difference(network.logits(batch(), false, false), expected()),
             float_tolerance(expected()));
 }
 
 TEST_F(BertTest, HalfPrecisionIsComputedInFloat) {
   for (auto& [name, value] : tensors_) value = value.to(at::kBFloat16);
-  Network half = load();
+  QuantizedNetwork half = load();
   for (auto& [name, value] : tensors_) value = value.to(at::kFloat);
-  Network same = load();
+  QuantizedNetwork same = load();
   EXPECT_TRUE(equal_bits(half.logits(batch(), false, false), same.logits(batch(), false, false)));
 }
 
@@ -131,7 +131,7 @@ TEST_F(BertTest, ConfigurationsThatMakeNoSense) {
 }
 
 TEST_F(BertTest, InputThatDoesNotFit) {
-  Network network = load();
+  QuantizedNetwork network = load();
   const auto run = [&](const TokenSequence& sequence) {
     return message_of<DataError>([&] { network.logits(pack({&sequence, 1}), false, false); });
   };

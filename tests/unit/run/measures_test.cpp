@@ -14,11 +14,11 @@ namespace {
 std::filesystem::path tiny_model() { return test_data() / "parity/outlier_suppression"; }
 
 TEST(ModelSize, BytesOfWeightsEmbeddingsAndTheRest) {
-  Network network(tiny_model(),
-                  "rules: [{sites: 'weight:*', quantize: true, bits: 4},"
-                  " {sites: 'weight:embeddings.word', bits: 2},"
-                  " {sites: 'weight:classifier', quantize: false},"
-                  " {sites: 'weight:*.norm', quantize: false}]");
+  QuantizedNetwork network(tiny_model(),
+                           "rules: [{sites: 'weight:*', quantize: true, bits: 4},"
+                           " {sites: 'weight:embeddings.word', bits: 2},"
+                           " {sites: 'weight:classifier', quantize: false},"
+                           " {sites: 'weight:*.norm', quantize: false}]");
   const ModelSize size = model_size(network.model(), network.plan());
   // Hidden 64, feed-forward 128, 3 layers, 3 labels, 200 words, 2 types; positions from the file.
   const double positions = static_cast<double>(network.model().max_positions());
@@ -66,7 +66,8 @@ double cosine(const Values& values) {
 }
 
 // Collects what passes every site in one pass.
-std::map<SiteId, std::vector<float>> record(Network& network, const Batch& batch, bool quantize) {
+std::map<SiteId, std::vector<float>> record(QuantizedNetwork& network, const Batch& batch,
+                                            bool quantize) {
   std::map<SiteId, std::vector<float>> seen;
   network.context().set_tap([&](SiteId id, const at::Tensor&, const at::Tensor& after) {
     const at::Tensor rows = after.contiguous();
@@ -78,9 +79,9 @@ std::map<SiteId, std::vector<float>> record(Network& network, const Batch& batch
 }
 
 TEST(SiteErrors, AgainstASeparateComputation) {
-  Network network(tiny_model(),
-                  "{include: placements/outlier_suppression.yaml,"
-                  " rules: [{sites: ['weight:*', 'activation:*'], bits: 6}]}");
+  QuantizedNetwork network(tiny_model(),
+                           "{include: placements/outlier_suppression.yaml,"
+                           " rules: [{sites: ['weight:*', 'activation:*'], bits: 6}]}");
   const auto batches = read_batches(tiny_model() / "inputs.safetensors", {"b0.input_ids"});
   network.calibrate(batches);
   Log log(Verbosity::kQuiet);

@@ -59,9 +59,9 @@ class OutputLossTest : public testing::Test {
   const std::vector<Batch> batches_ =
       read_batches(folder_ / "inputs.safetensors",
                    {"b1.input_ids", "b0.input_ids", "b2.input_ids", "b3.input_ids"});
-  Network network_{folder_,
-                   "{include: placements/outlier_suppression.yaml,"
-                   " rules: [{sites: ['weight:*', 'activation:*'], bits: 4}]}"};
+  QuantizedNetwork network_{folder_,
+                            "{include: placements/outlier_suppression.yaml,"
+                            " rules: [{sites: ['weight:*', 'activation:*'], bits: 4}]}"};
   Log log_{Verbosity::kQuiet};
   PipelineContext context_{network_.model(), network_.context(), batches_, log_};
   std::vector<SiteId> varied_;

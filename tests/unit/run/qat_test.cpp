@@ -74,7 +74,7 @@ struct Trained {
   at::Tensor parameter(const std::string& name) { return network.model().parameters().at(name); }
 
   std::vector<Batch> batches = labelled_batches();
-  Network network;
+  QuantizedNetwork network;
   LearningRecord record;
   bool trained = false, kept_outputs = false;
 };
