@@ -11,15 +11,15 @@ namespace quell {
 namespace {
 
 // Pooler and classifier.
-class BertClassifier final : public EncoderHead {
+class BertClassifier final : public Head {
  public:
-  void expect(const HfEncoderConfig& config, std::vector<ExpectedTensor>& expected) const override {
-    expect_linear("bert.pooler.dense", config.hidden, config.hidden, expected);
-    expect_linear("classifier", config.labels, config.hidden, expected);
+  void expect(const HeadSizes& sizes, std::vector<ExpectedTensor>& expected) const override {
+    expect_linear("bert.pooler.dense", sizes.hidden, sizes.hidden, expected);
+    expect_linear("classifier", sizes.labels, sizes.hidden, expected);
   }
 
-  void declare(const HfEncoderConfig& config, Declarations& declarations) override {
-    labels_ = config.labels;
+  void declare(const HeadSizes& sizes, Declarations& declarations) override {
+    labels_ = sizes.labels;
     input_site_ = declarations.activation("pooler.input", "head_input", -1,
                                           {"bert.pooler.getitem_post_act_fake_quantize", ""});
     pooler_ = declarations.linear("pooler.dense", "head", -1, "bert.pooler.dense",
@@ -53,7 +53,7 @@ class BertClassifier final : public EncoderHead {
   Linear pooler_, classifier_;
 };
 
-std::unique_ptr<EncoderHead> make_head(const Checkpoint& checkpoint) {
+std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
   if (answers_questions(checkpoint)) return std::make_unique<SpanHead>();
   return std::make_unique<BertClassifier>();
 }

@@ -26,7 +26,7 @@ struct Batch {
   at::Tensor labels;                   // [sequences] int64 or float32; undefined without labels
   std::vector<int64_t> example_ids;    // [sequences], the example that each sequence comes from
 
-  // Decoder side of encoder-decoder models; empty otherwise.
+  // Decoder side of encoder-decoder models that write text; empty otherwise.
   at::Tensor decoder_token_ids;                // [decoder tokens] int64
   std::vector<int64_t> decoder_offsets;        // [sequences + 1]
   std::vector<int64_t> decoder_valid_lengths;  // [sequences]
@@ -39,6 +39,15 @@ struct Batch {
   int64_t tokens() const { return offsets.back(); }
   int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int64_t length(int64_t sequence) const { return offsets[sequence + 1] - offsets[sequence]; }
+  // The tokens that outputs per token belong to: the decoder's, or the sequences' own where there
+  // is no decoder side.
+  const std::vector<int64_t>& target_offsets() const {
+    return decoder_token_ids.defined() ? decoder_offsets : offsets;
+  }
+  const std::vector<int64_t>& target_valid_lengths() const {
+    return decoder_token_ids.defined() ? decoder_valid_lengths : valid_lengths;
+  }
+  int64_t target_pad_to() const { return decoder_token_ids.defined() ? decoder_pad_to : pad_to; }
   bool keeps_padding() const;  // some position is padding (`padding: keep`)
 };
 

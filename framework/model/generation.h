@@ -24,8 +24,9 @@ struct EnumNames<EarlyStopping> {
 
 // The names and meanings of Hugging Face's generation_config.json; an id of -1 is absent.
 struct GenerationOptions {
-  int64_t num_beams = 1;    // 1: greedy
-  int64_t max_length = 20;  // in tokens, with the first one that the decoder is given
+  int64_t num_beams = 1;             // 1: greedy
+  int64_t num_return_sequences = 1;  // of each sequence, the best first; at most num_beams
+  int64_t max_length = 20;           // in tokens, with the first one that the decoder is given
   int64_t min_length = 0;
   int64_t no_repeat_ngram_size = 0;  // 0: n-grams may repeat
   double length_penalty = 1.0;       // log-probability / length^penalty ranks hypotheses
@@ -37,6 +38,7 @@ struct GenerationOptions {
   int64_t forced_eos_token_id = -1;
 };
 
+// A text as it was written.
 struct GeneratedSequence {
   std::vector<int64_t> ids;  // from the decoder's first token on, without padding
   double score = 0;          // of the hypothesis as beam search ranks it; 0 for greedy search

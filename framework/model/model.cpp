@@ -9,32 +9,46 @@
 namespace quell {
 namespace {
 
-void check_batch(const Batch& batch, const Model& model) {
-  for (int64_t sequence = 0; sequence < batch.sequences(); ++sequence) {
-    if (batch.length(sequence) > model.max_positions()) {
-      throw DataError(
-          fmt::format("sequence {} of a batch has {} tokens, but the model has {} positions; lower "
-                      "task.max_length",
-                      sequence, batch.length(sequence), model.max_positions()));
-    }
-  }
-  const int64_t largest = batch.token_ids.max().item<int64_t>();
-  const int64_t smallest = batch.token_ids.min().item<int64_t>();
-  if (smallest < 0 || largest >= model.vocabulary_size()) {
+void check_lengths(const std::vector<int64_t>& offsets, const char* side, const Model& model) {
+  for (size_t i = 0; i + 1 < offsets.size(); ++i) {
+    const int64_t length = offsets[i + 1] - offsets[i];
+    if (length <= model.max_positions()) continue;
     throw DataError(
-        fmt::format("token id {} is outside of the model's vocabulary of {} entries; "
-                    "the tokenizer or the file of token ids belongs to another model",
-                    smallest < 0 ? smallest : largest, model.vocabulary_size()));
+        fmt::format("sequence {} of a batch has {} {}tokens, but the model has {} positions; lower "
+                    "the maximum lengths of the task",
+                    i, length, side, model.max_positions()));
   }
+}
+
+void check_ids(const at::Tensor& ids, const Model& model) {
+  const int64_t largest = ids.max().item<int64_t>();
+  const int64_t smallest = ids.min().item<int64_t>();
+  if (smallest >= 0 && largest < model.vocabulary_size()) return;
+  throw DataError(
+      fmt::format("token id {} is outside of the model's vocabulary of {} entries; "
+                  "the tokenizer or the file of token ids belongs to another model",
+                  smallest < 0 ? smallest : largest, model.vocabulary_size()));
 }
 
 }  // namespace
 
+void Model::check(const Batch& batch) const {
+  check_lengths(batch.offsets, "", *this);
+  check_ids(batch.token_ids, *this);
+  if (!batch.decoder_token_ids.defined()) return;
+  check_lengths(batch.decoder_offsets, "decoder ", *this);
+  check_ids(batch.decoder_token_ids, *this);
+}
+
 Outputs Model::forward(const Batch& batch, QuantContext& context) const {
-  check_batch(batch, *this);
+  check(batch);
   State state;
   for (const Segment& segment : segments()) segment.run(state, batch, context);
   return std::move(state.outputs);
+}
+
+std::unique_ptr<Decoding> Model::start_decoding(const Batch&, QuantContext&) const {
+  throw ConfigError("this model writes no text; take an encoder-decoder such as bart");
 }
 
 SiteId Model::add_site(Site site) {

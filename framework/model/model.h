@@ -4,11 +4,13 @@
 #include <ATen/core/Tensor.h>
 #include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "framework/model/batch.h"
+#include "framework/model/decoding.h"
 #include "framework/model/graph.h"
 #include "framework/quant/context.h"
 #include "framework/quant/dropout.h"
@@ -21,8 +23,9 @@ using Outputs = std::map<std::string, at::Tensor>;
 
 // What one segment hands to the next.
 struct State {
-  at::Tensor rows;  // [tokens, hidden]
-  Outputs outputs;  // filled by the last segment
+  at::Tensor rows;          // [tokens, hidden]; in a decoder [target tokens, hidden]
+  at::Tensor encoder_rows;  // [tokens, hidden], what a decoder reads; undefined elsewhere
+  Outputs outputs;          // filled by the last segment
 };
 
 // A part of a model that runs on its own: the embeddings, one layer, the head. Searches resume from
@@ -62,11 +65,19 @@ class Model {
   // Outputs of the shapes that forward() gives, all zero: what a dry run hands to a task.
   virtual Outputs zero_outputs(const Batch& batch) const = 0;
 
+  // Whether start_decoding() works.
+  virtual bool writes_text() const { return false; }
+  // Runs the encoder over the batch, whose decoder side is not looked at. The result needs model,
+  // batch and context as long as it lives.
+  virtual std::unique_ptr<Decoding> start_decoding(const Batch& batch, QuantContext& context) const;
+
   // Runs all segments. `batch` must fit max_positions() and vocabulary_size(), else DataError.
   Outputs forward(const Batch& batch, QuantContext& context) const;
 
  protected:
   SiteId add_site(Site site);
+  // Throws DataError when the batch does not fit max_positions() and vocabulary_size().
+  void check(const Batch& batch) const;
   SiteId next_site() const { return static_cast<SiteId>(sites_.size()); }
   void add_norm_group(NormGroup group) { graph_.norms.push_back(std::move(group)); }
 

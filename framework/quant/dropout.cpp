@@ -4,6 +4,7 @@
 #include <ATen/ops/mul.h>
 
 #include "framework/base/draw.h"
+#include "framework/base/error.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
@@ -14,8 +15,17 @@ void Dropout::start_step(int64_t step) {
 }
 
 double Dropout::rate(DropoutPlace place) const {
-  if (place == DropoutPlace::kHidden) return rates_.hidden;
-  return place == DropoutPlace::kAttention ? rates_.attention : rates_.head;
+  switch (place) {
+    case DropoutPlace::kHidden:
+      return rates_.hidden;
+    case DropoutPlace::kAttention:
+      return rates_.attention;
+    case DropoutPlace::kActivation:
+      return rates_.activation;
+    case DropoutPlace::kHead:
+      return rates_.head;
+  }
+  QUELL_ASSERT(false, "unhandled place of dropout");
 }
 
 at::Tensor Dropout::apply(DropoutPlace place, const at::Tensor& rows) {

@@ -8,15 +8,17 @@
 namespace quell {
 
 enum class DropoutPlace {
-  kHidden,     // embeddings, and what a block adds to its shortcut
-  kAttention,  // attention probabilities
-  kHead,       // what the classifier reads
+  kHidden,      // embeddings, and what a block adds to its shortcut
+  kAttention,   // attention probabilities
+  kActivation,  // between the two linears of a feed-forward block
+  kHead,        // what the classifier reads
 };
 
 // Probability that a value is dropped, in [0, 1), by place.
 struct DropoutRates {
   double hidden = 0;
   double attention = 0;
+  double activation = 0;
   double head = 0;
 };
 

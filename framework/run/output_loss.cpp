@@ -15,6 +15,7 @@ namespace {
 
 int64_t bytes_of(const State& state) {
   auto bytes = static_cast<int64_t>(state.rows.nbytes());
+  if (state.encoder_rows.defined()) bytes += static_cast<int64_t>(state.encoder_rows.nbytes());
   for (const auto& [name, output] : state.outputs) bytes += static_cast<int64_t>(output.nbytes());
   return bytes;
 }

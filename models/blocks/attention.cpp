@@ -1,18 +1,16 @@
 #include "models/blocks/attention.h"
 
-#include <cmath>
-
-#include "models/blocks/attention_products.h"
-
 namespace quell {
 
-at::Tensor self_attention(const Batch& batch, QuantContext& context, const AttentionSites& sites,
-                          int64_t heads, const at::Tensor& query, const at::Tensor& key,
-                          const at::Tensor& value) {
-  const bool rows_needed = context.needs_rows(sites.scores) || context.needs_rows(sites.probs);
-  const AttentionLayout layout(batch, heads, rows_needed);
-  const double divisor = std::sqrt(static_cast<double>(query.size(1) / heads));
-  at::Tensor scores = context.activation(sites.scores, attention_scores(layout, query, key));
+at::Tensor attention(const AttentionSpans& spans, QuantContext& context,
+                     const AttentionSites& sites, int64_t heads, double divisor,
+                     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+  const bool has_scores = sites.scores != kNoSite;
+  const bool rows_needed =
+      (has_scores && context.needs_rows(sites.scores)) || context.needs_rows(sites.probs);
+  const AttentionLayout layout(spans, heads, rows_needed);
+  at::Tensor scores = attention_scores(layout, query, key);
+  if (has_scores) scores = context.activation(sites.scores, std::move(scores));
   at::Tensor probs =
       context.activation(sites.probs, attention_probs(layout, std::move(scores), divisor));
   probs = context.dropout(DropoutPlace::kAttention, std::move(probs));

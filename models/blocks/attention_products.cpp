@@ -6,6 +6,7 @@
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <algorithm>
@@ -27,25 +28,36 @@ at::Tensor allocate(const AttentionLayout& layout, const at::TensorOptions& opti
                             : at::empty({size, 1}, options);
 }
 
-// The matrix of one sequence as [heads, length, length], without additional columns.
+// The matrix of one sequence as [heads, queries, keys], without additional columns.
 at::Tensor matrix_of(const AttentionLayout& layout, const at::Tensor& buffer, int64_t sequence) {
-  const int64_t length = layout.length(sequence);
-  const int64_t row = layout.columns > 0 ? layout.columns : length;
-  return buffer.as_strided({layout.heads, length, length}, {length * row, row, 1},
+  const int64_t queries = layout.spans.query_count(sequence);
+  const int64_t keys = layout.spans.key_count(sequence);
+  const int64_t row = layout.columns > 0 ? layout.columns : keys;
+  return buffer.as_strided({layout.heads, queries, keys}, {queries * row, row, 1},
                            buffer.storage_offset() + layout.elements[sequence]);
 }
 
-// The packed rows of one sequence as [heads, length, head size].
-at::Tensor heads_of(const AttentionLayout& layout, const at::Tensor& rows, int64_t sequence) {
-  const int64_t size = rows.size(1) / layout.heads;
-  return rows.as_strided({layout.heads, layout.length(sequence), size}, {size, rows.stride(0), 1},
-                         rows.storage_offset() + layout.tokens[sequence] * rows.stride(0));
+// Packed rows of one sequence as [heads, rows, head size].
+at::Tensor heads_of(const at::Tensor& rows, int64_t heads, int64_t first, int64_t count) {
+  const int64_t size = rows.size(1) / heads;
+  return rows.as_strided({heads, count, size}, {size, rows.stride(0), 1},
+                         rows.storage_offset() + first * rows.stride(0));
+}
+
+at::Tensor queries_of(const AttentionLayout& layout, const at::Tensor& rows, int64_t sequence) {
+  return heads_of(rows, layout.heads, layout.spans.queries[sequence],
+                  layout.spans.query_count(sequence));
+}
+
+at::Tensor keys_of(const AttentionLayout& layout, const at::Tensor& rows, int64_t sequence) {
+  return heads_of(rows, layout.heads, layout.spans.keys[sequence],
+                  layout.spans.key_count(sequence));
 }
 
 // Sequences are independent, and each is too small to be worth two threads of its own.
 template <class Work>
 void for_each_sequence(const AttentionLayout& layout, const Work& work) {
-  parallel_for(0, layout.sequences(), 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, layout.spans.sequences(), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) work(i);
   });
 }
@@ -63,18 +75,20 @@ at::Tensor multiply_query_key(const AttentionLayout& layout, const at::Tensor& q
                               const at::Tensor& key) {
   at::Tensor scores = allocate(layout, query.options());
   for_each_sequence(layout, [&](int64_t i) {
-    multiply_into(matrix_of(layout, scores, i), heads_of(layout, query, i),
-                  heads_of(layout, key, i).transpose(1, 2));
+    multiply_into(matrix_of(layout, scores, i), queries_of(layout, query, i),
+                  keys_of(layout, key, i).transpose(1, 2));
   });
   return scores;
 }
 
-void mask_and_normalize(at::Tensor scores, double divisor, int64_t valid_length) {
-  scores.div_(divisor);
-  const int64_t length = scores.size(2);
-  if (valid_length < length) {
-    scores.narrow(2, valid_length, length - valid_length)
-        .fill_(-std::numeric_limits<float>::infinity());
+void mask_and_normalize(at::Tensor scores, double divisor, int64_t valid_keys, bool causal) {
+  constexpr float kMasked = -std::numeric_limits<float>::infinity();
+  if (divisor != 1) scores.div_(divisor);
+  const int64_t queries = scores.size(1), keys = scores.size(2);
+  if (valid_keys < keys) scores.narrow(2, valid_keys, keys - valid_keys).fill_(kMasked);
+  if (causal && queries > 1) {
+    const at::Tensor later = at::ones({queries, keys}, at::kBool).triu_(1);
+    scores.masked_fill_(later, kMasked);
   }
   if (scores.is_contiguous()) {
     at::_softmax_out(scores, scores, -1, /*half_to_float=*/false);
@@ -86,31 +100,37 @@ void mask_and_normalize(at::Tensor scores, double divisor, int64_t valid_length)
 void mask_and_normalize_all(const AttentionLayout& layout, const at::Tensor& scores,
                             double divisor) {
   for_each_sequence(layout, [&](int64_t i) {
-    mask_and_normalize(matrix_of(layout, scores, i), divisor, layout.valid_lengths[i]);
+    mask_and_normalize(matrix_of(layout, scores, i), divisor, layout.spans.valid_keys[i],
+                       layout.spans.causal);
   });
 }
 
 at::Tensor multiply_probs_value(const AttentionLayout& layout, const at::Tensor& probs,
                                 const at::Tensor& value) {
-  at::Tensor rows = at::empty_like(value);
+  at::Tensor rows = at::empty({layout.spans.queries.back(), value.size(1)}, value.options());
   for_each_sequence(layout, [&](int64_t i) {
-    heads_of(layout, rows, i)
-        .copy_(at::bmm(matrix_of(layout, probs, i), heads_of(layout, value, i)));
+    queries_of(layout, rows, i)
+        .copy_(at::bmm(matrix_of(layout, probs, i), keys_of(layout, value, i)));
   });
   return rows;
 }
 
 void save(const AttentionLayout& layout, AutogradContext* context) {
-  context->saved_data["heads"] = layout.heads;
-  context->saved_data["columns"] = layout.columns;
-  context->saved_data["tokens"] = layout.tokens;
-  context->saved_data["valid_lengths"] = layout.valid_lengths;
+  auto& saved = context->saved_data;
+  saved["heads"] = layout.heads;
+  saved["columns"] = layout.columns;
+  saved["queries"] = layout.spans.queries;
+  saved["keys"] = layout.spans.keys;
+  saved["valid_keys"] = layout.spans.valid_keys;
+  saved["causal"] = layout.spans.causal;
 }
 
 AttentionLayout saved_layout(AutogradContext* context) {
   auto& saved = context->saved_data;
-  return {saved["heads"].toInt(), saved["columns"].toInt(), saved["tokens"].toIntVector(),
-          saved["valid_lengths"].toIntVector()};
+  const int64_t columns = saved["columns"].toInt();
+  AttentionSpans spans{saved["queries"].toIntVector(), saved["keys"].toIntVector(),
+                       saved["valid_keys"].toIntVector(), saved["causal"].toBool(), columns};
+  return {std::move(spans), saved["heads"].toInt(), columns > 0};
 }
 
 struct Scores : Function<Scores> {
@@ -129,8 +149,9 @@ struct Scores : Function<Scores> {
     at::Tensor for_query = at::empty_like(query), for_key = at::empty_like(key);
     for_each_sequence(layout, [&](int64_t i) {
       const at::Tensor part = matrix_of(layout, gradient, i);
-      heads_of(layout, for_query, i).copy_(at::bmm(part, heads_of(layout, key, i)));
-      heads_of(layout, for_key, i).copy_(at::bmm(part.transpose(1, 2), heads_of(layout, query, i)));
+      queries_of(layout, for_query, i).copy_(at::bmm(part, keys_of(layout, key, i)));
+      keys_of(layout, for_key, i)
+          .copy_(at::bmm(part.transpose(1, 2), queries_of(layout, query, i)));
     });
     return {at::Tensor(), for_query, for_key};
   }
@@ -178,10 +199,10 @@ struct Context : Function<Context> {
     const at::Tensor probs = saved[0].detach(), value = saved[1].detach();
     at::Tensor for_probs = allocate(layout, probs.options()), for_value = at::empty_like(value);
     for_each_sequence(layout, [&](int64_t i) {
-      const at::Tensor part = heads_of(layout, gradient, i);
+      const at::Tensor part = queries_of(layout, gradient, i);
       multiply_into(matrix_of(layout, for_probs, i), part,
-                    heads_of(layout, value, i).transpose(1, 2));
-      heads_of(layout, for_value, i)
+                    keys_of(layout, value, i).transpose(1, 2));
+      keys_of(layout, for_value, i)
           .copy_(at::bmm(matrix_of(layout, probs, i).transpose(1, 2), part));
     });
     return {at::Tensor(), for_probs, for_value};
@@ -196,23 +217,30 @@ bool records_gradients(std::initializer_list<at::Tensor> inputs) {
 
 }  // namespace
 
-AttentionLayout::AttentionLayout(const Batch& batch, int64_t head_count, bool rows_needed)
-    : AttentionLayout(head_count, 0, batch.offsets, batch.valid_lengths) {
-  if (!rows_needed) return;
-  int64_t longest = batch.pad_to;
-  for (int64_t i = 0; i < sequences(); ++i) longest = std::max(longest, length(i));
-  *this = AttentionLayout(head_count, longest, batch.offsets, batch.valid_lengths);
+AttentionSpans self_attention_spans(const Batch& batch) {
+  return {batch.offsets, batch.offsets, batch.valid_lengths, /*causal=*/false, batch.pad_to};
 }
 
-AttentionLayout::AttentionLayout(int64_t head_count, int64_t column_count,
-                                 std::vector<int64_t> first_tokens, std::vector<int64_t> valid)
-    : heads(head_count),
-      columns(column_count),
-      tokens(std::move(first_tokens)),
-      valid_lengths(std::move(valid)),
-      elements{0} {
-  for (int64_t i = 0; i < sequences(); ++i) {
-    elements.push_back(elements.back() + heads * length(i) * (columns > 0 ? columns : length(i)));
+AttentionSpans causal_attention_spans(const Batch& batch) {
+  return {batch.target_offsets(), batch.target_offsets(), batch.target_valid_lengths(),
+          /*causal=*/true, batch.target_pad_to()};
+}
+
+AttentionSpans cross_attention_spans(const Batch& batch) {
+  return {batch.target_offsets(), batch.offsets, batch.valid_lengths, /*causal=*/false,
+          batch.pad_to};
+}
+
+AttentionLayout::AttentionLayout(AttentionSpans attention_spans, int64_t head_count,
+                                 bool rows_needed)
+    : spans(std::move(attention_spans)), heads(head_count), elements{0} {
+  if (rows_needed) columns = spans.pad_to;
+  for (int64_t i = 0; rows_needed && i < spans.sequences(); ++i) {
+    columns = std::max(columns, spans.key_count(i));
+  }
+  for (int64_t i = 0; i < spans.sequences(); ++i) {
+    elements.push_back(elements.back() +
+                       heads * spans.query_count(i) * (columns > 0 ? columns : spans.key_count(i)));
   }
 }
 

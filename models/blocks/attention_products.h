@@ -9,26 +9,41 @@
 
 namespace quell {
 
-// Where the attention matrix [heads, length, length] of each sequence lies in one buffer of all
-// sequences: [sum of heads * lengths, columns], or, where rows need not be equally wide, compact
-// blocks one after another in [elements, 1].
-struct AttentionLayout {
-  int64_t heads = 0;
-  int64_t columns = 0;                 // of every row; 0: as many as the sequence is long
-  std::vector<int64_t> tokens;         // [sequences + 1], first row of each sequence
-  std::vector<int64_t> valid_lengths;  // [sequences]
-  std::vector<int64_t> elements;       // [sequences + 1], begin of each matrix in the buffer
+// Which rows attend to which. Sequence i has its queries in the rows queries[i] .. queries[i + 1]
+// of one tensor and its keys in the rows keys[i] .. keys[i + 1] of another.
+struct AttentionSpans {
+  std::vector<int64_t> queries;     // [sequences + 1]
+  std::vector<int64_t> keys;        // [sequences + 1]
+  std::vector<int64_t> valid_keys;  // [sequences], real keys at the start of each sequence
+  bool causal = false;              // query n sees the keys 0 .. n; as many queries as keys
+  int64_t pad_to = 0;               // columns of rows that must be equally wide; 0: the longest
 
-  // With `rows_needed` all rows have as many columns as the longest sequence, or Batch::pad_to.
-  AttentionLayout(const Batch& batch, int64_t head_count, bool rows_needed);
-  AttentionLayout(int64_t head_count, int64_t column_count, std::vector<int64_t> first_tokens,
-                  std::vector<int64_t> valid);
-
-  int64_t sequences() const { return static_cast<int64_t>(valid_lengths.size()); }
-  int64_t length(int64_t sequence) const { return tokens[sequence + 1] - tokens[sequence]; }
+  int64_t sequences() const { return static_cast<int64_t>(valid_keys.size()); }
+  int64_t query_count(int64_t sequence) const { return queries[sequence + 1] - queries[sequence]; }
+  int64_t key_count(int64_t sequence) const { return keys[sequence + 1] - keys[sequence]; }
 };
 
-// In all of these query, key, value and context are [tokens, heads * head size]. Sequences run side
+// Every token of a sequence attends to all of them.
+AttentionSpans self_attention_spans(const Batch& batch);
+// Every token of the decoder attends to the decoder's tokens up to itself.
+AttentionSpans causal_attention_spans(const Batch& batch);
+// Every token of the decoder attends to the encoder's tokens.
+AttentionSpans cross_attention_spans(const Batch& batch);
+
+// Where the attention matrix [heads, queries, keys] of each sequence lies in one buffer of all
+// sequences: [sum of heads * queries, columns], or, where rows need not be equally wide, compact
+// blocks one after another in [elements, 1].
+struct AttentionLayout {
+  AttentionSpans spans;
+  int64_t heads = 0;
+  int64_t columns = 0;            // of every row; 0: as many as the sequence has keys
+  std::vector<int64_t> elements;  // [sequences + 1], begin of each matrix in the buffer
+
+  // With `rows_needed` all rows have as many columns as the longest sequence has keys, or `pad_to`.
+  AttentionLayout(AttentionSpans attention_spans, int64_t head_count, bool rows_needed);
+};
+
+// In all of these query, key, value and context are [rows, heads * head size]. Sequences run side
 // by side, each on one thread, so that results do not depend on the number of threads. Gradients
 // are recorded where an input requires them; nothing but inputs (of the softmax its output) is
 // kept.
@@ -37,8 +52,8 @@ struct AttentionLayout {
 at::Tensor attention_scores(const AttentionLayout& layout, const at::Tensor& query,
                             const at::Tensor& key);
 
-// Softmax of scores / divisor over the valid keys of each sequence; 0 elsewhere. Overwrites
-// `scores` unless gradients are recorded.
+// Softmax of scores / divisor over the keys that each query sees; 0 elsewhere. Overwrites `scores`
+// unless gradients are recorded.
 at::Tensor attention_probs(const AttentionLayout& layout, at::Tensor scores, double divisor);
 
 // probs times value.

@@ -14,8 +14,8 @@ SiteId Declarations::declare(SiteKind kind, const std::string& name, const std::
   site.kind = kind;
   site.role = role;
   site.layer = layer;
-  site.name = layer < 0 ? name : fmt::format("encoder.{}.{}", layer, name);
-  site.alias = layer == layers_ - 1 ? "encoder.last." + name : alias;
+  site.name = layer < 0 ? name : fmt::format("{}.{}.{}", stack_, layer, name);
+  site.alias = layer == layers_ - 1 ? stack_ + ".last." + name : alias;
   if (!published.outlier_suppression.empty()) {
     site.published_names.emplace_back("outlier_suppression", published.outlier_suppression);
   }
@@ -37,6 +37,11 @@ SiteId Declarations::weight(const std::string& name, const std::string& role, in
       module + ".weight_fake_quant",
       (qualcomm_module.empty() ? module : qualcomm_module) + ".weight_quantizer"};
   if (role == "norm") published.outlier_suppression.clear();
+  return weight(name, role, layer, tensor_name, published);
+}
+
+SiteId Declarations::weight(const std::string& name, const std::string& role, int64_t layer,
+                            const std::string& tensor_name, const PublishedNames& published) {
   const SiteId id = declare(SiteKind::kWeight, name, role, layer, published, "");
   weights_[id] = tensor(tensor_name);
   return id;

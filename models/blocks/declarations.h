@@ -21,19 +21,21 @@ struct PublishedNames {
 
 class Declarations {
  public:
-  // `tensors` are those of the model by their Hugging Face names, `add` puts a site into it, and
-  // `layers` says which one is `encoder.last`.
+  // `tensors` are those of the model by their Hugging Face names, and `add` puts a site into it.
+  // `stack` is "encoder" or "decoder", and `layers` says which layer is `encoder.last`.
   Declarations(const std::map<std::string, at::Tensor>& tensors, std::function<SiteId(Site)> add,
-               int64_t layers)
-      : tensors_(tensors), add_(std::move(add)), layers_(layers) {}
+               int64_t layers, std::string stack = "encoder")
+      : tensors_(tensors), add_(std::move(add)), layers_(layers), stack_(std::move(stack)) {}
 
-  // `layer` is -1 outside of layers; inside, the site is called encoder.<layer>.<name>. `alias` is
+  // `layer` is -1 outside of layers; inside, the site is called <stack>.<layer>.<name>. `alias` is
   // another name of it, for rules.
   SiteId activation(const std::string& name, const std::string& role, int64_t layer,
                     const PublishedNames& published, const std::string& alias = "");
   // Both codes name a weight quantizer after the module of its tensor; Qualcomm's may be another.
   SiteId weight(const std::string& name, const std::string& role, int64_t layer,
                 const std::string& tensor_name, const std::string& qualcomm_module = "");
+  SiteId weight(const std::string& name, const std::string& role, int64_t layer,
+                const std::string& tensor_name, const PublishedNames& published);
   Linear linear(const std::string& name, const std::string& role, int64_t layer,
                 const std::string& module, const std::string& qualcomm_module = "");
   // Weight and output of a norm.
@@ -51,6 +53,7 @@ class Declarations {
   const std::map<std::string, at::Tensor>& tensors_;
   std::function<SiteId(Site)> add_;
   int64_t layers_;
+  std::string stack_;
   std::map<SiteId, at::Tensor> weights_;
 };
 

@@ -3,24 +3,15 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/index_select.h>
-#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 #include <algorithm>
+#include <cmath>
 
 #include "framework/base/error.h"
 
 namespace quell {
 
-// The first token of each sequence, [sequences, hidden]; `rows` has them already, or all tokens.
-at::Tensor first_rows(const at::Tensor& rows, const Batch& batch) {
-  if (rows.size(0) == batch.sequences()) return rows;
-  std::vector<int64_t> first_tokens(batch.offsets.begin(), batch.offsets.end() - 1);
-  return at::index_select(rows, 0, at::tensor(first_tokens, at::kLong));
-}
-
-Encoder::Encoder(const Checkpoint& checkpoint, EncoderFamily family,
-                 std::unique_ptr<EncoderHead> head)
+Encoder::Encoder(const Checkpoint& checkpoint, EncoderFamily family, std::unique_ptr<Head> head)
     : config_(checkpoint),
       family_(std::move(family)),
       head_(std::move(head)),
@@ -30,7 +21,7 @@ Encoder::Encoder(const Checkpoint& checkpoint, EncoderFamily family,
   declare_embeddings(declarations);
   for (int64_t i = 0; i < config_.layers; ++i) declare_layer(i, declarations);
   first_sites_.push_back(next_site());
-  head_->declare(config_, declarations);
+  head_->declare(head_sizes(), declarations);
   site_weights_ = declarations.weights();
   declare_segments();
   declare_norm_groups();
@@ -69,7 +60,7 @@ std::map<std::string, at::Tensor> Encoder::load(const Checkpoint& checkpoint) co
       expected.push_back({prefix + scale, {hidden}, /*optional=*/true});
     }
   }
-  head_->expect(config_, expected);
+  head_->expect(head_sizes(), expected);
   return checkpoint.load(expected, {"position_ids"}, family_.prefix);
 }
 
@@ -265,7 +256,8 @@ at::Tensor Encoder::run_layer(const Layer& layer, const at::Tensor& rows, const 
   const at::Tensor key = context.activation(layer.key_site, layer.key.forward(context, rows));
   const at::Tensor value = context.activation(layer.value_site, layer.value.forward(context, rows));
   at::Tensor attended =
-      self_attention(batch, context, layer.attention, config_.heads, query, key, value);
+      attention(self_attention_spans(batch), context, layer.attention, config_.heads,
+                std::sqrt(static_cast<double>(config_.hidden / config_.heads)), query, key, value);
   at::Tensor shortcut = rows;
   if (&layer == &layers_.back() && !needs_all_rows(layer, context)) {
     attended = first_rows(attended, batch);

@@ -13,31 +13,11 @@
 #include "framework/model/model.h"
 #include "models/blocks/attention.h"
 #include "models/blocks/declarations.h"
+#include "models/blocks/head.h"
 #include "models/blocks/hf_config.h"
 #include "models/blocks/layers.h"
 
 namespace quell {
-
-// What reads the last rows of an encoder.
-class EncoderHead {
- public:
-  virtual ~EncoderHead() = default;
-
-  virtual void expect(const HfEncoderConfig& config,
-                      std::vector<ExpectedTensor>& expected) const = 0;
-  // Sites of the head, behind all others.
-  virtual void declare(const HfEncoderConfig& config, Declarations& declarations) = 0;
-  // The linear that reads the rows.
-  virtual const Linear& first_linear() const = 0;
-  // Whether it reads the first token of each sequence only: the others are then left out behind
-  // the last attention, and `rows` may be [sequences, hidden].
-  virtual bool reads_first_tokens() const = 0;
-  virtual Outputs run(const at::Tensor& rows, const Batch& batch, QuantContext& context) const = 0;
-  virtual Outputs zero_outputs(const Batch& batch) const = 0;
-};
-
-// The first token of each sequence, [sequences, hidden]; `rows` has them already, or all tokens.
-at::Tensor first_rows(const at::Tensor& rows, const Batch& batch);
 
 struct EncoderFamily {
   std::string prefix;  // of all tensors but the head's: "bert."
@@ -48,7 +28,7 @@ struct EncoderFamily {
 // A plug-in's model: family and head make it.
 class Encoder : public Model {
  public:
-  Encoder(const Checkpoint& checkpoint, EncoderFamily family, std::unique_ptr<EncoderHead> head);
+  Encoder(const Checkpoint& checkpoint, EncoderFamily family, std::unique_ptr<Head> head);
 
   const at::Tensor& weight(SiteId id) const override { return site_weights_.at(id); }
   std::span<const Segment> segments() const override { return segments_; }
@@ -89,9 +69,11 @@ class Encoder : public Model {
                        QuantContext& context) const;
   bool needs_all_rows(const Layer& layer, const QuantContext& context) const;
 
+  HeadSizes head_sizes() const { return {config_.hidden, config_.labels, config_.vocabulary_size}; }
+
   HfEncoderConfig config_;
   EncoderFamily family_;
-  std::unique_ptr<EncoderHead> head_;
+  std::unique_ptr<Head> head_;
   std::map<std::string, at::Tensor> tensors_;
   std::map<SiteId, at::Tensor> site_weights_;
   SiteId word_site_, position_site_, token_type_site_, sum_token_type_site_, sum_position_site_;

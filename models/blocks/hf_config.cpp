@@ -1,6 +1,7 @@
 #include "models/blocks/hf_config.h"
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -10,6 +11,7 @@
 namespace quell {
 namespace {
 
+constexpr double kUsualDropout = 0.1;
 // No size of a model is larger. Keeps nonsense from filling the memory.
 constexpr int64_t kLargest = 10'000'000;
 
@@ -64,13 +66,29 @@ class Reader {
     return found->get<std::string>();
   }
 
-  // Hugging Face stores the number of labels as the size of id2label; the default is two.
-  int64_t labels() const {
+  bool flag(const char* key, bool fallback) const {
+    const auto found = json_.find(key);
+    if (found == json_.end() || found->is_null()) return fallback;
+    if (!found->is_boolean()) {
+      throw DataError(
+          fmt::format("{}: {}: expected true or false, found {}", file_, key, found->dump()));
+    }
+    return found->get<bool>();
+  }
+
+  void check_heads(const char* key, int64_t heads, const char* hidden_key, int64_t hidden) const {
+    if (hidden % heads == 0) return;
+    throw DataError(
+        fmt::format("{}: {} {} is not a multiple of {} {}", file_, hidden_key, hidden, key, heads));
+  }
+
+  // Hugging Face stores the number of labels as the size of id2label.
+  int64_t labels(int64_t fallback) const {
     const auto names = json_.find("id2label");
     if (names != json_.end() && names->is_object() && !names->empty()) {
       return static_cast<int64_t>(names->size());
     }
-    return integer("num_labels", 1, 2);
+    return integer("num_labels", 1, fallback);
   }
 
  private:
@@ -79,6 +97,14 @@ class Reader {
 };
 
 }  // namespace
+
+bool is_architecture(const Checkpoint& checkpoint, std::string_view ending) {
+  const auto found = checkpoint.config().find("architectures");
+  if (found == checkpoint.config().end() || !found->is_array()) return false;
+  return std::any_of(found->begin(), found->end(), [&](const nlohmann::json& name) {
+    return name.is_string() && name.get_ref<const std::string&>().ends_with(ending);
+  });
+}
 
 HfEncoderConfig::HfEncoderConfig(const Checkpoint& checkpoint) {
   const Reader reader(checkpoint);
@@ -92,21 +118,47 @@ HfEncoderConfig::HfEncoderConfig(const Checkpoint& checkpoint) {
   pad_id = reader.integer("pad_token_id", 0, 0);
   norm_epsilon = reader.positive("layer_norm_eps", 1e-12);
   nonlinearity = nonlinearity_from_name(reader.text("hidden_act", "gelu"), reader.file());
-  labels = reader.labels();
-  constexpr double kUsualDropout = 0.1;
+  labels = reader.labels(2);
   dropout.hidden = reader.share("hidden_dropout_prob", kUsualDropout);
   dropout.attention = reader.share("attention_probs_dropout_prob", kUsualDropout);
   dropout.head = reader.share("classifier_dropout", dropout.hidden);
-  if (hidden % heads != 0) {
-    throw DataError(fmt::format("{}: hidden_size {} is not a multiple of num_attention_heads {}",
-                                reader.file(), hidden, heads));
-  }
+  reader.check_heads("num_attention_heads", heads, "hidden_size", hidden);
   const std::string positions = reader.text("position_embedding_type", "absolute");
   if (positions != "absolute") {
     throw DataError(
         fmt::format("{}: position_embedding_type \"{}\" is not supported; expected "
                     "\"absolute\"",
                     reader.file(), positions));
+  }
+}
+
+HfEncoderDecoderConfig::HfEncoderDecoderConfig(const Checkpoint& checkpoint) {
+  const Reader reader(checkpoint);
+  vocabulary_size = reader.integer("vocab_size", 1);
+  hidden = reader.integer("d_model", 1);
+  encoder = {reader.integer("encoder_layers", 1), reader.integer("encoder_attention_heads", 1),
+             reader.integer("encoder_ffn_dim", 1)};
+  decoder = {reader.integer("decoder_layers", 1), reader.integer("decoder_attention_heads", 1),
+             reader.integer("decoder_ffn_dim", 1)};
+  max_positions = reader.integer("max_position_embeddings", 1);
+  pad_id = reader.integer("pad_token_id", 0, 1);
+  end_id = reader.integer("eos_token_id", 0, 2);
+  decoder_start_id = reader.integer("decoder_start_token_id", 0, end_id);
+  constexpr int64_t kUsualLabels = 3;
+  labels = reader.labels(kUsualLabels);
+  scales_embeddings = reader.flag("scale_embedding", false);
+  nonlinearity = nonlinearity_from_name(reader.text("activation_function", "gelu"), reader.file());
+  dropout.hidden = reader.share("dropout", kUsualDropout);
+  dropout.attention = reader.share("attention_dropout", 0);
+  dropout.activation = reader.share("activation_dropout", 0);
+  dropout.head = reader.share("classifier_dropout", 0);
+  reader.check_heads("encoder_attention_heads", encoder.heads, "d_model", hidden);
+  reader.check_heads("decoder_attention_heads", decoder.heads, "d_model", hidden);
+  if (reader.flag("normalize_before", false)) {
+    throw DataError(
+        fmt::format("{}: normalize_before is true: a model with norms in front of its blocks is no "
+                    "BART; expected false",
+                    reader.file()));
   }
 }
 

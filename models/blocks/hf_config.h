@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "framework/quant/dropout.h"
 #include "models/blocks/layers.h"
@@ -11,12 +12,31 @@ namespace quell {
 
 class Checkpoint;
 
+// Whether config.json names an architecture with this ending, such as "ForQuestionAnswering".
+bool is_architecture(const Checkpoint& checkpoint, std::string_view ending);
+
 struct HfEncoderConfig {
   // Throws DataError naming the file and the field.
   explicit HfEncoderConfig(const Checkpoint& checkpoint);
 
   int64_t vocabulary_size, hidden, layers, heads, ffn, max_positions, token_types, pad_id, labels;
   double norm_epsilon;
+  DropoutRates dropout;
+  Nonlinearity nonlinearity;
+};
+
+struct StackSizes {
+  int64_t layers, heads, ffn;
+};
+
+// Of BART and its relatives.
+struct HfEncoderDecoderConfig {
+  // Throws DataError naming the file and the field.
+  explicit HfEncoderDecoderConfig(const Checkpoint& checkpoint);
+
+  int64_t vocabulary_size, hidden, max_positions, pad_id, end_id, decoder_start_id, labels;
+  StackSizes encoder, decoder;
+  bool scales_embeddings;
   DropoutRates dropout;
   Nonlinearity nonlinearity;
 };

@@ -1,8 +1,6 @@
 #include "models/blocks/span_head.h"
 
 #include <ATen/ops/zeros.h>
-#include <algorithm>
-#include <nlohmann/json.hpp>
 
 namespace quell {
 namespace {
@@ -11,11 +9,11 @@ constexpr int64_t kStartAndEnd = 2;
 
 }  // namespace
 
-void SpanHead::expect(const HfEncoderConfig& config, std::vector<ExpectedTensor>& expected) const {
-  expect_linear("qa_outputs", kStartAndEnd, config.hidden, expected);
+void SpanHead::expect(const HeadSizes& sizes, std::vector<ExpectedTensor>& expected) const {
+  expect_linear("qa_outputs", kStartAndEnd, sizes.hidden, expected);
 }
 
-void SpanHead::declare(const HfEncoderConfig&, Declarations& declarations) {
+void SpanHead::declare(const HeadSizes&, Declarations& declarations) {
   spans_ = declarations.linear("qa_outputs", "head", -1, "qa_outputs");
   logits_site_ = declarations.activation("qa_outputs.logits", "logits", -1,
                                          {"", "qa_outputs.activation_quantizer"});
@@ -33,11 +31,7 @@ Outputs SpanHead::zero_outputs(const Batch& batch) const {
 }
 
 bool answers_questions(const Checkpoint& checkpoint) {
-  const auto found = checkpoint.config().find("architectures");
-  if (found == checkpoint.config().end() || !found->is_array()) return false;
-  return std::any_of(found->begin(), found->end(), [](const nlohmann::json& name) {
-    return name.is_string() && name.get_ref<const std::string&>().ends_with("ForQuestionAnswering");
-  });
+  return is_architecture(checkpoint, "ForQuestionAnswering");
 }
 
 }  // namespace quell

@@ -1,17 +1,16 @@
 // Extractive question answering: a score for every token to begin, and to end, the answer.
 #pragma once
 
-#include "models/blocks/encoder.h"
+#include "models/blocks/head.h"
 
 namespace quell {
 
 // Outputs "start_logits" and "end_logits", [tokens] each.
-class SpanHead final : public EncoderHead {
+class SpanHead final : public Head {
  public:
-  void expect(const HfEncoderConfig& config, std::vector<ExpectedTensor>& expected) const override;
-  void declare(const HfEncoderConfig& config, Declarations& declarations) override;
+  void expect(const HeadSizes& sizes, std::vector<ExpectedTensor>& expected) const override;
+  void declare(const HeadSizes& sizes, Declarations& declarations) override;
   const Linear& first_linear() const override { return spans_; }
-  bool reads_first_tokens() const override { return false; }
   Outputs run(const at::Tensor& rows, const Batch& batch, QuantContext& context) const override;
   Outputs zero_outputs(const Batch& batch) const override;
 

@@ -1,0 +1,17 @@
+// Writing a text for each sequence of a batch.
+#pragma once
+
+#include <vector>
+
+#include "framework/model/generation.h"
+#include "framework/model/model.h"
+
+namespace quell {
+
+// `options.num_return_sequences` texts for each sequence, those of one together. Sequences that are
+// finished take no more time. Throws ConfigError when the model writes no text or an option does
+// not fit it.
+std::vector<GeneratedSequence> generate(const Model& model, const Batch& batch,
+                                        const GenerationOptions& options, QuantContext& context);
+
+}  // namespace quell
