@@ -37,7 +37,7 @@ class LanguageHead final : public Head {
   }
 
   Outputs zero_outputs(const Batch& batch) const override {
-    return {{"logits", at::zeros({batch.target_offsets().back(), vocabulary_})}};
+    return {{"logits", at::zeros({batch.target_tokens(), vocabulary_})}};
   }
 
  private:

@@ -123,7 +123,8 @@ void go_on(const NamedTensors& saved, const std::vector<LearnedSite>& sites, Ada
 // Of the loss, which it returns.
 double compute_gradients(PipelineContext& context, const Batch& batch, const Outputs& target) {
   const at::AutoGradMode gradients(true);
-  const at::Tensor loss = output_distance(context.model.forward(batch, context.quant), target);
+  const at::Tensor loss =
+      output_distance(context.model.forward(batch, context.quant), target, batch);
   loss.backward();
   return loss.item<double>();
 }

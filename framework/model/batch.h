@@ -47,8 +47,9 @@ struct Batch {
   const std::vector<int64_t>& target_valid_lengths() const {
     return decoder_token_ids.defined() ? decoder_valid_lengths : valid_lengths;
   }
+  int64_t target_tokens() const { return target_offsets().back(); }
   int64_t target_pad_to() const { return decoder_token_ids.defined() ? decoder_pad_to : pad_to; }
-  bool keeps_padding() const;  // some position is padding (`padding: keep`)
+  bool keeps_padding() const;  // some position of the sequences is padding (`padding: keep`)
 };
 
 // Packs sequences in the given order. With `keep_padding_to` > 0 every sequence is filled up to

@@ -52,13 +52,23 @@ DryRun dry_run(Runner& runner) {
     largest_batch = std::max(largest_batch, batch.tokens());
   };
   std::mutex counting;
-  runner.task().evaluate({[&](const Batch& batch) -> Outputs {
-                           const std::lock_guard<std::mutex> lock(counting);
-                           count(batch, result.evaluation_tokens);
-                           result.evaluation_sequences += batch.sequences();
-                           return runner.model().zero_outputs(batch);
-                         }},
-                         [](int64_t, int64_t) {});
+  const auto count_evaluation = [&](const Batch& batch) {
+    const std::lock_guard<std::mutex> lock(counting);
+    count(batch, result.evaluation_tokens);
+    result.evaluation_sequences += batch.sequences();
+  };
+  Network network{[&](const Batch& batch) -> Outputs {
+    count_evaluation(batch);
+    return runner.model().zero_outputs(batch);
+  }};
+  // Texts of full length: what writing costs at most.
+  network.generate = [&](const Batch& batch, const GenerationOptions& options) {
+    count_evaluation(batch);
+    const GeneratedSequence longest{
+        std::vector<int64_t>(options.max_length, options.decoder_start_token_id), 0};
+    return std::vector<GeneratedSequence>(batch.sequences(), longest);
+  };
+  runner.task().evaluate(network, [](int64_t, int64_t) {});
   const ExperimentSpec& spec = runner.spec();
   if (!spec.pipeline.empty()) {
     for (const Batch& batch : runner.task().calibration(spec.calibration, spec.seed)) {

@@ -151,7 +151,7 @@ float OutputLoss::run_batch(size_t index, const std::shared_ptr<const Setting>& 
   ++batches_;
   resumed_ += static_cast<int64_t>(first);
   segments_ += static_cast<int64_t>(segments.size() - first);
-  return output_distance(state.outputs, targets_[index]).item<float>();
+  return output_distance(state.outputs, targets_[index], context_.calibration[index]).item<float>();
 }
 
 void OutputLoss::keep(std::optional<State>& place, const State& state) {

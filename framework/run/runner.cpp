@@ -13,7 +13,9 @@
 
 #include "framework/base/error.h"
 #include "framework/config/node.h"
+#include "framework/model/generate.h"
 #include "framework/run/calibration.h"
+#include "framework/run/generation_defaults.h"
 
 namespace quell {
 namespace {
@@ -58,6 +60,7 @@ Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
     context.pad_id = model_->pad_id();
     context.max_positions = model_->max_positions();
     context.vocabulary_size = model_->vocabulary_size();
+    if (model_->writes_text()) context.generation = generation_defaults(checkpoint_);
     task_ = spec.task.create(context);
   });
   for (const std::string& note : task_->notes()) log_.info(note);
@@ -74,6 +77,15 @@ void Runner::timed(const std::string& name, const Work& work) {
   work();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   seconds_.emplace_back(name, elapsed.count());
+}
+
+Network Runner::network() const {
+  Network network{[this](const Batch& batch) { return model_->forward(batch, *context_); }};
+  if (!model_->writes_text()) return network;
+  network.generate = [this](const Batch& batch, const GenerationOptions& options) {
+    return quell::generate(*model_, batch, options, *context_);
+  };
+  return network;
 }
 
 bool Runner::wants(Stage stage) const {
@@ -113,9 +125,9 @@ void Runner::evaluate(Stage stage, bool weights, bool activations) {
   prepare_weights(*model_, *context_);  // batches run side by side and share them
   Evaluation evaluation;
   timed(to_string(stage), [&] {
-    evaluation = task_->evaluate(
-        {[&](const Batch& batch) { return model_->forward(batch, *context_); }},
-        [&](int64_t done, int64_t total) { log_.progress(to_string(stage), done, total); });
+    evaluation = task_->evaluate(network(), [&](int64_t done, int64_t total) {
+      log_.progress(to_string(stage), done, total);
+    });
   });
   context_->set_quantize(SiteKind::kWeight, false);
   context_->set_quantize(SiteKind::kActivation, false);
@@ -129,6 +141,7 @@ void Runner::evaluate(Stage stage, bool weights, bool activations) {
 void Runner::read_calibration() {
   const size_t notes = task_->notes().size();
   calibration_ = task_->calibration(spec_.calibration, spec_.seed);
+  task_->complete_calibration(calibration_, network());
   const std::vector<std::string> all_notes = task_->notes();
   for (size_t i = notes; i < all_notes.size(); ++i) log_.info(all_notes[i]);
 }

@@ -60,6 +60,8 @@ class Runner {
   std::vector<std::string> task_files() const { return task_->files(); }
 
  private:
+  // The model with what is switched on.
+  Network network() const;
   bool wants(Stage stage) const;
   void evaluate(Stage stage, bool weights, bool activations);
   void read_calibration();

@@ -9,6 +9,7 @@
 #include <ATen/ops/max.h>
 #include <ATen/ops/min.h>
 #include <ATen/ops/mse_loss.h>
+#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include "framework/base/error.h"
@@ -61,6 +62,17 @@ at::Tensor position_loss(const at::Tensor& scores, const at::Tensor& positions,
   return sum.div(batch.sequences());
 }
 
+// Indices of the target tokens that are no padding; undefined when none is.
+at::Tensor real_targets(const Batch& batch) {
+  const std::vector<int64_t>& offsets = batch.target_offsets();
+  std::vector<int64_t> kept;
+  for (int64_t i = 0; i < batch.sequences(); ++i) {
+    for (int64_t k = 0; k < batch.target_valid_lengths()[i]; ++k) kept.push_back(offsets[i] + k);
+  }
+  if (static_cast<int64_t>(kept.size()) == batch.target_tokens()) return {};
+  return at::tensor(kept, at::kLong);
+}
+
 }  // namespace
 
 at::Tensor task_loss(const Outputs& outputs, const Batch& batch) {
@@ -92,10 +104,15 @@ at::Tensor distillation_loss(const Outputs& outputs, const Outputs& teacher, dou
   return total;
 }
 
-at::Tensor output_distance(const Outputs& outputs, const Outputs& targets) {
+at::Tensor output_distance(const Outputs& outputs, const Outputs& targets, const Batch& batch) {
+  const at::Tensor kept = real_targets(batch);
   at::Tensor sum;
   for (const auto& [name, target] : targets) {
-    const at::Tensor error = at::mse_loss(outputs.at(name), target);
+    const at::Tensor& output = outputs.at(name);
+    const bool per_token = kept.defined() && output.size(0) == batch.target_tokens();
+    const at::Tensor error =
+        per_token ? at::mse_loss(output.index_select(0, kept), target.index_select(0, kept))
+                  : at::mse_loss(output, target);
     sum = sum.defined() ? at::add(sum, error) : error;
   }
   return sum;

@@ -18,7 +18,7 @@ at::Tensor task_loss(const Outputs& outputs, const Batch& batch);
 at::Tensor distillation_loss(const Outputs& outputs, const Outputs& teacher, double temperature);
 
 // Mean squared error of each output, summed over the outputs that `targets` has: the published
-// distance between the quantized and the float network.
-at::Tensor output_distance(const Outputs& outputs, const Outputs& targets);
+// distance between the quantized and the float network. Outputs per token count without padding.
+at::Tensor output_distance(const Outputs& outputs, const Outputs& targets, const Batch& batch);
 
 }  // namespace quell

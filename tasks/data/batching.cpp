@@ -27,18 +27,18 @@ std::span<const float> rows_of(const Batch& batch, int64_t sequence, const at::T
   if (output.size(0) == batch.sequences()) {
     return {data + sequence * width, static_cast<size_t>(width)};
   }
-  return {data + batch.offsets[sequence] * width,
-          static_cast<size_t>(batch.valid_lengths[sequence] * width)};
+  return {data + batch.target_offsets()[sequence] * width,
+          static_cast<size_t>(batch.target_valid_lengths()[sequence] * width)};
 }
 
 at::Tensor checked_output(const Batch& batch, const std::string& name, const at::Tensor& output) {
   const bool fits = output.dim() > 0 && output.numel() > 0 &&
-                    (output.size(0) == batch.sequences() || output.size(0) == batch.tokens());
+                    (output.size(0) == batch.sequences() || output.size(0) == batch.target_tokens());
   if (!fits) {
     throw Error(fmt::format(
         "output \"{}\" has shape [{}]; expected {} rows (sequences) or {} rows "
         "(tokens)",
-        name, fmt::join(output.sizes().vec(), ", "), batch.sequences(), batch.tokens()));
+        name, fmt::join(output.sizes().vec(), ", "), batch.sequences(), batch.target_tokens()));
   }
   return output.to(at::kCPU, at::kFloat).contiguous();
 }

@@ -148,18 +148,25 @@ std::vector<Batch> read_batches(const std::filesystem::path& file,
     const auto read = [&](const char* name) {
       return tensors.read(stem + name).to(at::kLong).contiguous();
     };
-    const at::Tensor ids = read("input_ids"), mask = read("attention_mask");
-    const at::Tensor types =
-        tensors.contains(stem + "token_type_ids") ? read("token_type_ids") : at::zeros_like(ids);
-    std::vector<TokenSequence> sequences;
-    for (int64_t row = 0; row < ids.size(0); ++row) {
-      const auto values = [&](const at::Tensor& tensor) {
-        const int64_t* data = tensor.const_data_ptr<int64_t>() + row * ids.size(1);
-        return std::vector<int64_t>(data, data + ids.size(1));
-      };
-      sequences.push_back({values(ids), values(types), mask[row].sum().item<int64_t>()});
+    const auto sequences = [&](const std::string& prefix) {
+      const at::Tensor ids = read((prefix + "input_ids").c_str());
+      const at::Tensor mask = read((prefix + "attention_mask").c_str());
+      const bool typed = prefix.empty() && tensors.contains(stem + "token_type_ids");
+      const at::Tensor types = typed ? read("token_type_ids") : at::zeros_like(ids);
+      std::vector<TokenSequence> result;
+      for (int64_t row = 0; row < ids.size(0); ++row) {
+        const auto values = [&](const at::Tensor& tensor) {
+          const int64_t* data = tensor.const_data_ptr<int64_t>() + row * ids.size(1);
+          return std::vector<int64_t>(data, data + ids.size(1));
+        };
+        result.push_back({values(ids), values(types), mask[row].sum().item<int64_t>()});
+      }
+      return result;
+    };
+    batches.push_back(pack(sequences(""), keep_padding_to));
+    if (tensors.contains(stem + "decoder_input_ids")) {
+      pack_decoder(batches.back(), sequences("decoder_"), keep_padding_to);
     }
-    batches.push_back(pack(sequences, keep_padding_to));
     if (tensors.contains(stem + "labels")) batches.back().labels = read("labels");
   }
   return batches;

@@ -78,6 +78,25 @@ def outlier_suppression(source, target, learned=True):
                       read_tensors(source / "node_inputs_fp.safetensors"))
 
 
+def bart(source, target):
+    """A BART: ranges as they were given, and the logits that follow from them."""
+    copy(source, target, "config.json", "model.safetensors", "inputs.safetensors",
+         "gamma_migration.safetensors")
+    nodes = json.load(open(source / "nodes.json"))["nodes"]
+    write_json(target / "nodes.json", {b: [n["name"] for n in nodes[b]] for b in nodes})
+    ptq = json.load(open(source / "ptq.json"))
+    methods = [f"{m}/b{b}" for m in ("minmax", "quantile", "mse", "twc_fine_gamma") for b in (8, 6, 4)]
+    methods = [m for m in methods + ["minmax_tensorrt/b6", "twc_fine_nogamma/b6"] if m in ptq]
+    write_json(target / "ptq.json", {m: {"final": ptq[m]["final"]} for m in methods})
+    kept = read_tensors(source / "fp_logits.safetensors")
+    kept.update({k: v for k, v in read_tensors(source / "ptq_logits.safetensors").items()
+                 if k in [m + "/logits" for m in methods] or "generate_" in k})
+    write_tensors(target / "logits.safetensors", kept)
+    weights = read_tensors(source / "weight_observers.safetensors")
+    write_tensors(target / "weight_scales.safetensors",
+                  {k: v for k, v in weights.items() if k.startswith("gm1/MinMax/b6/sym/ch0/")})
+
+
 def qualcomm(source, target):
     copy(source, target, "config.json", "model.safetensors", "inputs.safetensors",
          "run_w8a8_minmax.safetensors", "run_w8a8_perchannel.safetensors")
@@ -122,8 +141,9 @@ def main():
     goldens = pathlib.Path(sys.argv[1])
     outlier_suppression(goldens / "outlier_suppression/bert_cls", HERE / "outlier_suppression")
     outlier_suppression(goldens / "outlier_suppression/roberta_cls", HERE / "outlier_suppression_roberta")
-    outlier_suppression(goldens / "outlier_suppression/bert_qa", HERE / "outlier_suppression_qa",
-                        learned=False)
+    outlier_suppression(goldens / "outlier_suppression/bert_qa", HERE / "outlier_suppression_qa")
+    for case in ("cls", "qa", "gen"):
+        bart(goldens / f"outlier_suppression/bart_{case}", HERE / f"outlier_suppression_bart_{case}")
     observers(goldens / "outlier_suppression/units", HERE / "observers")
     quantization_aware_training(goldens / "outlier_suppression/qat_bert", HERE / "qat_bert")
     qualcomm(goldens / "qualcomm/bert_s0", HERE / "qualcomm")
