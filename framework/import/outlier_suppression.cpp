@@ -160,8 +160,7 @@ std::string Converter::rules() const {
   if (clips()) {
     text +=
         "    # never clipped by the published code\n"
-        "    - {sites: [\"activation:encoder.*.attention.probs\", \"activation:pooler.*\"], "
-        "observer: avg_minmax}\n";
+        "    - {sites: \"activation:{*.probs,pooler.*}\", observer: avg_minmax}\n";
   }
   return text;
 }

@@ -19,6 +19,7 @@ using testing::HasSubstr;
 
 constexpr const char* kBert = "outlier_suppression";
 constexpr const char* kRoberta = "outlier_suppression_roberta";
+constexpr const char* kQuestions = "outlier_suppression_qa";
 
 std::filesystem::path golden(const std::string& name, const std::string& model = kBert) {
   return test_data() / "parity" / model / name;
@@ -82,9 +83,10 @@ at::Tensor migrated(QuantizedNetwork& network, const std::string& name) {
   return group(network, norm).shortcuts.at(0)->scale;
 }
 
-class GammaMigrationOf : public testing::TestWithParam<const char*> {};
+class GammaMigrationParameters : public testing::TestWithParam<const char*> {};
+class GammaMigrationLogits : public testing::TestWithParam<const char*> {};
 
-TEST_P(GammaMigrationOf, ParametersOfThePublishedCode) {
+TEST_P(GammaMigrationParameters, OfThePublishedCode) {
   QuantizedNetwork network(golden("", GetParam()), kEverySite);
   migrate(network);
   const SafetensorsFile file(golden("gamma_migration.safetensors", GetParam()));
@@ -101,7 +103,7 @@ TEST_P(GammaMigrationOf, ParametersOfThePublishedCode) {
   }
 }
 
-TEST_P(GammaMigrationOf, FloatLogitsStayWithTheEpsilonOfTheModel) {
+TEST_P(GammaMigrationLogits, StayWithTheEpsilonOfTheModel) {
   QuantizedNetwork network(golden("", GetParam()), kEverySite);
   migrate(network);
   const at::Tensor found = float_logits(network, GetParam());
@@ -111,7 +113,9 @@ TEST_P(GammaMigrationOf, FloatLogitsStayWithTheEpsilonOfTheModel) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, GammaMigrationOf, testing::Values(kBert, kRoberta));
+INSTANTIATE_TEST_SUITE_P(Models, GammaMigrationParameters,
+                         testing::Values(kBert, kRoberta, kQuestions));
+INSTANTIATE_TEST_SUITE_P(Models, GammaMigrationLogits, testing::Values(kBert, kRoberta));
 
 TEST(GammaMigration, PublishedEpsilonMovesThemAsPublished) {
   QuantizedNetwork network(golden(""), kEverySite);

@@ -89,6 +89,22 @@ TEST(QuestionAnswering, PlacementNamesExactlyTheNodesOfTheCode) {
   EXPECT_EQ(found, expected);
 }
 
+TEST(QuestionAnswering, GammaMigrationMovesScoresAsPublished) {
+  const std::pair<const char*, const char*> cases[] = {{"{}", "gm.logits_model_eps"},
+                                                       {"{epsilon: 1.0e-5}", "gm.logits_eps1e-5"}};
+  for (const auto& [params, name] : cases) {
+    QuantizedNetwork network(golden(""), quant(8));
+    Log log(Verbosity::kQuiet);
+    PipelineContext context{network.model(), network.context(), {}, log};
+    const auto& entry = all_plugins().transforms.get("gamma_migration");
+    const at::NoGradGuard no_gradients;
+    entry.create(read_params(entry, params).get())->apply(context);
+    const at::Tensor expected = golden_logits(name);
+    const auto found = differences(network, expected, false);
+    EXPECT_LE(*std::max_element(found.begin(), found.end()), float_tolerance(expected)) << name;
+  }
+}
+
 TEST(QuestionAnswering, RangesAndLogitsOfMinMax) {
   const json ptq = read_json_file(golden("ptq.json"));
   for (const int bits : {8, 6, 4}) {

@@ -29,6 +29,12 @@ constexpr double kSameLoss = 0.02;
 
 constexpr const char* kBert = "outlier_suppression";
 constexpr const char* kRoberta = "outlier_suppression_roberta";
+constexpr const char* kQuestions = "outlier_suppression_qa";
+
+// A BERT that answers questions has no pooler.
+std::string placement_of(const std::string& model) {
+  return model == kQuestions ? "outlier_suppression_qa" : "outlier_suppression";
+}
 
 std::filesystem::path golden(const std::string& name, const std::string& model = kBert) {
   return test_data() / "parity" / model / name;
@@ -58,16 +64,16 @@ task:
   calibration_batches: [0-3]
   evaluation_batches: [0-4]
 quant:
-  include: [placements/outlier_suppression.yaml, outlier_suppression/observers.yaml]
+  include: [placements/{4}.yaml, outlier_suppression/observers.yaml]
   rules:
     - {{sites: ["weight:*", "activation:*"], bits: {1}}}
     - {{sites: "activation:*", symmetric: {2}}}
-pipeline: [{3}token_wise_clipping: {{{4}}}]
+pipeline: [{3}token_wise_clipping: {{{5}}}]
 record: {{site_errors: false}}
 )",
                      golden("", setting.model).string(), setting.bits, setting.symmetric,
                      setting.gamma_migration ? "gamma_migration: {epsilon: 1.0e-5}, " : "",
-                     setting.options);
+                     placement_of(setting.model), setting.options);
 }
 
 SearchRecord only_search(Experiment& experiment) {
@@ -139,9 +145,12 @@ INSTANTIATE_TEST_SUITE_P(
                     Method{"twc_fine_gamma_lsq_symmetric/b6", {.symmetric = true}},
                     Method{"twc_fine_gamma/b8", {.bits = 8, .model = kRoberta}},
                     Method{"twc_fine_gamma/b6", {.model = kRoberta}},
-                    Method{"twc_fine_gamma/b4", {.bits = 4, .model = kRoberta}}),
+                    Method{"twc_fine_gamma/b4", {.bits = 4, .model = kRoberta}},
+                    Method{"twc_fine_gamma/b8", {.bits = 8, .model = kQuestions}},
+                    Method{"twc_fine_gamma/b6", {.model = kQuestions}},
+                    Method{"twc_fine_gamma/b4", {.bits = 4, .model = kQuestions}}),
     [](const auto& test) {
-      std::string name = test.param.setting.model == kBert ? "Bert_" : "Roberta_";
+      std::string name = test.param.setting.model + "_";
       name += test.param.name;
       std::replace(name.begin(), name.end(), '/', '_');
       return name;
