@@ -26,6 +26,8 @@ struct Case {
   // How far scales may be off, relative to how far they move: one rounding that flips changes every
   // later step, and at 8 bits scales are small beside the steps of Adam.
   double off;
+  const char* weights = "granularity: channel, axis: 0, observer: lsq_init, quantizer: lsq";
+  double weight_decay = 0;
 };
 
 // The replay of one golden: ranges of activations are given, those of weights observed; training
@@ -36,14 +38,11 @@ class Replay {
       : golden_(golden),
         json_(read_json_file(folder / "qat.json")),
         tensors_(folder / "qat.safetensors"),
-        network_(
-            folder,
-            fmt::format("{{include: placements/outlier_suppression.yaml, rules: ["
-                        "{{sites: 'weight:*', bits: {0}, symmetric: true, granularity: channel,"
-                        " axis: 0, observer: lsq_init, quantizer: lsq}},"
-                        "{{sites: 'activation:*', bits: {0}, symmetric: false,"
-                        " quantizer: lsq_plus}}]}}",
-                        golden.bits)),
+        network_(folder, fmt::format("{{include: placements/outlier_suppression.yaml, rules: ["
+                                     "{{sites: 'weight:*', bits: {0}, symmetric: true, {1}}},"
+                                     "{{sites: 'activation:*', bits: {0}, symmetric: false,"
+                                     " quantizer: lsq_plus}}]}}",
+                                     golden.bits, golden.weights)),
         batches_(read(folder)) {
     set_up();
   }
@@ -86,9 +85,10 @@ class Replay {
 
   LearningRecord train() {
     run("qat",
-        "{data: calibration, epochs: 3, learning_rate: 2.0e-4, schedule: linear, warmup: 0.1,"
-        " optimizer: transformers, weight_decay: 0, decayed: published, max_gradient_norm: 1,"
-        " dropout: 0}");
+        fmt::format("{{data: calibration, epochs: 3, learning_rate: 2.0e-4, schedule: linear, "
+                    "warmup: 0.1, optimizer: transformers, weight_decay: {}, decayed: published, "
+                    "max_gradient_norm: 1, dropout: 0}}",
+                    golden_.weight_decay));
     return record_;
   }
 
@@ -196,7 +196,11 @@ TEST_P(QatReplay, LearnsAsPublished) {
 
 INSTANTIATE_TEST_SUITE_P(Goldens, QatReplay,
                          testing::Values(Case{"qat_bert", 4, true, 0.25},
-                                         Case{"qat_bert_b8_nogm", 8, false, 0.5}),
+                                         Case{"qat_bert_b8_nogm", 8, false, 0.5},
+                                         Case{"qat_roberta", 4, true, 0.25,
+                                              "granularity: tensor, observer: lsq_init, "
+                                              "quantizer: lsq_plus",
+                                              0.01}),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
