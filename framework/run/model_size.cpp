@@ -1,10 +1,14 @@
 #include "framework/run/model_size.h"
 
+#include <set>
+#include <utility>
+
 namespace quell {
 
 ModelSize model_size(const Model& model, std::span<const SitePlan> plan) {
   constexpr double kFloatBits = 32, kBitsPerByte = 8;
   ModelSize size;
+  std::set<std::pair<const void*, double>> seen;
   size.float_bytes = static_cast<double>(model.other_parameters()) * kFloatBits / kBitsPerByte;
   size.quantized_bytes = size.float_bytes;
   for (size_t id = 0; id < plan.size(); ++id) {
@@ -12,8 +16,12 @@ ModelSize model_size(const Model& model, std::span<const SitePlan> plan) {
     if (site.kind != SiteKind::kWeight) continue;
     const auto elements = static_cast<double>(model.weight(static_cast<SiteId>(id)).numel());
     const double bits = plan[id].quantize ? static_cast<double>(plan[id].spec.bits) : kFloatBits;
-    const double float_bytes = elements * kFloatBits / kBitsPerByte;
-    const double quantized_bytes = elements * bits / kBitsPerByte;
+    // Sites that share a tied table share its float values, and its codes where bits are the same.
+    const void* values = model.weight(static_cast<SiteId>(id)).const_data_ptr();
+    const bool first = seen.insert({values, 0}).second,
+               first_of_bits = seen.insert({values, bits}).second;
+    const double float_bytes = first ? elements * kFloatBits / kBitsPerByte : 0;
+    const double quantized_bytes = first_of_bits ? elements * bits / kBitsPerByte : 0;
     size.float_bytes += float_bytes;
     size.quantized_bytes += quantized_bytes;
     if (site.role != "embedding") continue;
