@@ -12,22 +12,16 @@
 #include <fmt/format.h>
 #include <boost/program_options.hpp>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <random>
 
-#include "framework/io/safetensors.h"
 #include "tests/benchmarks/support/environment.h"
 #include "tests/benchmarks/support/paired.h"
 #include "tests/support/engine.h"
+#include "tests/support/random_model.h"
 #include "tests/support/temporary_folder.h"
 
 namespace quell {
 namespace {
-
-struct Shape {
-  std::string name;
-  int64_t layers, hidden, heads;
-};
 
 struct Options {
   std::string placement = "outlier_suppression";
@@ -36,57 +30,6 @@ struct Options {
 };
 
 constexpr int64_t kVocabulary = 1000, kPositions = 128;
-
-using NamedTensorList = std::vector<std::pair<std::string, at::Tensor>>;
-
-NamedTensorList random_weights(const Shape& shape) {
-  NamedTensorList tensors;
-  const auto random = [&](const std::string& name, at::IntArrayRef sizes) {
-    tensors.emplace_back(name, at::randn(sizes) * 0.02);
-  };
-  const auto linear = [&](const std::string& module, int64_t outputs, int64_t inputs) {
-    random(module + ".weight", {outputs, inputs});
-    random(module + ".bias", {outputs});
-  };
-  const auto norm = [&](const std::string& module) {
-    tensors.emplace_back(module + ".weight", at::ones({shape.hidden}));
-    random(module + ".bias", {shape.hidden});
-  };
-  random("bert.embeddings.word_embeddings.weight", {kVocabulary, shape.hidden});
-  random("bert.embeddings.position_embeddings.weight", {kPositions, shape.hidden});
-  random("bert.embeddings.token_type_embeddings.weight", {2, shape.hidden});
-  norm("bert.embeddings.LayerNorm");
-  for (int64_t i = 0; i < shape.layers; ++i) {
-    const std::string layer = fmt::format("bert.encoder.layer.{}.", i);
-    for (const char* part : {"query", "key", "value"}) {
-      linear(layer + "attention.self." + part, shape.hidden, shape.hidden);
-    }
-    linear(layer + "attention.output.dense", shape.hidden, shape.hidden);
-    norm(layer + "attention.output.LayerNorm");
-    linear(layer + "intermediate.dense", 4 * shape.hidden, shape.hidden);
-    linear(layer + "output.dense", shape.hidden, 4 * shape.hidden);
-    norm(layer + "output.LayerNorm");
-  }
-  linear("bert.pooler.dense", shape.hidden, shape.hidden);
-  linear("classifier", 2, shape.hidden);
-  return tensors;
-}
-
-void write_model(const Shape& shape, const TemporaryFolder& folder) {
-  const nlohmann::json config = {{"model_type", "bert"},
-                                 {"vocab_size", kVocabulary},
-                                 {"hidden_size", shape.hidden},
-                                 {"num_hidden_layers", shape.layers},
-                                 {"num_attention_heads", shape.heads},
-                                 {"intermediate_size", 4 * shape.hidden},
-                                 {"max_position_embeddings", kPositions},
-                                 {"type_vocab_size", 2},
-                                 {"hidden_act", "gelu"},
-                                 {"layer_norm_eps", 1e-12},
-                                 {"pad_token_id", 0}};
-  folder.write("config.json", config.dump());
-  write_safetensors(folder.path() / "model.safetensors", random_weights(shape));
-}
 
 // Sequences of 8 to 128 tokens.
 Batch random_batch(int64_t sequences) {
@@ -101,9 +44,9 @@ Batch random_batch(int64_t sequences) {
   return pack(all);
 }
 
-void measure(const Shape& shape, const Options& options) {
+void measure(const std::string& name, const ModelShape& shape, const Options& options) {
   const TemporaryFolder folder;
-  write_model(shape, folder);
+  write_random_model(folder.path(), shape, /*outliers=*/false);
   QuantizedNetwork network(
       folder.path(), fmt::format("{{include: placements/{}.yaml,"
                                  " rules: [{{sites: ['weight:*', 'activation:*'], bits: 6}}]}}",
@@ -119,7 +62,7 @@ void measure(const Shape& shape, const Options& options) {
   const benchmarks::PairedRatio pair = benchmarks::measure(
       [&] { forward(true); }, [&] { forward(false); },
       {.least_rounds = options.rounds, .most_rounds = options.rounds, .seconds = 0});
-  fmt::print("{:<10} {:>7} {:>10.1f} {:>12.1f}   {:.3f} ({:.3f} to {:.3f})\n", shape.name,
+  fmt::print("{:<10} {:>7} {:>10.1f} {:>12.1f}   {:.3f} ({:.3f} to {:.3f})\n", name,
              batches[0].tokens(), 1e3 * pair.baseline_s, 1e3 * pair.own_s, 1 / pair.ratio,
              1 / pair.high, 1 / pair.low);
 }
@@ -147,8 +90,11 @@ int run(int argc, const char** argv) {
   fmt::print("load average {:.2f}, {} thread(s), {}\n{:<10} {:>7} {:>10} {:>12}   {}\n",
              benchmarks::load_average(), options.threads, options.placement, "shape", "tokens",
              "float [ms]", "quantized", "quantized / float (95 % interval)");
-  for (const Shape& shape : {Shape{"BERT-base", 12, 768, 12}, Shape{"MiniLM-L6", 6, 384, 12}}) {
-    if (options.only.empty() || options.only == shape.name) measure(shape, options);
+  const std::pair<const char*, ModelShape> shapes[] = {
+      {"BERT-base", {"bert", 12, 768, 12, kVocabulary, kPositions}},
+      {"MiniLM-L6", {"bert", 6, 384, 12, kVocabulary, kPositions}}};
+  for (const auto& [name, shape] : shapes) {
+    if (options.only.empty() || options.only == name) measure(name, shape, options);
   }
   return 0;
 }

@@ -149,7 +149,7 @@ Metrics Setup::evaluate() {
   }
   prepare_weights(*model_, *quant_);
   return task_
-      ->evaluate([&](const Batch& batch) { return model_->forward(batch, *quant_); }, nullptr)
+      ->evaluate({[&](const Batch& batch) { return model_->forward(batch, *quant_); }}, nullptr)
       .metrics;
 }
 
@@ -168,12 +168,11 @@ std::vector<Batch> Setup::evaluation_batches() const {
   const int threads = at::get_num_threads();
   at::set_num_threads(1);  // so that they come in order
   std::vector<Batch> result;
-  task_->evaluate(
-      [&](const Batch& batch) {
-        result.push_back(batch);
-        return model_->zero_outputs(batch);
-      },
-      nullptr);
+  task_->evaluate({[&](const Batch& batch) {
+                    result.push_back(batch);
+                    return model_->zero_outputs(batch);
+                  }},
+                  nullptr);
   at::set_num_threads(threads);
   return result;
 }
@@ -182,11 +181,10 @@ Metrics Setup::score(const std::vector<at::Tensor>& logits) const {
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
   size_t next = 0;
-  const Evaluation evaluation = task_->evaluate(
-      [&](const Batch&) {
-        return Outputs{{"logits", logits.at(next++)}};
-      },
-      nullptr);
+  const Evaluation evaluation = task_->evaluate({[&](const Batch&) {
+                                                  return Outputs{{"logits", logits.at(next++)}};
+                                                }},
+                                                nullptr);
   at::set_num_threads(threads);
   return evaluation.metrics;
 }
