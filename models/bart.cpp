@@ -48,10 +48,14 @@ class LanguageHead final : public Head {
 
 std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
   if (answers_questions(checkpoint)) return std::make_unique<SpanHead>();
-  if (!is_architecture(checkpoint, "ForSequenceClassification"))
+  if (!is_architecture(checkpoint, "ForSequenceClassification")) {
     return std::make_unique<LanguageHead>();
-  return std::make_unique<ClassificationHead>("classification_head",
-                                              HfEncoderDecoderConfig(checkpoint).end_id);
+  }
+  return std::make_unique<ClassificationHead>(
+      ClassificationHeadOptions{.dense = "classification_head.dense",
+                                .output = "classification_head.out_proj",
+                                .published = "classification_head",
+                                .end_id = HfEncoderDecoderConfig(checkpoint).end_id});
 }
 
 class Bart final : public EncoderDecoder {

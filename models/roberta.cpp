@@ -12,7 +12,7 @@ namespace {
 
 std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
   if (answers_questions(checkpoint)) return std::make_unique<SpanHead>();
-  return std::make_unique<ClassificationHead>("classifier");
+  return std::make_unique<ClassificationHead>(ClassificationHeadOptions());
 }
 
 class Roberta final : public Encoder {

@@ -10,9 +10,16 @@
 #include "framework/base/error.h"
 
 namespace quell {
+namespace {
+
+// What only a model has that was trained after gamma migration.
+constexpr const char* kAttentionShortcut = "attention.output.shortcut.scale";
+constexpr const char* kFfnShortcut = "output.shortcut.scale";
+
+}  // namespace
 
 Encoder::Encoder(const Checkpoint& checkpoint, EncoderFamily family, std::unique_ptr<Head> head)
-    : config_(checkpoint),
+    : config_(checkpoint, family.keys),
       family_(std::move(family)),
       head_(std::move(head)),
       tensors_(load(checkpoint)) {
@@ -34,8 +41,10 @@ int64_t Encoder::other_parameters() const {
   return total;
 }
 
-std::string Encoder::layer_prefix(int64_t layer) const {
-  return fmt::format("{}encoder.layer.{}.", family_.prefix, layer);
+std::string Encoder::in_layer(int64_t layer, const std::string& module) const {
+  const auto other = family_.modules.find(module);
+  return fmt::format("{}{}.{}.{}", family_.prefix, family_.layers, layer,
+                     other == family_.modules.end() ? module : other->second);
 }
 
 std::map<std::string, at::Tensor> Encoder::load(const Checkpoint& checkpoint) const {
@@ -44,20 +53,22 @@ std::map<std::string, at::Tensor> Encoder::load(const Checkpoint& checkpoint) co
   const std::string embeddings = family_.prefix + "embeddings.";
   expected.push_back({embeddings + "word_embeddings.weight", {config_.vocabulary_size, hidden}});
   expected.push_back({embeddings + "position_embeddings.weight", {config_.max_positions, hidden}});
-  expected.push_back({embeddings + "token_type_embeddings.weight", {config_.token_types, hidden}});
+  if (config_.token_types > 0) {
+    expected.push_back(
+        {embeddings + "token_type_embeddings.weight", {config_.token_types, hidden}});
+  }
   expect_norm(embeddings + "LayerNorm", hidden, expected);
   for (int64_t i = 0; i < config_.layers; ++i) {
-    const std::string prefix = layer_prefix(i);
     for (const char* part : {"query", "key", "value"}) {
-      expect_linear(prefix + "attention.self." + part, hidden, hidden, expected);
+      expect_linear(in_layer(i, std::string("attention.self.") + part), hidden, hidden, expected);
     }
-    expect_linear(prefix + "attention.output.dense", hidden, hidden, expected);
-    expect_norm(prefix + "attention.output.LayerNorm", hidden, expected);
-    expect_linear(prefix + "intermediate.dense", ffn, hidden, expected);
-    expect_linear(prefix + "output.dense", hidden, ffn, expected);
-    expect_norm(prefix + "output.LayerNorm", hidden, expected);
-    for (const char* scale : {"attention.output.shortcut.scale", "output.shortcut.scale"}) {
-      expected.push_back({prefix + scale, {hidden}, /*optional=*/true});
+    expect_linear(in_layer(i, "attention.output.dense"), hidden, hidden, expected);
+    expect_norm(in_layer(i, "attention.output.LayerNorm"), hidden, expected);
+    expect_linear(in_layer(i, "intermediate.dense"), ffn, hidden, expected);
+    expect_linear(in_layer(i, "output.dense"), hidden, ffn, expected);
+    expect_norm(in_layer(i, "output.LayerNorm"), hidden, expected);
+    for (const char* scale : {kAttentionShortcut, kFfnShortcut}) {
+      expected.push_back({in_layer(i, scale), {hidden}, /*optional=*/true});
     }
   }
   head_->expect(head_sizes(), expected);
@@ -67,11 +78,11 @@ std::map<std::string, at::Tensor> Encoder::load(const Checkpoint& checkpoint) co
 std::map<std::string, at::Tensor> Encoder::parameters() const {
   std::map<std::string, at::Tensor> parameters = tensors_;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    const std::string prefix = layer_prefix(static_cast<int64_t>(i));
+    const auto layer = static_cast<int64_t>(i);
     const at::Tensor& attention = layers_[i].attention_shortcut.scale;
     const at::Tensor& ffn = layers_[i].ffn_shortcut.scale;
-    if (attention.defined()) parameters[prefix + "attention.output.shortcut.scale"] = attention;
-    if (ffn.defined()) parameters[prefix + "output.shortcut.scale"] = ffn;
+    if (attention.defined()) parameters[in_layer(layer, kAttentionShortcut)] = attention;
+    if (ffn.defined()) parameters[in_layer(layer, kFfnShortcut)] = ffn;
   }
   return parameters;
 }
@@ -84,10 +95,12 @@ void Encoder::declare_embeddings(Declarations& declarations) {
   };
   word_site_ = table("word");
   position_site_ = table("position");
-  token_type_site_ = table("token_type");
-  sum_token_type_site_ = declarations.activation(
-      "embeddings.sum_token_type", "embedding_sum", -1,
-      {"", prefix + "sum_input_token_type_embd_act_quantizer.activation_quantizer"});
+  if (config_.token_types > 0) {
+    token_type_site_ = table("token_type");
+    sum_token_type_site_ = declarations.activation(
+        "embeddings.sum_token_type", "embedding_sum", -1,
+        {"", prefix + "sum_input_token_type_embd_act_quantizer.activation_quantizer"});
+  }
   sum_position_site_ =
       declarations.activation("embeddings.sum_position", "embedding_sum", -1,
                               {"", prefix + "sum_pos_embd_act_quantizer.activation_quantizer"});
@@ -96,7 +109,7 @@ void Encoder::declare_embeddings(Declarations& declarations) {
 }
 
 void Encoder::declare_attention(int64_t i, Declarations& declarations, Layer& layer) {
-  const std::string self = layer_prefix(i) + "attention.self.";
+  const std::string self = in_layer(i, "attention.self.");
   const auto activation = [&](const std::string& name, const std::string& outlier_suppression,
                               const std::string& qualcomm) {
     return declarations.activation(
@@ -105,7 +118,7 @@ void Encoder::declare_attention(int64_t i, Declarations& declarations, Layer& la
          self + qualcomm + ".activation_quantizer"});
   };
   const auto linear = [&](const std::string& name) {
-    return declarations.linear("attention." + name, name, i, self + name);
+    return declarations.linear("attention." + name, name, i, in_layer(i, "attention.self." + name));
   };
   layer.query = linear("query");
   layer.query_site = activation("query", "query_permute", "query");
@@ -119,9 +132,9 @@ void Encoder::declare_attention(int64_t i, Declarations& declarations, Layer& la
 }
 
 void Encoder::declare_layer(int64_t i, Declarations& declarations) {
-  const std::string attention = layer_prefix(i) + "attention.output.";
-  const std::string intermediate = layer_prefix(i) + "intermediate.";
-  const std::string output = layer_prefix(i) + "output.";
+  const std::string attention = in_layer(i, "attention.output.");
+  const std::string intermediate = in_layer(i, "intermediate.");
+  const std::string output = in_layer(i, "output.");
   const auto activation = [&](const std::string& name, const std::string& role,
                               const PublishedNames& published) {
     return declarations.activation(name, role, i, published);
@@ -139,25 +152,26 @@ void Encoder::declare_layer(int64_t i, Declarations& declarations) {
   first_sites_.push_back(next_site());
   Layer& layer = layers_.emplace_back();
   declare_attention(i, declarations, layer);
-  layer.attention_output =
-      declarations.linear("attention.output", "attention_output", i, attention + "dense");
+  layer.attention_output = declarations.linear("attention.output", "attention_output", i,
+                                               in_layer(i, "attention.output.dense"));
   layer.attention_output_site = output_of("attention.output", "attention_output", attention);
   layer.attention_residual_site = residual_of("attention.residual", attention);
-  layer.attention_norm =
-      declarations.norm("attention.norm", i, attention + "LayerNorm", config_.norm_epsilon);
+  layer.attention_norm = declarations.norm(
+      "attention.norm", i, in_layer(i, "attention.output.LayerNorm"), config_.norm_epsilon);
   // Qualcomm fuses a linear with the non-linearity behind it into one sequential module.
   layer.intermediate = declarations.linear("ffn.intermediate", "intermediate", i,
-                                           intermediate + "dense", intermediate + "0");
+                                           in_layer(i, "intermediate.dense"), intermediate + "0");
   layer.gelu_site = activation("ffn.gelu", "gelu",
                                {intermediate + "intermediate_act_fn_post_act_fake_quantize",
                                 intermediate + "0.activation_quantizer"});
-  layer.ffn_output = declarations.linear("ffn.output", "ffn_output", i, output + "dense");
+  layer.ffn_output =
+      declarations.linear("ffn.output", "ffn_output", i, in_layer(i, "output.dense"));
   layer.ffn_output_site = output_of("ffn.output", "ffn_output", output);
   layer.ffn_residual_site = residual_of("ffn.residual", output);
-  layer.ffn_norm = declarations.norm("ffn.norm", i, output + "LayerNorm", config_.norm_epsilon);
-  // Only what was trained after gamma migration has these.
-  layer.attention_shortcut.scale = declarations.tensor(attention + "shortcut.scale");
-  layer.ffn_shortcut.scale = declarations.tensor(output + "shortcut.scale");
+  layer.ffn_norm =
+      declarations.norm("ffn.norm", i, in_layer(i, "output.LayerNorm"), config_.norm_epsilon);
+  layer.attention_shortcut.scale = declarations.tensor(in_layer(i, kAttentionShortcut));
+  layer.ffn_shortcut.scale = declarations.tensor(in_layer(i, kFfnShortcut));
 }
 
 void Encoder::declare_segments() {
@@ -198,6 +212,7 @@ void Encoder::declare_norm_groups() {
 }
 
 void Encoder::check_segments(const Batch& batch) const {
+  if (config_.token_types == 0) return;
   const auto largest = batch.segment_ids.max().item<int64_t>();
   const auto smallest = batch.segment_ids.min().item<int64_t>();
   if (smallest >= 0 && largest < config_.token_types) return;
@@ -227,8 +242,10 @@ at::Tensor Encoder::embed(const Batch& batch, QuantContext& context) const {
     return at::embedding(context.weight(id, weight(id)), ids);
   };
   at::Tensor rows = look_up(word_site_, batch.token_ids);
-  rows = context.activation(sum_token_type_site_,
-                            rows.add_(look_up(token_type_site_, batch.segment_ids)));
+  if (config_.token_types > 0) {
+    rows = context.activation(sum_token_type_site_,
+                              rows.add_(look_up(token_type_site_, batch.segment_ids)));
+  }
   rows =
       context.activation(sum_position_site_, rows.add_(look_up(position_site_, positions(batch))));
   return context.dropout(DropoutPlace::kHidden, embedding_norm_.forward(context, rows));

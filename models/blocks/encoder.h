@@ -23,6 +23,11 @@ struct EncoderFamily {
   std::string prefix;  // of all tensors but the head's: "bert."
   // Positions count from behind the id of the padding token, and padding has that one.
   bool positions_behind_padding = false;
+  // BERT's names of a layer's modules -> this family's, where they differ.
+  std::map<std::string, std::string> modules = {};
+  std::string layers = "encoder.layer";
+  // The names of sizes in config.json.
+  EncoderKeys keys = {};
 };
 
 // A plug-in's model: family and head make it.
@@ -51,7 +56,8 @@ class Encoder : public Model {
   };
 
   std::map<std::string, at::Tensor> load(const Checkpoint& checkpoint) const;
-  std::string layer_prefix(int64_t layer) const;
+  // The name of a module, or of the tensor of a shortcut, in a layer: "attention.self.query".
+  std::string in_layer(int64_t layer, const std::string& module) const;
 
   void declare_embeddings(Declarations& declarations);
   void declare_layer(int64_t index, Declarations& declarations);
@@ -76,7 +82,8 @@ class Encoder : public Model {
   std::unique_ptr<Head> head_;
   std::map<std::string, at::Tensor> tensors_;
   std::map<SiteId, at::Tensor> site_weights_;
-  SiteId word_site_, position_site_, token_type_site_, sum_token_type_site_, sum_position_site_;
+  SiteId word_site_, position_site_, sum_position_site_;
+  SiteId token_type_site_ = kNoSite, sum_token_type_site_ = kNoSite;  // where there are such
   Norm embedding_norm_;
   std::deque<Layer> layers_;         // the graph points into them
   std::vector<SiteId> first_sites_;  // of the layers and the head

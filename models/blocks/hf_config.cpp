@@ -106,23 +106,30 @@ bool is_architecture(const Checkpoint& checkpoint, std::string_view ending) {
   });
 }
 
-HfEncoderConfig::HfEncoderConfig(const Checkpoint& checkpoint) {
+HfEncoderConfig::HfEncoderConfig(const Checkpoint& checkpoint, const EncoderKeys& keys) {
   const Reader reader(checkpoint);
   vocabulary_size = reader.integer("vocab_size", 1);
-  hidden = reader.integer("hidden_size", 1);
-  layers = reader.integer("num_hidden_layers", 1);
-  heads = reader.integer("num_attention_heads", 1);
-  ffn = reader.integer("intermediate_size", 1);
+  hidden = reader.integer(keys.hidden, 1);
+  layers = reader.integer(keys.layers, 1);
+  heads = reader.integer(keys.heads, 1);
+  ffn = reader.integer(keys.ffn, 1);
   max_positions = reader.integer("max_position_embeddings", 1);
-  token_types = reader.integer("type_vocab_size", 1, 2);
+  token_types = keys.token_types ? reader.integer("type_vocab_size", 1, 2) : 0;
   pad_id = reader.integer("pad_token_id", 0, 0);
   norm_epsilon = reader.positive("layer_norm_eps", 1e-12);
-  nonlinearity = nonlinearity_from_name(reader.text("hidden_act", "gelu"), reader.file());
+  nonlinearity = nonlinearity_from_name(reader.text(keys.nonlinearity, "gelu"), reader.file());
   labels = reader.labels(2);
-  dropout.hidden = reader.share("hidden_dropout_prob", kUsualDropout);
-  dropout.attention = reader.share("attention_probs_dropout_prob", kUsualDropout);
-  dropout.head = reader.share("classifier_dropout", dropout.hidden);
-  reader.check_heads("num_attention_heads", heads, "hidden_size", hidden);
+  dropout.hidden = reader.share(keys.dropout, kUsualDropout);
+  dropout.attention = reader.share(keys.attention_dropout, kUsualDropout);
+  dropout.head = reader.share(keys.head_dropout, dropout.hidden);
+  reader.check_heads(keys.heads, heads, keys.hidden, hidden);
+  const int64_t embedded = reader.integer("embedding_size", 1, hidden);
+  if (embedded != hidden) {
+    throw DataError(
+        fmt::format("{}: embedding_size {} differs from {} {}; embeddings that are projected are "
+                    "not supported",
+                    reader.file(), embedded, keys.hidden, hidden));
+  }
   const std::string positions = reader.text("position_embedding_type", "absolute");
   if (positions != "absolute") {
     throw DataError(

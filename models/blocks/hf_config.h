@@ -15,9 +15,22 @@ class Checkpoint;
 // Whether config.json names an architecture with this ending, such as "ForQuestionAnswering".
 bool is_architecture(const Checkpoint& checkpoint, std::string_view ending);
 
+// What config.json calls the sizes of an encoder.
+struct EncoderKeys {
+  const char* hidden = "hidden_size";
+  const char* layers = "num_hidden_layers";
+  const char* heads = "num_attention_heads";
+  const char* ffn = "intermediate_size";
+  const char* nonlinearity = "hidden_act";
+  const char* dropout = "hidden_dropout_prob";
+  const char* attention_dropout = "attention_probs_dropout_prob";
+  const char* head_dropout = "classifier_dropout";
+  bool token_types = true;  // whether there is a table of them
+};
+
 struct HfEncoderConfig {
   // Throws DataError naming the file and the field.
-  explicit HfEncoderConfig(const Checkpoint& checkpoint);
+  HfEncoderConfig(const Checkpoint& checkpoint, const EncoderKeys& keys);
 
   int64_t vocabulary_size, hidden, layers, heads, ffn, max_positions, token_types, pad_id, labels;
   double norm_epsilon;

@@ -23,7 +23,9 @@ struct SmallModel {
 };
 constexpr SmallModel kSmallModels[] = {{"bert", "parity/outlier_suppression"},
                                        {"roberta", "parity/outlier_suppression_roberta"},
-                                       {"bart", "parity/outlier_suppression_bart_cls"}};
+                                       {"bart", "parity/outlier_suppression_bart_cls"},
+                                       {"distilbert", "models/distilbert"},
+                                       {"electra", "models/electra"}};
 
 std::filesystem::path folder_of(const Entry& entry) {
   for (const SmallModel& model : kSmallModels) {

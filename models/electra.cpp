@@ -1,0 +1,34 @@
+// ELECTRA's discriminator for sequence classification, regression and question answering (Clark et
+// al. 2020), Hugging Face layout: BERT with another head. The base and large models, whose
+// embeddings are as wide as their layers.
+
+#include "framework/plugin/registry.h"
+#include "models/blocks/classification_head.h"
+#include "models/blocks/encoder.h"
+#include "models/blocks/span_head.h"
+
+namespace quell {
+namespace {
+
+std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
+  if (answers_questions(checkpoint)) return std::make_unique<SpanHead>();
+  return std::make_unique<ClassificationHead>(
+      ClassificationHeadOptions{.nonlinearity = Nonlinearity::kGelu});
+}
+
+class Electra final : public Encoder {
+ public:
+  Electra(const NoParams&, const Checkpoint& checkpoint)
+      : Encoder(checkpoint, {.prefix = "electra."}, make_head(checkpoint)) {}
+};
+
+}  // namespace
+
+void register_model_electra(Plugins& plugins) {
+  add_plugin<Electra, NoParams>(
+      plugins.models, "electra",
+      "ELECTRA discriminator for classification, regression or question answering.",
+      "Clark et al. 2020");
+}
+
+}  // namespace quell
