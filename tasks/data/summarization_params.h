@@ -85,6 +85,7 @@ struct SummarizationParams {
       options.num_beams = long_summaries ? 4 : 6;
       options.max_length = long_summaries ? 142 : 62;
     }
+    options.num_return_sequences = 1;
     options.num_beams = num_beams.value_or(options.num_beams);
     options.max_length = max_length.value_or(options.max_length);
     options.min_length = min_length.value_or(options.min_length);
