@@ -1,6 +1,7 @@
 #include "framework/io/table.h"
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -25,12 +26,17 @@ bool is_blank(std::string_view line) {
   return line.find_first_not_of(" \t\r") == std::string_view::npos;
 }
 
+// The text without its byte order mark.
+std::string_view text_of(const fs::path& path, std::string_view content) {
+  check_encoding(path, content);
+  if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
+  return content;
+}
+
 void for_each_line(const fs::path& path,
                    const std::function<void(int64_t, std::string_view)>& handle) {
   const std::string content = read_file(path);
-  check_encoding(path, content);
-  std::string_view rest = content;
-  if (rest.starts_with(kByteOrderMark)) rest.remove_prefix(kByteOrderMark.size());
+  std::string_view rest = text_of(path, content);
   for (int64_t number = 1; !rest.empty(); ++number) {
     const size_t end = std::min(rest.find('\n'), rest.size());
     std::string_view line = rest.substr(0, end);
@@ -50,7 +56,88 @@ void split_fields(std::string_view line, std::vector<std::string_view>& fields) 
   }
 }
 
+// Walks over the text of a CSV file, field by field.
+class CsvReader {
+ public:
+  CsvReader(const fs::path& path, std::string_view text) : path_(path), rest_(text) {}
+
+  int64_t line() const { return line_; }
+
+  // The next row; false at the end of the file.
+  bool next(std::vector<std::string>& fields) {
+    fields.clear();
+    if (rest_.empty()) return false;
+    do {
+      fields.push_back(rest_.starts_with('"') ? quoted_field() : plain_field());
+    } while (take(','));
+    take('\r');
+    take('\n');
+    return true;
+  }
+
+ private:
+  [[noreturn]] void fail(int64_t line, const char* message) const {
+    throw DataError(fmt::format("{}:{}: {}", path_.string(), line, message));
+  }
+
+  bool take(char c) {
+    if (!rest_.starts_with(c)) return false;
+    rest_.remove_prefix(1);
+    line_ += c == '\n';
+    return true;
+  }
+
+  bool at_row_end() const {
+    return rest_.empty() || rest_.starts_with('\n') || rest_.starts_with("\r\n") || rest_ == "\r";
+  }
+
+  std::string plain_field() {
+    size_t length = std::min(rest_.find_first_of(",\n"), rest_.size());
+    if (length > 0 && rest_[length - 1] == '\r' && !rest_.substr(length).starts_with(',')) --length;
+    const std::string field(rest_.substr(0, length));
+    rest_.remove_prefix(length);
+    return field;
+  }
+
+  std::string quoted_field() {
+    const int64_t start = line_;
+    std::string field;
+    rest_.remove_prefix(1);
+    while (true) {
+      const size_t length = rest_.find('"');
+      if (length == std::string_view::npos) {
+        fail(start,
+             "a quoted field begins here and never ends; a closing quotation mark is missing");
+      }
+      field += rest_.substr(0, length);
+      line_ += std::count(rest_.begin(), rest_.begin() + static_cast<std::ptrdiff_t>(length), '\n');
+      rest_.remove_prefix(length + 1);
+      if (!take('"')) break;
+      field += '"';
+    }
+    if (!rest_.starts_with(',') && !at_row_end()) {
+      fail(line_,
+           "text after the closing quotation mark of a field; expected a comma or the end of the "
+           "line (a quotation mark inside of a quoted field is written twice)");
+    }
+    return field;
+  }
+
+  const fs::path& path_;
+  std::string_view rest_;
+  int64_t line_ = 1;
+};
+
 }  // namespace
+
+void read_csv(const fs::path& path, const CsvRow& row) {
+  const std::string content = read_file(path);
+  CsvReader reader(path, text_of(path, content));
+  std::vector<std::string> fields;
+  for (int64_t line = 1; reader.next(fields); line = reader.line()) {
+    if (fields.size() > 1 || !is_blank(fields.front())) row(line, fields);
+  }
+}
 
 void read_tsv(const fs::path& path, const TsvRow& row) {
   std::vector<std::string_view> fields;

@@ -31,7 +31,11 @@ std::vector<Example> examples() {
            fmt::format("{{path: {}, keys: 'b{{}}.input_ids', calibration_batches: [0, 1],"
                        " evaluation_batches: [4]}}",
                        (golden / "inputs.safetensors").string()),
-           golden, /*draws=*/false}};
+           golden, /*draws=*/false},
+          {"summarization",
+           fmt::format("{{train_file: {0}, dev_file: {0}, max_source_length: 64}}",
+                       (test_data() / "summarization/articles.jsonl").string()),
+           quickstart / "model"}};
 }
 
 // A task with what it needs to know of its model.
@@ -44,6 +48,7 @@ struct Made {
     context.model_config = &config;
     context.max_positions = config["max_position_embeddings"];
     context.vocabulary_size = config["vocab_size"];
+    context.generation = GenerationOptions{};
     const Entry& entry = all_plugins().tasks.get(example.task);
     task = entry.create(read_params(entry, example.params).get(), context);
   }
@@ -84,17 +89,25 @@ Violation calibration_follows_the_seed(const Example& example) {
   return "";
 }
 
-// Logits that say which batch and sequence they belong to.
+// Logits that say which batch and sequence they belong to, and texts that repeat the input.
 Evaluation evaluate(Task& task, int64_t labels) {
-  return task.evaluate(
-      [&](const Batch& batch) -> Outputs {
-        at::Tensor logits = at::full({batch.sequences(), labels}, 0.25);
-        for (int64_t i = 0; i < batch.sequences(); ++i) {
-          logits[i][0] = batch.token_ids[batch.offsets[i + 1] - 2].item<int64_t>() % 7 * 0.125;
-        }
-        return {{"logits", logits}};
-      },
-      [](int64_t, int64_t) {});
+  Network network;
+  network.predict = [&](const Batch& batch) -> Outputs {
+    at::Tensor logits = at::full({batch.sequences(), labels}, 0.25);
+    for (int64_t i = 0; i < batch.sequences(); ++i) {
+      logits[i][0] = batch.token_ids[batch.offsets[i + 1] - 2].item<int64_t>() % 7 * 0.125;
+    }
+    return {{"logits", logits}};
+  };
+  network.generate = [](const Batch& batch, const GenerationOptions&) {
+    std::vector<GeneratedSequence> written(batch.sequences());
+    const int64_t* ids = batch.token_ids.const_data_ptr<int64_t>();
+    for (int64_t i = 0; i < batch.sequences(); ++i) {
+      written[i].ids.assign(ids + batch.offsets[i], ids + batch.offsets[i + 1]);
+    }
+    return written;
+  };
+  return task.evaluate(network, [](int64_t, int64_t) {});
 }
 
 Violation evaluation_is_repeatable(const Example& example) {
@@ -106,7 +119,8 @@ Violation evaluation_is_repeatable(const Example& example) {
   if (one.predictions.size() != two.predictions.size()) return "numbers of predictions differ";
   for (size_t i = 0; i < one.predictions.size(); ++i) {
     const Prediction &a = one.predictions[i], &b = two.predictions[i];
-    if (a.set != b.set || a.index != b.index || a.label != b.label || a.outputs != b.outputs) {
+    if (a.set != b.set || a.index != b.index || a.label != b.label || a.outputs != b.outputs ||
+        a.id != b.id || a.text != b.text) {
       return fmt::format("prediction {} differs", i);
     }
     if (i > 0 && a.set == one.predictions[i - 1].set && a.index <= one.predictions[i - 1].index) {

@@ -77,5 +77,52 @@ TEST_F(Table, KnowsJsonLines) {
   EXPECT_FALSE(is_jsonl(write("a\tb")));
 }
 
+class Csv : public Table {
+ protected:
+  std::vector<std::string> csv(const std::string& content) {
+    std::vector<std::string> result;
+    read_csv(write(content), [&](int64_t line, std::span<const std::string> fields) {
+      std::string row = std::to_string(line) + ":";
+      for (const std::string& field : fields) row += "[" + field + "]";
+      result.push_back(row);
+    });
+    return result;
+  }
+  std::string message(const std::string& content) {
+    try {
+      csv(content);
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "";
+  }
+};
+
+TEST_F(Csv, PlainFields) {
+  EXPECT_THAT(csv("a,b c,\r\n,,x\n"), ElementsAre("1:[a][b c][]", "2:[][][x]"));
+  EXPECT_THAT(csv("\xEF\xBB\xBF"
+                  "a\n\n  \nb"),
+              ElementsAre("1:[a]", "4:[b]"));
+  EXPECT_THAT(csv("5\" disk,a\rb\n"), ElementsAre("1:[5\" disk][a\rb]"));
+  EXPECT_THAT(csv(""), ElementsAre());
+}
+
+TEST_F(Csv, QuotedFields) {
+  EXPECT_THAT(csv("\"a,b\",\"\",\"say \"\"x\"\"\"\r\nc"),
+              ElementsAre("1:[a,b][][say \"x\"]", "2:[c]"));
+  // Lines are counted inside of fields, too.
+  EXPECT_THAT(csv("\"one\ntwo\r\nthree\",x\nlast,y\n"),
+              ElementsAre("1:[one\ntwo\r\nthree][x]", "4:[last][y]"));
+  EXPECT_THAT(csv("\"end\""), ElementsAre("1:[end]"));
+}
+
+TEST_F(Csv, DamagedFields) {
+  EXPECT_THAT(message("a,b\n1,\"two\n3,4\n"), HasSubstr(":2: a quoted field begins here"));
+  EXPECT_THAT(message("\"a\"b,c\n"), HasSubstr(":1: text after the closing quotation mark"));
+  EXPECT_THAT(message(std::string("\xFF\xFE"
+                                  "a,b")),
+              HasSubstr("UTF-16"));
+}
+
 }  // namespace
 }  // namespace quell

@@ -20,6 +20,7 @@ namespace quell {
 
 void register_task_glue(Plugins& plugins);
 void register_task_tokens(Plugins& plugins);
+void register_task_summarization(Plugins& plugins);
 
 inline std::filesystem::path shared_folder() {
   return std::filesystem::path(QUELL_SOURCE_DIR) / ".." / "shared";
@@ -83,6 +84,7 @@ inline std::unique_ptr<Task> make_task(const std::string& name, const std::strin
   Plugins plugins;
   register_task_glue(plugins);
   register_task_tokens(plugins);
+  register_task_summarization(plugins);
   Problems problems;
   const ConfigNode node = parse_yaml(yaml, "test.yaml", problems);
   ReadContext read_context{problems};

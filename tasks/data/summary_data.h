@@ -1,0 +1,56 @@
+// Articles and their summaries, from files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace quell {
+
+struct SummaryExample {
+  int64_t index = 0;    // 0-based row of the file
+  std::string id;       // empty where the file has none
+  std::string article;  // empty where only summaries were asked for
+  std::string summary;  // the reference; empty where only articles were asked for
+};
+
+struct SummaryData {
+  std::filesystem::path file;
+  std::vector<SummaryExample> examples;  // in the order of the file
+  std::vector<std::string> notes;        // rows left out, ids that appear twice
+};
+
+// Ranges of rows, "900-999" (both included) or "7"; none: all rows.
+class RowRanges {
+ public:
+  // Throws ConfigError naming `key` for anything else.
+  RowRanges(const std::vector<std::string>& ranges, const std::string& key);
+  RowRanges() = default;
+
+  bool contains(int64_t row) const;
+  // Throws ConfigError when a range goes beyond the rows of `file`.
+  void check(int64_t rows, const std::filesystem::path& file) const;
+
+ private:
+  std::vector<std::pair<int64_t, int64_t>> ranges_;
+  std::string key_;
+};
+
+struct SummaryRequest {
+  std::string text_column;     // empty: document, article or text
+  std::string summary_column;  // empty: summary, highlights or y
+  bool needs_articles = true;
+  bool needs_summaries = true;
+  RowRanges rows = {};
+};
+
+// Reads JSON lines (or a JSON list of objects) or CSV with a header, with the column names of the
+// Hugging Face data sets XSum and CNN/DailyMail or others; a column "id" is read where it exists.
+// A row whose article, or whose summary where it is needed, is empty or null is left out, as
+// published code does, and noted. Throws DataError with file:line for columns that are missing,
+// fields that are no text and damaged files, and for Parquet, which is not read.
+SummaryData read_summaries(const std::filesystem::path& file, const SummaryRequest& request);
+
+}  // namespace quell
