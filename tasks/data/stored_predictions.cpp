@@ -42,21 +42,6 @@ int64_t parse_index(const json& value, const std::string& place) {
   return value.get<int64_t>();
 }
 
-// The stage to read out of the "outputs" of a line.
-std::string choose_stage(const json& outputs, const std::string& wanted, const std::string& place) {
-  std::vector<std::string> stages;
-  for (const auto& entry : outputs.items()) stages.push_back(entry.key());
-  if (!wanted.empty()) {
-    if (outputs.contains(wanted)) return wanted;
-    throw ConfigError(
-        fmt::format("{}: no stage \"{}\"{}", place, wanted, did_you_mean(wanted, stages)));
-  }
-  if (outputs.contains("quantized")) return "quantized";
-  if (stages.size() == 1) return stages.front();
-  throw ConfigError(fmt::format("{}: several stages ({}); choose one with --stage", place,
-                                fmt::join(stages, ", ")));
-}
-
 StoredPrediction parse_line(const json& value, const std::string& place, const std::string& stage) {
   StoredPrediction result;
   if (value.contains("index")) result.index = parse_index(value["index"], place);
@@ -130,6 +115,20 @@ StoredPredictions read_submission(const ScoreOptions& options) {
 }
 
 }  // namespace
+
+std::string choose_stage(const json& outputs, const std::string& wanted, const std::string& place) {
+  std::vector<std::string> stages;
+  for (const auto& entry : outputs.items()) stages.push_back(entry.key());
+  if (!wanted.empty()) {
+    if (outputs.contains(wanted)) return wanted;
+    throw ConfigError(
+        fmt::format("{}: no stage \"{}\"{}", place, wanted, did_you_mean(wanted, stages)));
+  }
+  if (outputs.contains("quantized")) return "quantized";
+  if (stages.size() == 1) return stages.front();
+  throw ConfigError(fmt::format("{}: several stages ({}); choose one with --stage", place,
+                                fmt::join(stages, ", ")));
+}
 
 StoredPredictions read_predictions(const ScoreOptions& options) {
   StoredPredictions result =

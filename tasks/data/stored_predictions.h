@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,5 +30,10 @@ struct StoredPredictions {
 // submission. Throws DataError with file:line for lines that are none of these, ConfigError when
 // the set or stage must be chosen or does not exist.
 StoredPredictions read_predictions(const ScoreOptions& options);
+
+// The stage to read of `stages`, a JSON object from the stages of a run to what each gave: the one
+// that is wanted, else "quantized", else the only one. Throws ConfigError naming `place`.
+std::string choose_stage(const nlohmann::json& stages, const std::string& wanted,
+                         const std::string& place);
 
 }  // namespace quell
