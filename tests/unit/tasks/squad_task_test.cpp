@@ -79,9 +79,9 @@ TEST_F(SquadTask, AnswersByIdInTheOrderOfTheFile) {
 
 TEST_F(SquadTask, SecondVersionStoresTheDifference) {
   const Evaluation evaluation = make(", version_2: true")->evaluate({last_token}, nullptr);
-  // Both logits of the answer: 100 - 10 tokens; those of [CLS] are 0.
+  // Both logits of the answer: 100 - 8 tokens; those of [CLS] are 0.
   EXPECT_THAT(evaluation.predictions[1].outputs,
-              ElementsAre(Pair("null_score_diff", ElementsAre(-180.0f))));
+              ElementsAre(Pair("null_score_diff", ElementsAre(-184.0f))));
   EXPECT_EQ(evaluation.metrics[0].first, "f1");
   const Evaluation none =
       make(", version_2: true, null_score_diff_threshold: -1000")->evaluate({last_token}, nullptr);
