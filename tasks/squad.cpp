@@ -162,6 +162,12 @@ std::vector<SquadFeature> Squad::read_training() {
   SquadData data = read_split("train");
   const std::string note = drop_misplaced(data);
   if (!note.empty()) notes_.push_back(note);
+  if (const int64_t shared = count_shared(data, data_); shared > 0) {
+    notes_.push_back(
+        fmt::format("{} questions are trained on and evaluated, too: the metrics say little; "
+                    "choose others with train_articles and dev_articles",
+                    shared));
+  }
   return features_of(data.examples);
 }
 

@@ -6,6 +6,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
+#include <string_view>
 
 #include "framework/base/error.h"
 #include "framework/io/json.h"
@@ -248,6 +250,13 @@ std::vector<std::string> squad_notes(const SquadData& data, bool version_2) {
         "have no answer and do not count in the metrics; SQuAD v2.0 needs `version_2: true`");
   }
   return notes;
+}
+
+int64_t count_shared(const SquadData& a, const SquadData& b) {
+  std::set<std::string_view> ids;
+  for (const SquadExample& example : a.examples) ids.insert(example.id);
+  return std::count_if(b.examples.begin(), b.examples.end(),
+                       [&](const SquadExample& example) { return ids.contains(example.id); });
 }
 
 std::string drop_misplaced(SquadData& data) {

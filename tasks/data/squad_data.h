@@ -48,6 +48,9 @@ void keep_articles(SquadData& data, const std::vector<std::string>& ranges, cons
 // without an answer.
 std::vector<std::string> squad_notes(const SquadData& data, bool version_2);
 
+// How many questions are in both, by their ids.
+int64_t count_shared(const SquadData& a, const SquadData& b);
+
 // Leaves out the misplaced examples, which nothing can be learned from. Returns a sentence about
 // them, or nothing.
 std::string drop_misplaced(SquadData& data);

@@ -78,7 +78,8 @@ TEST_F(SquadFiles, RowsOfHuggingFace) {
 }
 
 TEST_F(SquadFiles, ErrorsNameThePlace) {
-  EXPECT_THAT(refusal(std::string(kOfficial).substr(0, 200)), HasSubstr("dev.json:4:8: not valid JSON"));
+  EXPECT_THAT(refusal(std::string(kOfficial).substr(0, 200)),
+              HasSubstr("dev.json:4:8: not valid JSON"));
   EXPECT_THAT(
       refusal(one_question(R"({"question": "?", "answers": []})")),
       AllOf(HasSubstr("dev.json: data[0].paragraphs[0].qas[0]"), HasSubstr("\"id\" is missing")));

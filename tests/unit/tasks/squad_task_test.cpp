@@ -96,6 +96,9 @@ TEST_F(SquadTask, ArticlesOfOneFileForTrainingAndEvaluation) {
   EXPECT_EQ(task->training()->examples(), 1);
   EXPECT_THAT(task->notes(), ElementsAre(HasSubstr("left 1 questions out of training")));
   EXPECT_EQ(task->files().size(), 1u);
+  const auto careless = make(", train_file: dev.json");
+  careless->training()->examples();
+  EXPECT_THAT(careless->notes().back(), HasSubstr("2 questions are trained on and evaluated"));
 }
 
 TEST_F(SquadTask, CalibrationDrawsQuestions) {
