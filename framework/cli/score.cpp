@@ -38,9 +38,11 @@ TaskChoice choose_task(const std::string& name, const std::vector<std::string>& 
 }  // namespace
 
 int run_score(const Plugins& plugins, const Arguments& arguments) {
-  CommandLine line("score TASK --predictions FILE --data FILE [--set name=cola] [options]",
-                   "Computes a task's metrics from predictions: predictions.jsonl of a run, JSON "
-                   "lines with\n\"logits\" or \"prediction\", or the TSV of a GLUE submission.");
+  CommandLine line(
+      "score TASK --predictions FILE --data FILE [--set name=cola] [options]",
+      "Computes a task's metrics from predictions: predictions.jsonl of a run, JSON "
+      "lines with\n\"logits\" or \"prediction\", the TSV of a GLUE submission, the JSON of a "
+      "SQuAD\nsubmission, or start and end logits (safetensors).");
   line.add()("predictions", po::value<std::string>(), "file of predictions")(
       "data", po::value<std::string>(), "file of examples with labels")(
       "set", po::value<std::vector<std::string>>()->composing(),
@@ -49,7 +51,11 @@ int run_score(const Plugins& plugins, const Arguments& arguments) {
       "split", po::value<std::string>()->default_value(""),
       "set of a run's predictions, such as dev")(
       "labels", po::value<std::vector<std::string>>()->multitoken(),
-      "names of the model's classes, in its order")("json", "print JSON");
+      "names of the model's classes, in its order")(
+      "na-prob-file", po::value<std::string>()->default_value(""),
+      "SQuAD v2.0: JSON object from ids to numbers that speak for \"no answer\"")(
+      "na-prob-thresh", po::value<double>()->default_value(1.0),
+      "SQuAD v2.0: larger numbers mean \"no answer\"")("json", "print JSON");
   line.positional("task", 1);
   if (!line.parse(arguments)) return 0;
   const auto names = line.list("task");
@@ -64,6 +70,8 @@ int run_score(const Plugins& plugins, const Arguments& arguments) {
   options.stage = line.get<std::string>("stage");
   options.set = line.get<std::string>("split");
   options.labels = line.list("labels");
+  options.no_answer_file = line.get<std::string>("na-prob-file");
+  options.no_answer_threshold = line.get<double>("na-prob-thresh");
   const TaskContext without_model;
   const auto task = choose_task(names[0], line.list("set"), plugins).create(without_model);
   const Metrics metrics = task->score(options);

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,13 @@ struct ExpectedTensor {
   bool optional = false;  // no error when absent; the result then has no such key
   std::string tied_to;    // where absent: the same tensor under this name, else ""
   bool integer = false;   // whole numbers or bool are expected, not floating point
+};
+
+// A head for another purpose than that of the checkpoint, to be trained.
+struct NewHead {
+  std::string architecture;  // what config.json is to say: "ForQuestionAnswering"
+  std::string tensors;       // its tensors begin so: "qa_outputs."
+  uint64_t seed = 0;         // of the generator that draws its weights
 };
 
 class Checkpoint {
@@ -50,6 +58,13 @@ class Checkpoint {
                                          const std::vector<std::string>& ignored_suffixes,
                                          const std::string& base_prefix) const;
 
+  // From now on config() names the new head's architecture and no labels, and load() leaves out the
+  // heads and poolers that are stored and makes up the new one: weights from a normal distribution
+  // with the standard deviation `initializer_range` of config.json (else 0.02), biases 0. Throws
+  // ConfigError when the stored weights have that head.
+  void start_head(const NewHead& head);
+  bool has_new_head() const { return new_head_.has_value(); }
+
   // config.json and the weight files, with the index of shards.
   const std::vector<std::filesystem::path>& files() const { return files_; }
   // SHA-256 over the names and contents of files(). Reads them completely: half a second a
@@ -67,6 +82,7 @@ class Checkpoint {
   std::vector<std::filesystem::path> files_;
   std::vector<std::unique_ptr<TensorFile>> weights_;
   std::map<std::string, const TensorFile*> tensors_;
+  std::optional<NewHead> new_head_;
 };
 
 }  // namespace quell

@@ -11,6 +11,7 @@
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
 #include "framework/io/checkpoint.h"
+#include "framework/io/new_head.h"
 
 namespace quell {
 namespace {
@@ -103,7 +104,12 @@ struct Checkpoint::Loader {
       stored = stored_name(expected.tied_to);
     }
     if (!stored) {
-      if (!expected.optional) missing.push_back(&expected);
+      const auto& head = checkpoint.new_head_;
+      if (head && expected.name.starts_with(head->tensors)) {
+        result[expected.name] = internal::new_tensor(expected, *head, checkpoint.config());
+      } else if (!expected.optional) {
+        missing.push_back(&expected);
+      }
       return;
     }
     used.insert(*stored);
@@ -148,7 +154,8 @@ struct Checkpoint::Loader {
     for (const auto& [name, file] : checkpoint.tensors_) {
       const bool ignored = std::any_of(ignored_suffixes.begin(), ignored_suffixes.end(),
                                        [&](const auto& suffix) { return name.ends_with(suffix); });
-      if (used.count(name) == 0 && !ignored) unexpected.push_back(name);
+      const bool replaced = checkpoint.new_head_ && internal::belongs_to_head(name);
+      if (used.count(name) == 0 && !ignored && !replaced) unexpected.push_back(name);
     }
     size_t suggestions = 0;  // comparing all names with all others takes long in a large model
     for (const ExpectedTensor* expected : missing) {

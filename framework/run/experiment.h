@@ -27,15 +27,27 @@ struct EnumNames<Stage> {
 
 const char* to_string(Stage stage);
 
+enum class ModelHead { kStored, kQuestionAnswering };
+
+template <>
+struct EnumNames<ModelHead> {
+  static constexpr std::pair<const char*, ModelHead> values[] = {
+      {"stored", ModelHead::kStored}, {"question_answering", ModelHead::kQuestionAnswering}};
+};
+
 struct ModelOptions {
   std::string type;
   std::filesystem::path path;
+  ModelHead head = ModelHead::kStored;
 
   template <class V>
   static void describe(V& v) {
     v("type", &ModelOptions::type, "model plug-in; empty: the model_type of config.json");
     v("path", &ModelOptions::path, "model folder in Hugging Face layout", required(),
       existing_folder());
+    v("head", &ModelOptions::head,
+      "question_answering: a new head with random weights in place of the stored one, to be "
+      "trained");
   }
 };
 

@@ -1,5 +1,7 @@
 #include "framework/run/model_folder.h"
 
+#include <nlohmann/json.hpp>
+
 #include "framework/base/file.h"
 #include "framework/io/safetensors.h"
 
@@ -8,17 +10,25 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kWeights = "model.safetensors";
-constexpr const char* kCopied[] = {"config.json",           "tokenizer.json",
-                                   "tokenizer_config.json", "special_tokens_map.json",
-                                   "added_tokens.json",     "vocab.txt"};
+constexpr const char* kConfig = "config.json";
+constexpr const char* kCopied[] = {kConfig,
+                                   "tokenizer.json",
+                                   "tokenizer_config.json",
+                                   "special_tokens_map.json",
+                                   "added_tokens.json",
+                                   "vocab.txt",
+                                   "vocab.json",
+                                   "merges.txt"};
 
 }  // namespace
 
-void write_model_folder(const fs::path& folder, const Model& model, const fs::path& origin) {
+void write_model_folder(const fs::path& folder, const Model& model, const Checkpoint& origin) {
   fs::create_directories(folder);
   for (const char* name : kCopied) {
-    if (fs::exists(origin / name)) write_file(folder / name, read_file(origin / name));
+    if (!fs::exists(origin.folder() / name)) continue;
+    write_file(folder / name, read_file(origin.folder() / name));
   }
+  if (origin.has_new_head()) write_file(folder / kConfig, origin.config().dump(2) + "\n");
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (const auto& [name, tensor] : model.parameters()) tensors.emplace_back(name, tensor.detach());
   // Hugging Face transformers asks for this entry.

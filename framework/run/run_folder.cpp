@@ -166,10 +166,10 @@ void write_run_folder(const fs::path& folder, const Runner& runner, const Log& l
                     "--output",
                     folder.string(), error.message()));
   }
-  const fs::path& origin = runner.checkpoint().folder();
+  const Checkpoint& origin = runner.checkpoint();
   if (runner.trained() && runner.spec().record.model) {
     write_model_folder(folder / kModelFolder, runner.model(), origin);
-  } else if (!fs::equivalent(folder / kModelFolder, origin, error)) {
+  } else if (!fs::equivalent(folder / kModelFolder, origin.folder(), error)) {
     remove_model_folder(folder / kModelFolder);
   }
   write_file(folder / "config.resolved.yaml", to_yaml(to_node(runner.spec())));

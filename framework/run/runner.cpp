@@ -52,6 +52,9 @@ Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
   const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
   at::set_num_threads(static_cast<int>(spec.threads > 0 ? spec.threads : cores));
   timed("load", [&] {
+    if (spec.model.head == ModelHead::kQuestionAnswering) {
+      checkpoint_.start_head({"ForQuestionAnswering", "qa_outputs.", spec.seed});
+    }
     model_ = make_model(spec.model, checkpoint_, plugins);
     tokenizer_ = find_tokenizer(spec.model.path);
     TaskContext context;

@@ -102,11 +102,13 @@ struct TaskContext {
 
 // What `quell score` is asked.
 struct ScoreOptions {
-  std::filesystem::path predictions;  // predictions.jsonl of a run, simple JSON lines, or TSV
+  std::filesystem::path predictions;  // predictions.jsonl of a run, or what the task can read
   std::filesystem::path data;         // the examples with their labels
   std::string stage;                  // of a run; empty: "quantized", or the only one there is
   std::string set;                    // of a run; empty: the only one there is
   std::vector<std::string> labels;    // names of the model's classes in its order; empty: as found
+  std::filesystem::path no_answer_file;  // of questions: how much speaks for "no answer", by id
+  double no_answer_threshold = 1;        // more than this means "no answer"
 };
 
 // A plug-in of tasks/. Built as Class(const Params&, const TaskContext&). Without a model
@@ -133,7 +135,7 @@ class Task {
   virtual std::vector<std::string> notes() const { return {}; }
   // The metrics of stored predictions. Throws DataError when the two files do not fit together.
   virtual Metrics score(const ScoreOptions&) const {
-    throw ConfigError("this task cannot score stored predictions; task glue can");
+    throw ConfigError("this task cannot score stored predictions; glue and squad can");
   }
 };
 

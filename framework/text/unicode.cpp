@@ -1,5 +1,6 @@
 #include "framework/text/unicode.h"
 
+#include <unicode/locid.h>
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 #include <unicode/unistr.h>
@@ -139,6 +140,22 @@ void append_lowercase(char32_t c, std::u32string& out) {
     }
   }
   out.push_back(static_cast<char32_t>(u_tolower(static_cast<UChar32>(c))));
+}
+
+bool is_alphanumeric(char32_t c) {
+  if (c < 0x80) return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  return has_category(c, U_GC_L_MASK | U_GC_N_MASK);
+}
+
+std::u32string lowercase(std::u32string_view text) {
+  icu::UnicodeString whole;
+  for (const char32_t c : text) whole.append(static_cast<UChar32>(c));
+  whole.toLower(icu::Locale::getRoot());
+  std::u32string result;
+  for (int32_t i = 0; i < whole.length(); i = whole.moveIndex32(i, 1)) {
+    result.push_back(static_cast<char32_t>(whole.char32At(i)));
+  }
+  return result;
 }
 
 void append_decomposition(char32_t c, std::u32string& out) {

@@ -23,10 +23,15 @@ bool is_other(char32_t c);            // control, format, private use
 bool is_nonspacing_mark(char32_t c);  // category Mn
 bool is_punctuation(char32_t c);      // categories P*, and every ASCII symbol
 bool is_word_character(char32_t c);   // \w of Rust regular expressions
+bool is_alphanumeric(char32_t c);     // categories L* and N*, as str.isalnum() of Python
 
 // Appends the lower-case form of one code point, without regard to its neighbours (so a final
 // sigma stays a plain one); U+0130 gives two code points.
 void append_lowercase(char32_t c, std::u32string& out);
+
+// The lower-case form of a whole text, as str.lower() of Python: a sigma that ends a word becomes
+// the final one.
+std::u32string lowercase(std::u32string_view text);
 
 // Appends the full canonical decomposition of `c`, in canonical order; `c` itself if it has none.
 void append_decomposition(char32_t c, std::u32string& out);

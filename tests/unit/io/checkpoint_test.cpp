@@ -273,6 +273,40 @@ TEST(Checkpoint, FingerprintFollowsTheContent) {
   EXPECT_NE(Checkpoint(a.folder.path()).fingerprint(), Checkpoint(b.folder.path()).fingerprint());
 }
 
+TEST(Checkpoint, StartsANewHead) {
+  const Folder model(good_tensors());
+  model.folder.write("config.json", R"({"architectures": ["BertForSequenceClassification"],
+      "initializer_range": 0.5, "id2label": {"0": "a", "1": "b", "2": "c"}})");
+  std::vector<ExpectedTensor> expected(kExpected.begin(), kExpected.end() - 1);
+  expected.push_back({"qa_outputs.weight", {50, 100}});
+  expected.push_back({"qa_outputs.bias", {50}});
+  const auto load = [&](uint64_t seed) {
+    Checkpoint checkpoint(model.folder.path());
+    checkpoint.start_head({"ForQuestionAnswering", "qa_outputs.", seed});
+    EXPECT_EQ(checkpoint.config()["architectures"][0], "BertForQuestionAnswering");
+    EXPECT_FALSE(checkpoint.config().contains("id2label"));
+    return checkpoint.load(expected, {}, "bert");
+  };
+  const auto tensors = load(7);
+  EXPECT_EQ(tensors.size(), 5u);  // the classifier is left out
+  EXPECT_TRUE(at::equal(tensors.at("qa_outputs.bias"), at::zeros({50})));
+  const at::Tensor weight = tensors.at("qa_outputs.weight");
+  // Of 5000 normal numbers: mean and deviation are within five of their standard errors,
+  // 0.5 / sqrt(5000) = 0.007 and 0.5 / sqrt(10000) = 0.005.
+  EXPECT_NEAR(weight.mean().item<double>(), 0, 0.035);
+  EXPECT_NEAR(weight.std().item<double>(), 0.5, 0.025);
+  EXPECT_TRUE(at::equal(load(7).at("qa_outputs.weight"), weight));
+  EXPECT_FALSE(at::equal(load(8).at("qa_outputs.weight"), weight));
+
+  // Other tensors still have to be there, and no others; a head that is there is kept.
+  expected.push_back({"bert.more.weight", {2}});
+  EXPECT_THAT(message_of<DataError>([&] { load(7); }), HasSubstr("bert.more.weight"));
+  EXPECT_THAT(message_of<ConfigError>([&] {
+                Checkpoint(model.folder.path()).start_head({"ForX", "classifier.", 0});
+              }),
+              HasSubstr("leave out model.head"));
+}
+
 TEST(Checkpoint, OpensEverySharedModel) {
   const auto models = std::filesystem::path(QUELL_SOURCE_DIR) / "../shared/models";
   if (!std::filesystem::exists(models)) GTEST_SKIP() << models << " is not here";

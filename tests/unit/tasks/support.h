@@ -19,6 +19,7 @@
 namespace quell {
 
 void register_task_glue(Plugins& plugins);
+void register_task_squad(Plugins& plugins);
 void register_task_tokens(Plugins& plugins);
 void register_task_summarization(Plugins& plugins);
 
@@ -83,6 +84,7 @@ inline std::unique_ptr<Task> make_task(const std::string& name, const std::strin
                                        const TaskContext& context) {
   Plugins plugins;
   register_task_glue(plugins);
+  register_task_squad(plugins);
   register_task_tokens(plugins);
   register_task_summarization(plugins);
   Problems problems;

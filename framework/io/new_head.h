@@ -1,0 +1,20 @@
+// Heads that a checkpoint does not have.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "framework/io/checkpoint.h"
+
+namespace quell::internal {
+
+// Whether a tensor belongs to a pooler, classifier or other head of a Hugging Face model.
+bool belongs_to_head(const std::string& name);
+
+// The tensor of a new head as Checkpoint::start_head() says: the same for the same seed on
+// every machine.
+at::Tensor new_tensor(const ExpectedTensor& expected, const NewHead& head,
+                      const nlohmann::json& config);
+
+}  // namespace quell::internal

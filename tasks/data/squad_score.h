@@ -1,0 +1,27 @@
+// Metrics of stored answers and stored logits.
+#pragma once
+
+#include <vector>
+
+#include "framework/run/task.h"
+#include "tasks/data/squad_answers.h"
+#include "tasks/data/squad_data.h"
+
+namespace quell {
+
+// Scores `options.predictions` against the questions of `data`:
+//
+// - .jsonl: predictions.jsonl of a run, or lines with "id" and "prediction_text";
+// - .safetensors: start_logits, end_logits [windows, tokens], offsets [windows, tokens, 2] and
+//   example_index [windows], the number of each window's question in the data file, windows in
+//   their order. All names may begin with one prefix and a dot, which `options.set` chooses;
+// - otherwise the official JSON object from ids to answers.
+//
+// `options.no_answer_file` is a JSON object from ids to numbers (0 without it): answers whose
+// number exceeds `options.no_answer_threshold` become "no answer". Logits of v2.0 bring their own
+// differences of scores. Throws DataError naming file and place, also when no prediction belongs
+// to a question.
+Metrics score_squad(const SquadData& data, const SquadAnswerOptions& answers,
+                    const ScoreOptions& options);
+
+}  // namespace quell
