@@ -228,6 +228,7 @@ Evaluation Summarization::evaluate(const Network& network,
 Metrics Summarization::score(const ScoreOptions& options) const {
   SummaryRequest request = params_.request("dev");
   request.needs_articles = false;
+  request.keeps_incomplete = true;
   return score_summaries(read_summaries(options.data, request), options,
                          {params_.use_stemmer, params_.split_sentences});
 }

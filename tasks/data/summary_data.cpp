@@ -138,7 +138,7 @@ void Reader::add(const std::string& place, Row row) {
   if (!request_.rows.contains(index)) return;
   const bool empty = (row.article && is_blank(*row.article)) ||
                      (request_.needs_summaries && is_blank(*row.summary));
-  if (empty) {
+  if (empty && !request_.keeps_incomplete) {
     if (left_out_++ == 0) first_left_out_ = place;
     return;
   }
@@ -149,7 +149,7 @@ void Reader::add(const std::string& place, Row row) {
       first_repetition_ = fmt::format("\"{}\" at {} and {}", id, first->second, place);
     }
   }
-  data_.examples.push_back({index, id, row.article.value_or(""), row.summary.value_or("")});
+  data_.examples.push_back({index, id, row.article.value_or(""), row.summary.value_or(""), empty});
 }
 
 SummaryData Reader::finish() {

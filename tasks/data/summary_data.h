@@ -10,10 +10,11 @@
 namespace quell {
 
 struct SummaryExample {
-  int64_t index = 0;    // 0-based row of the file
-  std::string id;       // empty where the file has none
-  std::string article;  // empty where only summaries were asked for
-  std::string summary;  // the reference; empty where only articles were asked for
+  int64_t index = 0;        // 0-based row of the file
+  std::string id;           // empty where the file has none
+  std::string article;      // empty where only summaries were asked for
+  std::string summary;      // the reference; empty where only articles were asked for
+  bool incomplete = false;  // the article or the reference is empty
 };
 
 struct SummaryData {
@@ -44,13 +45,15 @@ struct SummaryRequest {
   bool needs_articles = true;
   bool needs_summaries = true;
   RowRanges rows = {};
+  bool keeps_incomplete = false;  // rows with an empty article or summary
 };
 
 // Reads JSON lines (or a JSON list of objects) or CSV with a header, with the column names of the
 // Hugging Face data sets XSum and CNN/DailyMail or others; a column "id" is read where it exists.
 // A row whose article, or whose summary where it is needed, is empty or null is left out, as
-// published code does, and noted. Throws DataError with file:line for columns that are missing,
-// fields that are no text and damaged files, and for Parquet, which is not read.
+// published code does, and noted, unless the request keeps it. Throws DataError with file:line for
+// columns that are missing, fields that are no text and damaged files, and for Parquet, which is
+// not read.
 SummaryData read_summaries(const std::filesystem::path& file, const SummaryRequest& request);
 
 }  // namespace quell

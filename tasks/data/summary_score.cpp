@@ -88,15 +88,18 @@ class Matching {
     return position;
   }
 
+  // Rows that a run leaves out need no summary.
   void check_complete(const std::string& file) const {
-    if (used_.size() == data_.examples.size()) return;
-    size_t first = 0;
-    while (used_.count(first) > 0) ++first;
+    std::vector<int64_t> missing;
+    for (size_t i = 0; i < data_.examples.size(); ++i) {
+      const SummaryExample& example = data_.examples[i];
+      if (used_.count(i) == 0 && !example.incomplete) missing.push_back(example.index);
+    }
+    if (missing.empty()) return;
     throw DataError(fmt::format(
         "{}: {} of the {} examples of {} have no summary, first row {}; where the predictions are "
         "of a part of the file, say which: --set dev_rows=900-999",
-        file, data_.examples.size() - used_.size(), data_.examples.size(), data_.file.string(),
-        data_.examples[first].index));
+        file, missing.size(), data_.examples.size(), data_.file.string(), missing.front()));
   }
 
  private:

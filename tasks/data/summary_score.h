@@ -21,6 +21,7 @@ Metrics summary_metrics(const std::vector<std::string>& predictions,
 // Scores stored summaries: predictions.jsonl of a run; JSON lines with "prediction" or "summary" (a
 // text); or a text file with one summary a line. "index" or "id" say which example of the data a
 // JSON line belongs to; without them, and in text files, lines are in the order of the examples.
+// Examples that are incomplete may lack a summary; one with an empty reference scores 0.
 // Throws DataError with file:line when the two do not fit together.
 Metrics score_summaries(const SummaryData& data, const ScoreOptions& options,
                         const SummaryScoring& scoring);

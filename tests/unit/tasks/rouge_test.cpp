@@ -63,7 +63,8 @@ TEST(Rouge, PorterStems) {
   const json stems = read_json_file(test_data() / "porter_stems.json");
   EXPECT_GT(stems.size(), 6000u);
   for (const auto& [word, stem] : stems.items()) {
-    if (word.size() > 3) EXPECT_EQ(porter_stem(word), stem.get<std::string>()) << word;
+    if (word.size() <= 3) continue;
+    EXPECT_EQ(porter_stem(word), stem.get<std::string>()) << word;
   }
   EXPECT_EQ(porter_stem("skies"), "sky");
   EXPECT_EQ(porter_stem("ties"), "tie");

@@ -308,6 +308,17 @@ TEST_F(SummarizationScore, StemmerAndSentences) {
   EXPECT_DOUBLE_EQ(score("p.txt", swapped, "split_sentences: false")[3].second, 0.5);
 }
 
+TEST_F(SummarizationScore, EmptyReferences) {
+  folder_.write("validation.csv", "id,summary\n1,w1\n2,\n3,w3\n");
+  // A line for every row, or none for those that a run leaves out.
+  EXPECT_DOUBLE_EQ(score("a.txt", "w1\nw2\nw3\n")[0].second, 2.0 / 3);
+  EXPECT_DOUBLE_EQ(score("b.jsonl",
+                         "{\"index\": 0, \"summary\": \"w1\"}\n"
+                         "{\"index\": 2, \"summary\": \"w3\"}\n")[0]
+                       .second,
+                   1);
+}
+
 TEST_F(SummarizationScore, FilesThatDoNotFitTogether) {
   EXPECT_THAT(error("a.txt", "w1\n"), AllOf(HasSubstr("2 of the 3 examples"),
                                             HasSubstr("first row 1"), HasSubstr("--set dev_rows")));
