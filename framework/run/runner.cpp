@@ -66,7 +66,7 @@ Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
     if (model_->writes_text()) context.generation = generation_defaults(checkpoint_);
     task_ = spec.task.create(context);
   });
-  for (const std::string& note : task_->notes()) log_.info(note);
+  log_notes();
   Problems problems;
   plan_ = plan_sites(model_->sites(), spec.quant.rules, plugins, problems);
   problems.throw_if_any();
@@ -142,11 +142,14 @@ void Runner::evaluate(Stage stage, bool weights, bool activations) {
 }
 
 void Runner::read_calibration() {
-  const size_t notes = task_->notes().size();
   calibration_ = task_->calibration(spec_.calibration, spec_.seed);
+  log_notes();
   task_->complete_calibration(calibration_, network());
-  const std::vector<std::string> all_notes = task_->notes();
-  for (size_t i = notes; i < all_notes.size(); ++i) log_.info(all_notes[i]);
+}
+
+void Runner::log_notes() {
+  const std::vector<std::string> notes = task_->notes();
+  for (; notes_logged_ < notes.size(); ++notes_logged_) log_.info(notes[notes_logged_]);
 }
 
 void Runner::run_pipeline(const std::filesystem::path& progress) {
@@ -167,6 +170,7 @@ void Runner::run_pipeline(const std::filesystem::path& progress) {
         step.solver()->create(step.params())->solve(context);
       }
     });
+    log_notes();  // training data is read by the step that needs it
   }
   searches_ = std::move(context.searches);
   learning_ = std::move(context.learning);

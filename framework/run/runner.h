@@ -65,6 +65,7 @@ class Runner {
   bool wants(Stage stage) const;
   void evaluate(Stage stage, bool weights, bool activations);
   void read_calibration();
+  void log_notes();  // those that are new
   void run_pipeline(const std::filesystem::path& progress);
   void run_transform(const StepChoice& step, PipelineContext& context);
   template <class Work>
@@ -78,6 +79,7 @@ class Runner {
   std::unique_ptr<Task> task_;
   std::vector<SitePlan> plan_;
   std::unique_ptr<QuantContext> context_;
+  size_t notes_logged_ = 0;
   std::vector<Batch> calibration_;
 
   std::vector<StageResult> stages_;

@@ -59,6 +59,7 @@ TEST(Squad, ANewHeadIsTrainedStoredQuantizedAndScored) {
 stages: [transformed]
 )"));
   ASSERT_EQ(trained.exit_code, 0) << trained.errors;
+  EXPECT_THAT(trained.errors, HasSubstr("12 questions are trained on and evaluated"));
   const double f1 = read_json_file(folder / "trained/metrics.json")["stages"]["transformed"]["f1"];
   EXPECT_GT(f1, 0.8);
 
