@@ -47,7 +47,9 @@ std::string text_table(const std::vector<std::vector<std::string>>& rows) {
 void print_json(const nlohmann::ordered_json& json) { fmt::print("{}\n", json.dump(2)); }
 
 std::string percent(double fraction) {
-  return std::isnan(fraction) ? "n/a" : fmt::format("{:.2f}", 100 * fraction);
+  if (std::isnan(fraction)) return "n/a";
+  // A length, not a fraction.
+  return fmt::format("{:.2f}", fraction > 1 ? fraction : 100 * fraction);
 }
 
 }  // namespace quell

@@ -34,7 +34,8 @@ struct Network {
   Generate generate = {};  // empty where the model writes no text
 };
 
-// Metrics in the order in which they are shown; fractions in [0, 1], correlations in [-1, 1].
+// Metrics in the order in which they are shown; fractions in [0, 1], correlations in [-1, 1], which
+// are shown in percent; other quantities, such as lengths, are larger than 1.
 // NaN where a metric is not defined (constant predictions for a correlation).
 using Metrics = std::vector<std::pair<std::string, double>>;
 
