@@ -32,8 +32,10 @@ constexpr std::string_view kFolder = "configuration and tokenizer are those of t
 constexpr std::string_view kThreads = "`threads` is the number of processor threads";
 constexpr std::string_view kFiles = "data files are task.path, task.train_file and task.dev_file";
 constexpr std::string_view kTest = "the dev set is evaluated; a test set has no labels";
-constexpr std::string_view kAnswers = "belongs to question answering";
-constexpr std::string_view kSummaries = "belongs to summarization";
+constexpr std::string_view kAnswers = "which of the two SQuADs it is says data.dataset_name";
+constexpr std::string_view kSummaries =
+    "columns are found by their names; how summaries are written is num_beams and "
+    "generation_max_length, and what else the model's folder says";
 constexpr std::string_view kStages = "`stages` says when the task is evaluated";
 constexpr std::string_view kOutput = "results go to runs/NAME, or where `quell run --output` says";
 constexpr std::string_view kTraining = "an argument of training, which does not happen here";
@@ -55,19 +57,12 @@ constexpr WithoutEffect kWithoutEffect[] = {{"data.dataset_config_name", kLocal}
                                             {"data.test_file", kTest},
                                             {"data.max_predict_samples", kTest},
                                             {"data.version_2_with_negative", kAnswers},
-                                            {"data.null_score_diff_threshold", kAnswers},
-                                            {"data.doc_stride", kAnswers},
-                                            {"data.n_best_size", kAnswers},
-                                            {"data.max_answer_length", kAnswers},
-                                            {"data.max_source_length", kSummaries},
                                             {"data.max_target_length", kSummaries},
                                             {"data.val_max_target_length", kSummaries},
-                                            {"data.num_beams", kSummaries},
                                             {"data.lang", kSummaries},
                                             {"data.task", kSummaries},
                                             {"data.text_column", kSummaries},
                                             {"data.summary_column", kSummaries},
-                                            {"data.source_prefix", kSummaries},
                                             {"data.forced_bos_token", kSummaries},
                                             {"data.ignore_pad_token_for_loss", kSummaries},
                                             {"model.cache_dir", kLocal},
@@ -96,7 +91,6 @@ constexpr WithoutEffect kWithoutEffect[] = {{"data.dataset_config_name", kLocal}
                                             {"train.warmup_steps", kTraining},
                                             {"train.gradient_checkpointing", kTraining},
                                             {"train.label_smoothing_factor", kTraining},
-                                            {"train.generation_max_length", kSummaries},
                                             {"train.predict_with_generate", kSummaries},
                                             {"progress.log_level", kLogging},
                                             {"progress.log_level_replica", kLogging},

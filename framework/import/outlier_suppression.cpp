@@ -16,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using published::Config;
+using published::DataKind;
 using published::QuantizerSection;
 
 constexpr const char* kClipping = "prune_minmax";
@@ -48,9 +49,12 @@ class Converter {
   std::string model_path();
   void check_model_type(const fs::path& folder);
   std::string data_path();
+  std::string task(const std::string& data) const;
   std::string calibration();
+  std::string placement() const;
   std::string rules() const;
   std::string pipeline();
+  void note_other_tasks();
   void note_differences();
   void note(ImportNote::Kind kind, std::string text) { notes_.push_back({kind, std::move(text)}); }
   void differs(std::string text) { note(ImportNote::Kind::kDifference, std::move(text)); }
@@ -59,6 +63,7 @@ class Converter {
   const ImportOptions& options_;
   const Config& config_;
   ImportNotes& notes_;
+  std::string model_type_;  // empty where neither folder nor name says
 };
 
 std::string Converter::name() const {
@@ -86,6 +91,7 @@ std::string model_type(const fs::path& folder, const std::string& name) {
 
 void Converter::check_model_type(const fs::path& folder) {
   const std::string type = model_type(folder, config_.model.model_name_or_path);
+  model_type_ = type;
   const auto& known = options_.model_types;
   if (type.empty() || std::find(known.begin(), known.end(), type) != known.end()) return;
   note(
@@ -124,18 +130,56 @@ std::string Converter::data_path() {
   return "DATA";
 }
 
+std::string Converter::task(const std::string& data) const {
+  const published::DataSection& section = config_.data;
+  const int64_t batch_size = config_.train.per_device_eval_batch_size;
+  std::string text;
+  const auto set = [&](const char* key, const std::optional<int64_t>& value) {
+    if (value) text += fmt::format("  {}: {}\n", key, *value);
+  };
+  switch (section.kind()) {
+    case DataKind::kGlue:
+      return fmt::format(
+          "task: {{type: glue, name: {}, path: {}, max_length: {}, batch_size: {}}}\n",
+          section.task(), quoted(data), section.max_seq_length, batch_size);
+    case DataKind::kSquad:
+      text = fmt::format("task:\n  type: squad\n  path: {}\n  version_2: {}\n  max_length: {}\n",
+                         quoted(data), section.task() == "squad_v2", section.max_seq_length);
+      set("doc_stride", section.doc_stride);
+      set("n_best_size", section.n_best_size);
+      set("max_answer_length", section.max_answer_length);
+      if (section.null_score_diff_threshold) {
+        text += fmt::format("  null_score_diff_threshold: {}\n",
+                            format_double(*section.null_score_diff_threshold));
+      }
+      break;
+    case DataKind::kSummarization:
+      text = fmt::format(
+          "task:\n  type: summarization\n  name: {}\n  path: {}\n  max_source_length: {}\n",
+          section.task(), quoted(data), section.longest());
+      set("num_beams", section.num_beams);
+      set("max_length", config_.train.generation_max_length);
+      break;
+  }
+  if (section.kind() == DataKind::kSummarization && section.source_prefix &&
+      !section.source_prefix->empty()) {
+    text += fmt::format("  source_prefix: {}\n", quoted(*section.source_prefix));
+  }
+  return text + fmt::format("  batch_size: {}\n", batch_size);
+}
+
 // The published code pads every sequence; what its observers see of that depends.
 std::string Converter::calibration() {
   const bool keep = !config_.quant.is_remove_padding;
   std::string text = fmt::format("calibration: {{samples: {}", config_.quant.calibrate);
   if (keep) text += ", padding: keep";
   if (config_.data.pad_to_max_length) {
-    text += fmt::format(", pad_to: {}", config_.data.max_seq_length);
+    text += fmt::format(", pad_to: {}", config_.data.longest());
   } else if (keep) {
     differs(
         fmt::format("quant.is_remove_padding False with data.pad_to_max_length False: kept "
                     "padding reaches to {} tokens here, not to the longest of each batch",
-                    config_.data.max_seq_length));
+                    config_.data.longest()));
   }
   return text + "}\n";
 }
@@ -151,10 +195,21 @@ std::string rule(const char* sites, const QuantizerSection& section) {
       published::own_name(published::quantizers(), section.quantizer));
 }
 
-std::string Converter::rules() const {
+// Which tensors the code quantizes, by model and head.
+std::string Converter::placement() const {
   const bool tensorrt = config_.quant.backend == "tensorrt";
-  std::string text = fmt::format("quant:\n  include: placements/outlier_suppression{}.yaml\n",
-                                 tensorrt ? "_tensorrt" : "");
+  const std::string file = "placements/outlier_suppression";
+  const bool classifies = config_.data.kind() == DataKind::kGlue;
+  if (model_type_ == "bart" || config_.data.kind() == DataKind::kSummarization) {
+    const std::string bart = file + (classifies ? "_bart_classification.yaml" : "_bart.yaml");
+    return tensorrt ? fmt::format("[{}, {}_bart_tensorrt.yaml]", bart, file) : bart;
+  }
+  if (classifies) return file + (tensorrt ? "_tensorrt.yaml" : ".yaml");
+  return file + "_qa.yaml";
+}
+
+std::string Converter::rules() const {
+  std::string text = fmt::format("quant:\n  include: {}\n", placement());
   text += "  rules:\n" + rule("weight", config_.quant.w_qconfig) +
           rule("activation", config_.quant.a_qconfig);
   if (clips()) {
@@ -180,8 +235,33 @@ std::string Converter::pipeline() {
   text += grid.empty() ? "\n" : fmt::format(": {{{}}}\n", fmt::join(grid, ", "));
   if (!learns()) return text;
   const auto learn = quant.learn.value_or(published::LearnSection());
-  return text + fmt::format("  - learn_scales: {{epochs: {}, learning_rate: {}}}\n", learn.epoch,
-                            format_double(learn.lr));
+  // That code computes the targets of this task anew, behind gamma migration.
+  const bool anew = quant.ln.delay && config_.data.kind() == DataKind::kSquad;
+  return text + fmt::format("  - learn_scales: {{epochs: {}, learning_rate: {}{}}}\n", learn.epoch,
+                            format_double(learn.lr), anew ? ", targets: transformed" : "");
+}
+
+// Keys of tasks that the file is not for.
+void Converter::note_other_tasks() {
+  const published::DataSection& data = config_.data;
+  const auto belongs = [&](const char* key, bool given, DataKind kind, const char* task) {
+    if (!given || data.kind() == kind) return;
+    note(ImportNote::Kind::kNoEffect, fmt::format("{}: belongs to {}", key, task));
+  };
+  const auto answers = [&](const char* key, bool given) {
+    belongs(key, given, DataKind::kSquad, "question answering");
+  };
+  answers("data.doc_stride", data.doc_stride.has_value());
+  answers("data.n_best_size", data.n_best_size.has_value());
+  answers("data.max_answer_length", data.max_answer_length.has_value());
+  answers("data.null_score_diff_threshold", data.null_score_diff_threshold.has_value());
+  const auto summaries = [&](const char* key, bool given) {
+    belongs(key, given, DataKind::kSummarization, "summarization");
+  };
+  summaries("data.max_source_length", data.max_source_length.has_value());
+  summaries("data.num_beams", data.num_beams.has_value());
+  summaries("data.source_prefix", data.source_prefix.has_value());
+  summaries("train.generation_max_length", config_.train.generation_max_length.has_value());
 }
 
 void Converter::note_differences() {
@@ -223,6 +303,18 @@ void Converter::note_differences() {
     differs(fmt::format("data.max_eval_samples {}: here the whole dev set is evaluated",
                         *config_.data.max_eval_samples));
   }
+  note_other_tasks();
+  if (config_.data.kind() == DataKind::kSquad && learns()) {
+    differs(
+        "the fine stage there cuts its batches into 8 windows each, to fit into a GPU; here they "
+        "stay as they are");
+  }
+  if (config_.quant.backend == "tensorrt" && config_.data.kind() == DataKind::kSquad &&
+      model_type_ != "bart") {
+    differs(
+        "quant.backend tensorrt: the branches of the residual sums are not quantized; add a rule "
+        "for activation:encoder.*.{attention,ffn}.output");
+  }
   if (config_.train.do_train) {
     differs(
         "train.do_train True: the imported experiment calibrates and does not train; "
@@ -231,9 +323,9 @@ void Converter::note_differences() {
 }
 
 std::string Converter::yaml() {
-  note_differences();
   const std::string model = model_path();
   const std::string data = data_path();
+  note_differences();
   const bool complete = model != "MODEL" && data != "DATA";
   std::string text = fmt::format(
       "# Made by `quell import` from {}, a configuration file of\n"
@@ -244,10 +336,7 @@ std::string Converter::yaml() {
   }
   text += fmt::format("name: {}\nseed: {}\nmodel: {{path: {}}}\n", name(), config_.train.seed,
                       quoted(model));
-  text += fmt::format("task: {{type: glue, name: {}, path: {}, max_length: {}, batch_size: {}}}\n",
-                      config_.data.task(), quoted(data), config_.data.max_seq_length,
-                      config_.train.per_device_eval_batch_size);
-  return text + calibration() + rules() + pipeline();
+  return text + task(data) + calibration() + rules() + pipeline();
 }
 
 }  // namespace

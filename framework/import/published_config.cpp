@@ -150,6 +150,8 @@ std::string unknown_name(const std::string& name, std::span<const Name> known) {
 constexpr const char* kGlue[] = {"cola", "sst2", "mrpc", "stsb", "qqp",
                                  "mnli", "qnli", "rte",  "wnli"};
 
+constexpr const char* kDatasets[] = {"squad", "squad_v2", "cnn_dailymail", "xsum"};
+
 }  // namespace
 
 void QuantizerSection::check(const QuantizerSection& section, Report& report) {
@@ -169,8 +171,13 @@ void QuantSection::check(const QuantSection& section, Report& report) {
                              section.a_qconfig.ch_axis));
 }
 
+DataKind DataSection::kind() const {
+  if (task_name) return DataKind::kGlue;
+  return task().starts_with("squad") ? DataKind::kSquad : DataKind::kSummarization;
+}
+
 std::string DataSection::task() const {
-  std::string name = task_name.value_or("");
+  std::string name = task_name ? *task_name : dataset_name.value_or("");
   for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return name;
 }
@@ -178,11 +185,12 @@ std::string DataSection::task() const {
 void DataSection::check(const DataSection& section, Report& report) {
   const std::vector<std::string> known(std::begin(kGlue), std::end(kGlue));
   if (!section.task_name && section.dataset_name) {
-    return report.problem(
-        "dataset_name",
-        fmt::format("\"{}\" is not there yet: quell has the tasks of GLUE (task_name); question "
-                    "answering and summarization come with a later release",
-                    *section.dataset_name));
+    const std::vector<std::string> others(std::begin(kDatasets), std::end(kDatasets));
+    if (std::find(others.begin(), others.end(), section.task()) != others.end()) return;
+    return report.problem("dataset_name",
+                          fmt::format("unknown \"{}\"; known are {}, and the tasks of GLUE "
+                                      "(task_name)",
+                                      *section.dataset_name, fmt::join(others, ", ")));
   }
   if (!section.task_name) {
     return report.problem(

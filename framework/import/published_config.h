@@ -76,6 +76,8 @@ struct QuantSection {
   static void check(const QuantSection& section, Report& report);
 };
 
+enum class DataKind { kGlue, kSquad, kSummarization };
+
 struct DataSection {
   std::optional<std::string> task_name;
   std::optional<std::string> dataset_name;
@@ -84,6 +86,13 @@ struct DataSection {
   bool pad_to_max_length = true;
   std::optional<int64_t> max_train_samples;
   std::optional<int64_t> max_eval_samples;
+  std::optional<int64_t> doc_stride;
+  std::optional<int64_t> n_best_size;
+  std::optional<int64_t> max_answer_length;
+  std::optional<double> null_score_diff_threshold;
+  std::optional<int64_t> max_source_length;
+  std::optional<int64_t> num_beams;
+  std::optional<std::string> source_prefix;
 
   template <class V>
   static void describe(V& v) {
@@ -94,10 +103,24 @@ struct DataSection {
     v("pad_to_max_length", &DataSection::pad_to_max_length, "pad to that length");
     v("max_train_samples", &DataSection::max_train_samples, "only the first samples");
     v("max_eval_samples", &DataSection::max_eval_samples, "only the first samples");
+    v("doc_stride", &DataSection::doc_stride, "tokens that windows share", at_least(0));
+    v("n_best_size", &DataSection::n_best_size, "starts and ends per window", at_least(1));
+    v("max_answer_length", &DataSection::max_answer_length, "in tokens", at_least(1));
+    v("null_score_diff_threshold", &DataSection::null_score_diff_threshold, "for no answer");
+    v("max_source_length", &DataSection::max_source_length, "tokens per article", at_least(4));
+    v("num_beams", &DataSection::num_beams, "of beam search", at_least(1));
+    v("source_prefix", &DataSection::source_prefix, "put before every article");
   }
   static void check(const DataSection& section, Report& report);
-  // `task_name` in lower case, as quell writes it.
+  DataKind kind() const;
+  // `task_name` in lower case, as quell writes it, or `dataset_name`.
   std::string task() const;
+  // Tokens that every sequence is padded to, of the encoder.
+  int64_t longest() const {
+    constexpr int64_t kUsualSource = 1024;
+    return kind() == DataKind::kSummarization ? max_source_length.value_or(kUsualSource)
+                                              : max_seq_length;
+  }
 };
 
 struct ModelSection {
@@ -113,8 +136,11 @@ struct TrainSection {
   uint64_t seed = 42;
   int64_t per_device_eval_batch_size = 8;  // what the Trainer takes when nothing is said
   bool do_train = false;
+  std::optional<int64_t> generation_max_length;
   template <class V>
   static void describe(V& v) {
+    v("generation_max_length", &TrainSection::generation_max_length, "tokens of a summary",
+      at_least(2));
     v("seed", &TrainSection::seed, "of everything that is drawn");
     v("per_device_eval_batch_size", &TrainSection::per_device_eval_batch_size,
       "sequences per batch, of the calibration, too", at_least(1));

@@ -136,7 +136,7 @@ class Task {
   virtual std::vector<std::string> notes() const { return {}; }
   // The metrics of stored predictions. Throws DataError when the two files do not fit together.
   virtual Metrics score(const ScoreOptions&) const {
-    throw ConfigError("this task cannot score stored predictions; glue and squad can");
+    throw ConfigError("this task cannot score stored predictions; glue, squad and summarization can");
   }
 };
 

@@ -7,6 +7,7 @@
 #include "tests/conformance/laws.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
+#include "tests/support/temporary_folder.h"
 
 namespace quell {
 namespace {
@@ -21,6 +22,23 @@ struct Example {
   bool draws = true;  // calibration depends on the seed
 };
 
+// Questions in the layout of SQuAD.
+std::filesystem::path questions() {
+  static const TemporaryFolder folder;
+  static const std::filesystem::path file = [] {
+    nlohmann::json list = nlohmann::json::array();
+    for (int i = 0; i < 45; ++i) {
+      list.push_back({{"id", fmt::format("q{}", i)},
+                      {"question", fmt::format("what is the film number {}", i)},
+                      {"answers", {{{"text", "a gripping film"}, {"answer_start", 6}}}}});
+    }
+    const nlohmann::json paragraph = {{"context", "it is a gripping film"}, {"qas", list}};
+    const nlohmann::json article = {{"title", "films"}, {"paragraphs", {paragraph}}};
+    return folder.write("questions.json", nlohmann::json{{"data", {article}}}.dump());
+  }();
+  return file;
+}
+
 std::vector<Example> examples() {
   const auto quickstart = source_folder() / "experiments/quickstart";
   const auto golden = test_data() / "parity/outlier_suppression";
@@ -32,6 +50,10 @@ std::vector<Example> examples() {
                        " evaluation_batches: [4]}}",
                        (golden / "inputs.safetensors").string()),
            golden, /*draws=*/false},
+          {"squad",
+           fmt::format("{{train_file: {0}, dev_file: {0}, max_length: 64, doc_stride: 16}}",
+                       questions().string()),
+           quickstart / "model"},
           {"summarization",
            fmt::format("{{train_file: {0}, dev_file: {0}, max_source_length: 64}}",
                        (test_data() / "summarization/articles.jsonl").string()),
@@ -97,7 +119,9 @@ Evaluation evaluate(Task& task, int64_t labels) {
     for (int64_t i = 0; i < batch.sequences(); ++i) {
       logits[i][0] = batch.token_ids[batch.offsets[i + 1] - 2].item<int64_t>() % 7 * 0.125;
     }
-    return {{"logits", logits}};
+    at::Tensor starts = at::full({batch.tokens()}, 0.25);
+    for (int64_t i = 0; i < batch.tokens(); ++i) starts[i] = i % 5 * 0.125;
+    return {{"logits", logits}, {"start_logits", starts}, {"end_logits", starts.clone()}};
   };
   network.generate = [](const Batch& batch, const GenerationOptions&) {
     std::vector<GeneratedSequence> written(batch.sequences());

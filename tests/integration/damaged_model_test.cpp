@@ -47,8 +47,8 @@ TEST_F(DamagedModel, ModelConfiguration) {
     changed[key] = value;
     folder_.write("model/config.json", changed.dump());
   };
-  with("model_type", "brt");
-  expect_failure(tokens_experiment(model), kConfiguration, {"brt", "bert"});
+  with("model_type", "bertt");
+  expect_failure(tokens_experiment(model), kConfiguration, {"bertt", "\"bert\""});
   with("num_attention_heads", 5);
   expect_failure(tokens_experiment(model), kData, {"config.json", "num_attention_heads"});
   with("num_hidden_layers", -1);
