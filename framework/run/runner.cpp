@@ -35,7 +35,7 @@ std::unique_ptr<Model> make_model(const ModelOptions& options, const Checkpoint&
 }
 
 std::unique_ptr<Tokenizer> find_tokenizer(const std::filesystem::path& folder) {
-  for (const char* name : {"tokenizer.json", "vocab.txt"}) {
+  for (const char* name : {"tokenizer.json", "vocab.txt", "vocab.json"}) {
     if (std::filesystem::exists(folder / name)) return load_tokenizer(folder);
   }
   return nullptr;
