@@ -17,6 +17,7 @@
 #include "tasks/data/glue_score.h"
 #include "tasks/data/glue_spec.h"
 #include "tasks/data/labelled_sequences.h"
+#include "tasks/data/model_fit.h"
 
 namespace quell {
 namespace {
@@ -72,7 +73,6 @@ class Glue final : public Task {
     std::vector<Batch> batches;
   };
 
-  void check_model() const;
   GlueData read(const std::filesystem::path& file, bool needs_labels);
   GlueData calibration_data(const CalibrationOptions& options);
   LabelledSequences read_training();
@@ -108,30 +108,9 @@ Glue::Glue(const Params& params, const TaskContext& context)
       context_(context),
       training_([this] { return read_training(); }, params.batch_size) {
   if (context_.model_config == nullptr) return;
-  check_model();
+  check_model_fits(context_, "glue", "max_length", params_.max_length);
   order_ = label_order(spec_, *context_.model_config);
   for (const GlueSet& set : find_dev_files(spec_, location_)) sets_.push_back(load_set(set));
-}
-
-void Glue::check_model() const {
-  if (context_.tokenizer == nullptr) {
-    throw DataError(
-        "task glue needs the tokenizer of the model, but the model folder has none "
-        "(vocab.txt or tokenizer.json); task tokens takes ready token ids");
-  }
-  if (context_.tokenizer->largest_id() >= context_.vocabulary_size) {
-    throw DataError(
-        fmt::format("the vocabulary does not fit the model: the tokenizer gives ids up "
-                    "to {}, but the model embeds only {}; take vocabulary and weights "
-                    "from the same model",
-                    context_.tokenizer->largest_id(), context_.vocabulary_size));
-  }
-  if (params_.max_length > context_.max_positions) {
-    throw ConfigError(
-        fmt::format("task.max_length {}: the model takes at most {} tokens; set "
-                    "max_length to {} or less",
-                    params_.max_length, context_.max_positions, context_.max_positions));
-  }
 }
 
 GlueData Glue::read(const std::filesystem::path& file, bool needs_labels) {

@@ -10,10 +10,11 @@
 #include "framework/run/task.h"
 #include "framework/text/unicode.h"
 #include "tasks/data/batching.h"
+#include "tasks/data/data_files.h"
+#include "tasks/data/model_fit.h"
 #include "tasks/data/squad_answers.h"
 #include "tasks/data/squad_data.h"
 #include "tasks/data/squad_features.h"
-#include "tasks/data/squad_files.h"
 #include "tasks/data/squad_logits.h"
 #include "tasks/data/squad_metrics.h"
 #include "tasks/data/squad_score.h"
@@ -87,7 +88,6 @@ class Squad final : public Task {
   Metrics score(const ScoreOptions& options) const override;
 
  private:
-  void check_model() const;
   SquadData read(const std::filesystem::path& file, const std::string& split);
   SquadData read_split(const std::string& split);
   std::vector<SquadFeature> read_training();
@@ -109,31 +109,11 @@ Squad::Squad(const Params& params, const TaskContext& context)
       context_(context),
       training_([this] { return read_training(); }, params.batch_size) {
   if (context_.model_config == nullptr) return;
-  check_model();
+  check_model_fits(context_, "squad", "max_length", params_.max_length);
   data_ = read_split("dev");
   features_ = features_of(data_.examples);
   const auto sequences = sequences_of(features_);
   batches_ = make_batches(sequences, longest_first(sequences), params_.batch_size);
-}
-
-void Squad::check_model() const {
-  if (context_.tokenizer == nullptr) {
-    throw DataError(
-        "task squad needs the tokenizer of the model, but the model folder has none "
-        "(tokenizer.json, vocab.txt, or vocab.json with merges.txt)");
-  }
-  if (context_.tokenizer->largest_id() >= context_.vocabulary_size) {
-    throw DataError(
-        fmt::format("the vocabulary does not fit the model: the tokenizer gives ids up to {}, but "
-                    "the model embeds only {}; take vocabulary and weights from the same model",
-                    context_.tokenizer->largest_id(), context_.vocabulary_size));
-  }
-  if (params_.max_length > context_.max_positions) {
-    throw ConfigError(
-        fmt::format("task.max_length {}: the model takes at most {} tokens; set max_length to {} "
-                    "or less",
-                    params_.max_length, context_.max_positions, context_.max_positions));
-  }
 }
 
 SquadData Squad::read(const std::filesystem::path& file, const std::string& split) {
@@ -151,7 +131,9 @@ SquadData Squad::read(const std::filesystem::path& file, const std::string& spli
 
 SquadData Squad::read_split(const std::string& split) {
   const std::string& given = split == "train" ? params_.train_file : params_.dev_file;
-  return read(find_squad_file(params_.path, given, split, params_.version_2), split);
+  return read(
+      find_data_file(params_.path, given, split, squad_file_names(split, params_.version_2)),
+      split);
 }
 
 std::vector<SquadFeature> Squad::features_of(const std::vector<SquadExample>& examples) const {

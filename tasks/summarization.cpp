@@ -13,9 +13,10 @@
 #include "framework/quant/parallel.h"
 #include "framework/run/task.h"
 #include "tasks/data/batching.h"
+#include "tasks/data/data_files.h"
+#include "tasks/data/model_fit.h"
 #include "tasks/data/summarization_params.h"
 #include "tasks/data/summary_data.h"
-#include "tasks/data/summary_files.h"
 #include "tasks/data/summary_score.h"
 
 namespace quell {
@@ -82,23 +83,7 @@ void Summarization::check_model() const {
         "the model writes no text; task summarization needs an encoder-decoder such as BART with "
         "the head that its config.json calls ...ForConditionalGeneration");
   }
-  if (context_.tokenizer == nullptr) {
-    throw DataError(
-        "task summarization needs the tokenizer of the model, but the model folder has none "
-        "(tokenizer.json, or vocab.json with merges.txt)");
-  }
-  if (context_.tokenizer->largest_id() >= context_.vocabulary_size) {
-    throw DataError(
-        fmt::format("the vocabulary does not fit the model: the tokenizer gives ids up to {}, but "
-                    "the model embeds only {}; take vocabulary and weights from the same model",
-                    context_.tokenizer->largest_id(), context_.vocabulary_size));
-  }
-  if (params_.max_source_length > context_.max_positions) {
-    throw ConfigError(
-        fmt::format("task.max_source_length {}: the model takes at most {} tokens; set "
-                    "max_source_length to {} or less",
-                    params_.max_source_length, context_.max_positions, context_.max_positions));
-  }
+  check_model_fits(context_, "summarization", "max_source_length", params_.max_source_length);
 }
 
 void Summarization::check_generation() const {
@@ -128,7 +113,8 @@ SummaryData Summarization::read(const std::filesystem::path& file, const Summary
 
 SummaryData Summarization::read_split(const std::string& split) {
   const std::string& given = split == "train" ? params_.train_file : params_.dev_file;
-  return read(find_summary_file(params_.path, given, split), params_.request(split));
+  return read(find_data_file(params_.path, given, split, summary_file_names(split)),
+              params_.request(split));
 }
 
 std::vector<TokenSequence> Summarization::encode(const SummaryData& data,

@@ -32,8 +32,9 @@ std::span<const float> rows_of(const Batch& batch, int64_t sequence, const at::T
 }
 
 at::Tensor checked_output(const Batch& batch, const std::string& name, const at::Tensor& output) {
-  const bool fits = output.dim() > 0 && output.numel() > 0 &&
-                    (output.size(0) == batch.sequences() || output.size(0) == batch.target_tokens());
+  const bool fits =
+      output.dim() > 0 && output.numel() > 0 &&
+      (output.size(0) == batch.sequences() || output.size(0) == batch.target_tokens());
   if (!fits) {
     throw Error(fmt::format(
         "output \"{}\" has shape [{}]; expected {} rows (sequences) or {} rows "

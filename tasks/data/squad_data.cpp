@@ -277,4 +277,8 @@ std::string drop_misplaced(SquadData& data) {
       data.file.string(), count, id);
 }
 
+std::vector<std::string> squad_file_names(const std::string& split, bool version_2) {
+  return {split + (version_2 ? "-v2.0.json" : "-v1.1.json"), split + ".json", split + ".jsonl"};
+}
+
 }  // namespace quell

@@ -55,4 +55,7 @@ int64_t count_shared(const SquadData& a, const SquadData& b);
 // them, or nothing.
 std::string drop_misplaced(SquadData& data);
 
+// What the official files of a split ("train", "dev") are called, and others.
+std::vector<std::string> squad_file_names(const std::string& split, bool version_2);
+
 }  // namespace quell

@@ -253,4 +253,15 @@ SummaryData read_summaries(const fs::path& file, const SummaryRequest& request) 
   return reader.finish();
 }
 
+std::vector<std::string> summary_file_names(const std::string& split) {
+  const std::vector<std::string> stems = split == "train"
+                                             ? std::vector<std::string>{"train"}
+                                             : std::vector<std::string>{"validation", "val", "dev"};
+  std::vector<std::string> names;
+  for (const std::string& stem : stems) {
+    for (const char* ending : {".jsonl", ".json", ".csv"}) names.push_back(stem + ending);
+  }
+  return names;
+}
+
 }  // namespace quell

@@ -56,4 +56,7 @@ struct SummaryRequest {
 // not read.
 SummaryData read_summaries(const std::filesystem::path& file, const SummaryRequest& request);
 
+// What files of a split ("train", "dev") are called.
+std::vector<std::string> summary_file_names(const std::string& split);
+
 }  // namespace quell

@@ -3,8 +3,8 @@
 
 #include "framework/base/error.h"
 #include "support.h"
+#include "tasks/data/data_files.h"
 #include "tasks/data/squad_data.h"
-#include "tasks/data/squad_files.h"
 
 namespace quell {
 namespace {
@@ -147,7 +147,9 @@ TEST_F(SquadFiles, AreFoundByTheirOfficialNames) {
   folder_.write("dev-v2.0.json", "");
   folder_.write("dev.json", "");
   const auto find = [&](const std::string& given, bool version_2) {
-    return find_squad_file(folder_.path(), given, "dev", version_2).filename().string();
+    return find_data_file(folder_.path(), given, "dev", squad_file_names("dev", version_2))
+        .filename()
+        .string();
   };
   EXPECT_EQ(find("", true), "dev-v2.0.json");
   EXPECT_EQ(find("", false), "dev.json");
@@ -155,9 +157,11 @@ TEST_F(SquadFiles, AreFoundByTheirOfficialNames) {
   EXPECT_THAT(message_of<DataError>([&] { find("none.json", false); }),
               HasSubstr("task.dev_file: no file \"none.json\""));
   EXPECT_THAT(
-      message_of<DataError>([&] { find_squad_file(folder_.path(), "", "train", false); }),
+      message_of<DataError>(
+          [&] { find_data_file(folder_.path(), "", "train", squad_file_names("train", false)); }),
       AllOf(HasSubstr("train-v1.1.json, train.json, train.jsonl"), HasSubstr("split: dev")));
-  EXPECT_THAT(message_of<ConfigError>([&] { find_squad_file("", "", "dev", false); }),
+  EXPECT_THAT(message_of<ConfigError>(
+                  [&] { find_data_file("", "", "dev", squad_file_names("dev", false)); }),
               HasSubstr("task.path"));
 }
 

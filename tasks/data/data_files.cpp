@@ -1,37 +1,33 @@
-#include "tasks/data/squad_files.h"
+#include "tasks/data/data_files.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <vector>
 
 #include "framework/base/error.h"
 
 namespace quell {
 namespace fs = std::filesystem;
 
-fs::path find_squad_file(const fs::path& folder, const std::string& given, const std::string& split,
-                         bool version_2) {
+fs::path find_data_file(const fs::path& folder, const std::string& given, const std::string& split,
+                        const std::vector<std::string>& names) {
   std::error_code ignored;
   if (!given.empty()) {
     for (const fs::path& place : {folder / given, fs::path(given)}) {
       if (fs::is_regular_file(place, ignored)) return place;
     }
     throw DataError(
-        fmt::format("task.{}_file: no file \"{}\", neither in \"{}\" nor in the "
-                    "working directory",
+        fmt::format("task.{}_file: no file \"{}\", neither in \"{}\" nor in the working directory",
                     split, given, folder.string()));
   }
   if (folder.empty()) {
     throw ConfigError(
         fmt::format("task.path: name the folder of the data, or task.{}_file", split));
   }
-  const std::vector<std::string> names = {split + (version_2 ? "-v2.0.json" : "-v1.1.json"),
-                                          split + ".json", split + ".jsonl"};
   for (const std::string& name : names) {
     if (fs::is_regular_file(folder / name, ignored)) return folder / name;
   }
   throw DataError(fmt::format(
-      "{}: no {} file of SQuAD: looked for {}; name it with task.{}_file{}", folder.string(), split,
+      "{}: no {} file: looked for {}; name it with task.{}_file{}", folder.string(), split,
       fmt::join(names, ", "), split,
       split == "train" ? ", or calibrate on the evaluation data with `calibration: {split: dev}`"
                        : ""));
