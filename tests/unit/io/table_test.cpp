@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -25,8 +26,8 @@ class Table : public testing::Test {
   std::vector<std::string> rows(const std::string& content) {
     std::vector<std::string> result;
     read_tsv(write(content), [&](int64_t line, std::span<const std::string_view> fields) {
-      std::string row = std::to_string(line) + ":";
-      for (std::string_view field : fields) row += "[" + std::string(field) + "]";
+      std::string row = fmt::format("{}:", line);
+      for (std::string_view field : fields) row += fmt::format("[{}]", field);
       result.push_back(row);
     });
     return result;
@@ -82,7 +83,7 @@ class Csv : public Table {
   std::vector<std::string> csv(const std::string& content) {
     std::vector<std::string> result;
     read_csv(write(content), [&](int64_t line, std::span<const std::string> fields) {
-      std::string row = std::to_string(line) + ":";
+      std::string row = fmt::format("{}:", line);
       for (const std::string& field : fields) row += "[" + field + "]";
       result.push_back(row);
     });

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -105,7 +106,7 @@ TEST_F(SummarizationTask, EvaluatesInTheOrderOfTheFile) {
       const Prediction& prediction = evaluation.predictions[i];
       EXPECT_EQ(prediction.set, "dev");
       EXPECT_EQ(prediction.index, i);
-      EXPECT_EQ(prediction.id, "x" + std::to_string(i + 1));
+      EXPECT_EQ(prediction.id, fmt::format("x{}", i + 1));
       EXPECT_EQ(prediction.text, texts[i]);
       EXPECT_THAT(prediction.outputs, IsEmpty());
       EXPECT_FALSE(prediction.label);
