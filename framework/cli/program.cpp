@@ -13,7 +13,7 @@ void print_help() {
   fmt::print(
       "quell quantizes transformers whose activations have outliers.\n\n"
       "usage: quell VERB [arguments]; quell VERB --help explains a verb\n\n");
-  for (const Verb& verb : verbs()) fmt::print("  {:<10} {}\n", verb.name, verb.summary);
+  for (const Verb& verb : verbs()) fmt::print("  {:<11} {}\n", verb.name, verb.summary);
 }
 
 int dispatch(const Arguments& arguments) {
@@ -44,6 +44,7 @@ const std::vector<Verb>& verbs() {
   static const std::vector<Verb> all = {
       {"run", "run experiments", run_run},
       {"check", "show what an experiment would do, without running it", run_check},
+      {"sensitivity", "quantize groups of sites alone, and all but one", run_sensitivity},
       {"list", "list the plug-ins", run_list},
       {"describe", "explain one plug-in", run_describe},
       {"schema", "print the JSON Schema of experiment files", run_schema},

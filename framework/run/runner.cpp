@@ -141,6 +141,26 @@ void Runner::evaluate(Stage stage, bool weights, bool activations) {
   stages_.push_back({stage, std::move(evaluation)});
 }
 
+void Runner::prepare(const std::filesystem::path& progress) {
+  const at::NoGradGuard no_gradients;
+  read_calibration();
+  run_pipeline(progress);
+}
+
+Evaluation Runner::evaluate(const std::vector<SiteId>& quantized) {
+  const at::NoGradGuard no_gradients;
+  for (const SiteId id : quantized) {
+    QuantPoint* point = context_->point(id);
+    QUELL_ASSERT(point != nullptr && point->calibrated, "a site without parameters");
+    point->quantize = true;
+  }
+  prepare_weights(*model_, *context_);
+  Evaluation evaluation = task_->evaluate(
+      network(), [&](int64_t done, int64_t total) { log_.progress("evaluation", done, total); });
+  for (const SiteId id : quantized) context_->point(id)->quantize = false;
+  return evaluation;
+}
+
 void Runner::read_calibration() {
   calibration_ = task_->calibration(spec_.calibration, spec_.seed);
   log_notes();

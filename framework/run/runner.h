@@ -38,6 +38,11 @@ class Runner {
   // `progress`, when a folder is named, and go on from what they find there.
   void run(const std::filesystem::path& progress = {});
 
+  // For analyses of their own: calibration and pipeline alone, and then evaluations with chosen
+  // sites quantized and all others in float. Not together with run().
+  void prepare(const std::filesystem::path& progress = {});
+  Evaluation evaluate(const std::vector<SiteId>& quantized);
+
   const ExperimentSpec& spec() const { return spec_; }
   const Model& model() const { return *model_; }
   Task& task() { return *task_; }
