@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "framework/base/error.h"
+#include "framework/cli/experiment_options.h"
 #include "framework/cli/print.h"
 #include "framework/cli/verb.h"
 #include "framework/sweep/sweep.h"
@@ -67,6 +68,7 @@ int run_sweep(const Plugins& plugins, const Arguments& arguments) {
                    "every cell in a\nprocess and a folder of its own. What is done is not done "
                    "again, and what was stopped goes on.\nAll cells are checked before the first "
                    "one runs.");
+  add_experiment_options(line);
   line.add()("workers", po::value<int64_t>(), "processes at a time, which share the cores")(
       "output", po::value<std::string>(), "the folder of the cells' folders")(
       "retry", "run cells again that failed")("dry-run", "check and list the cells; run nothing")(
@@ -78,6 +80,7 @@ int run_sweep(const Plugins& plugins, const Arguments& arguments) {
   SweepFile sweep = load_sweep_file(files[0]);
   if (line.has("workers")) sweep.workers = line.get<int64_t>("workers");
   if (sweep.workers < 1) throw ConfigError("--workers must be at least 1");
+  for (const std::string& option : line.list("set")) add_fixed(sweep, option);
   if (line.has("output")) sweep.output = line.get<std::string>("output");
   std::vector<Cell> cells = load_cells(sweep, plugins);
   Log quiet(Verbosity::kQuiet);

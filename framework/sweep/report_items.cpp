@@ -123,7 +123,7 @@ BaselineTest::BaselineTest(const std::string& text, const RunList& list,
   if (std::none_of(items_.begin(), items_.end(),
                    [&](const ReportItem& item) { return matches(item); })) {
     std::set<std::string> values;
-    for (const ReportItem& item : items_) values.insert(item.text(key_));
+    for (const ReportItem& item : items_) values.insert(short_value(item.text(key_)));
     const std::vector<std::string> known(values.begin(), values.end());
     throw ConfigError(
         fmt::format("--baseline {}: no run has it{}", text, did_you_mean(value_, known)));

@@ -196,6 +196,12 @@ class SweepReader {
   Problems& problems_;
 };
 
+void mark_all(ConfigNode& node, const Mark& mark) {
+  node.mark = mark;
+  node.key_mark = mark;
+  for (ConfigNode& child : node.children) mark_all(child, mark);
+}
+
 // Whether a cell has all settings of an exclude; a list there means any of its values.
 bool is_excluded(const Settings& cell, const Settings& exclude) {
   return std::all_of(exclude.begin(), exclude.end(), [&](const Setting& wanted) {
@@ -232,6 +238,27 @@ SweepFile load_sweep_file(const std::filesystem::path& path) {
   SweepReader(root, problems).read(sweep);
   problems.throw_if_any();
   return sweep;
+}
+
+void add_fixed(SweepFile& sweep, const std::string& option) {
+  const Mark mark{fmt::format("--set {}", option), 0, 0};
+  Problems problems;
+  const size_t equals = option.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    problems.add(mark, "", "expected a.b=value or rules[0].bits=value");
+    problems.throw_if_any();
+  }
+  Setting setting{option.substr(0, equals), {}};
+  for (const Axis& axis : sweep.axes) {
+    const bool swept =
+        std::find(axis.keys.begin(), axis.keys.end(), setting.key) != axis.keys.end();
+    if (swept) problems.add(mark, setting.key, "the file sweeps this key");
+  }
+  setting.value = parse_yaml(option.substr(equals + 1), mark.file, problems);
+  mark_all(setting.value, mark);
+  problems.throw_if_any();
+  std::erase_if(sweep.fixed, [&](const Setting& other) { return other.key == setting.key; });
+  sweep.fixed.push_back(std::move(setting));
 }
 
 std::vector<Settings> expand(const SweepFile& sweep, Problems& problems) {

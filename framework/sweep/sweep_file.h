@@ -43,6 +43,10 @@ struct SweepFile {
 // Reads a sweep file. What is wrong with it is thrown together as one ConfigError.
 SweepFile load_sweep_file(const std::filesystem::path& path);
 
+// Adds `key=value` of the command line to what is the same in every cell, in place of the file's
+// own value. Throws ConfigError when the key is swept.
+void add_fixed(SweepFile& sweep, const std::string& option);
+
 // The settings of every cell, of the axes only: their product without what is excluded. Excludes
 // that match no cell, and a sweep without cells, are added to `problems`.
 std::vector<Settings> expand(const SweepFile& sweep, Problems& problems);
