@@ -72,7 +72,8 @@ Json to_json(const std::vector<Difference>& differences) {
 }
 
 Json to_json(const StageComparison& stage) {
-  Json json = {{"stage", stage.stage}};
+  Json json;
+  json["stage"] = stage.stage;
   for (const MetricPair& metric : stage.metrics) {
     json["metrics"][metric.name] = {{"a", metric.a}, {"b", metric.b}};
   }

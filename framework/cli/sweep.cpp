@@ -91,8 +91,9 @@ int run_sweep(const Plugins& plugins, const Arguments& arguments) {
   }
   handle_signals();
   Log log(line.has("quiet") ? Verbosity::kQuiet : Log::default_verbosity());
-  const SweepOptions options{fs::read_symlink("/proc/self/exe"), sweep.output, sweep.workers,
-                             line.has("retry"), [] { return stop_requested != 0; }};
+  // The running program even if another has been built meanwhile.
+  const SweepOptions options{"/proc/self/exe", sweep.output, sweep.workers, line.has("retry"),
+                             [] { return stop_requested != 0; }};
   const auto status = run_sweep(sweep, cells, options, log);
   return summarize(cells, status, sweep.output, files[0]);
 }

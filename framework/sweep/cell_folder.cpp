@@ -33,16 +33,18 @@ CellState cell_state(const fs::path& folder, const std::string& fingerprint) {
   return fs::exists(folder / kErrorFile) ? CellState::kFailed : CellState::kWaiting;
 }
 
-fs::path cell_folder(const fs::path& output, const Cell& cell) {
-  const fs::path own = output / cell.folder_name();
-  std::error_code error;
-  if (fs::exists(own, error)) return own;
-  for (const auto& entry : fs::directory_iterator(output, error)) {
-    if (entry.is_directory() && stored_fingerprint(entry.path()) == cell.fingerprint) {
-      return entry.path();
-    }
+CellFolders::CellFolders(fs::path output) : output_(std::move(output)) {
+  std::error_code none_yet;
+  for (const auto& entry : fs::directory_iterator(output_, none_yet)) {
+    if (!entry.is_directory()) continue;
+    const std::string fingerprint = stored_fingerprint(entry.path());
+    if (!fingerprint.empty()) by_fingerprint_.emplace(fingerprint, entry.path());
   }
-  return own;
+}
+
+fs::path CellFolders::of(const Cell& cell) const {
+  const auto known = by_fingerprint_.find(cell.fingerprint);
+  return known == by_fingerprint_.end() ? output_ / cell.folder_name() : known->second;
 }
 
 void write_cell_file(const fs::path& folder, const Cell& cell) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "framework/sweep/cell.h"
@@ -23,9 +24,18 @@ inline constexpr const char* kLockFile = "lock";
 // Whether the folder holds the result of the cell of that fingerprint.
 CellState cell_state(const std::filesystem::path& folder, const std::string& fingerprint);
 
-// Where the cell's folder is or will be in `output`. A folder of the same fingerprint counts,
-// whatever its label: the label changes when keys are added to a sweep, the result does not.
-std::filesystem::path cell_folder(const std::filesystem::path& output, const Cell& cell);
+// The cells' folders in the output folder of a sweep.
+class CellFolders {
+ public:
+  explicit CellFolders(std::filesystem::path output);
+  // Where the cell's folder is or will be. A folder of the same fingerprint counts, whatever its
+  // label: the label changes when keys are added to a sweep, the result does not.
+  std::filesystem::path of(const Cell& cell) const;
+
+ private:
+  std::filesystem::path output_;
+  std::map<std::string, std::filesystem::path> by_fingerprint_;
+};
 
 // Writes cell.json.
 void write_cell_file(const std::filesystem::path& folder, const Cell& cell);

@@ -234,9 +234,10 @@ class Pool {
 }  // namespace
 
 std::vector<CellStatus> sweep_status(const std::vector<Cell>& cells, const fs::path& output) {
+  const CellFolders folders(output);
   std::vector<CellStatus> status;
   for (const Cell& cell : cells) {
-    const fs::path folder = cell_folder(output, cell);
+    const fs::path folder = folders.of(cell);
     status.push_back({folder, cell_state(folder, cell.fingerprint)});
   }
   return status;

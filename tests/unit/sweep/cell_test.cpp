@@ -126,11 +126,11 @@ TEST_F(CellTest, AFolderTellsTheStateOfItsCell) {
   const Cell cell = cells("base: tiny.yaml\ngrid: {seed: [1]}")[0];
   EXPECT_THAT(cell.folder_name(), testing::StartsWith("seed=1-" + cell.fingerprint.substr(0, 8)));
   const fs::path output = folder_ / "out";
-  EXPECT_EQ(cell_folder(output, cell), output / cell.folder_name());
+  EXPECT_EQ(CellFolders(output).of(cell), output / cell.folder_name());
   const fs::path folder = output / "another-label";
   fs::create_directories(folder);
   write_cell_file(folder, cell);
-  EXPECT_EQ(cell_folder(output, cell), folder);  // results do not depend on labels
+  EXPECT_EQ(CellFolders(output).of(cell), folder);  // results do not depend on labels
   const auto state = [&] { return cell_state(folder, cell.fingerprint); };
   EXPECT_EQ(state(), CellState::kWaiting);
   write_file(folder / kErrorFile, "exit code 1");
@@ -150,6 +150,19 @@ TEST_F(CellTest, OneSweepAtATimeHasTheCell) {
     EXPECT_FALSE(CellLock(folder).held());
   }
   EXPECT_TRUE(CellLock(folder).held());
+}
+
+// The sweeps that come with quell.
+TEST(Sweeps, AreComplete) {
+  const SweepFile quickstart_sweep =
+      load_sweep_file(source_folder() / "experiments/sweeps/outlier_suppression.yaml");
+  EXPECT_EQ(load_cells(quickstart_sweep, all_plugins()).size(), 54u);
+  Problems problems;
+  const auto of_tasks = expand(
+      load_sweep_file(source_folder() / "experiments/sweeps/outlier_suppression_tasks.yaml"),
+      problems);
+  EXPECT_EQ(of_tasks.size(), 108u);
+  EXPECT_TRUE(problems.empty());
 }
 
 TEST_F(CellTest, TheIndexReadsBack) {
