@@ -42,13 +42,13 @@ Value choice(const CommandLine& line, const std::string& option,
   throw ConfigError(fmt::format("--{} {}: unknown{}", option, text, did_you_mean(text, known)));
 }
 
-std::string report_text(const Report& report, Spread spread) {
+std::string report_text(const ReportTable& report, Spread spread) {
   std::string text = text_table(report_grid(report, spread)) + "\n";
   for (const std::string& note : report_notes(report, spread)) text += note + "\n";
   return text;
 }
 
-using Formatter = std::string (*)(const Report&, Spread);
+using Formatter = std::string (*)(const ReportTable&, Spread);
 
 Formatter formatter(const CommandLine& line) {
   return choice<Formatter>(
@@ -56,7 +56,7 @@ Formatter formatter(const CommandLine& line) {
       {{"text", report_text},
        {"markdown", report_markdown},
        {"latex", report_latex},
-       {"csv", [](const Report& report, Spread) { return report_csv(report); }}});
+       {"csv", [](const ReportTable& report, Spread) { return report_csv(report); }}});
 }
 
 }  // namespace

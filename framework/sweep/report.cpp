@@ -65,7 +65,7 @@ class ReportMaker {
     if (items_.empty()) throw DataError("no run has a result yet");
   }
 
-  Report make() {
+  ReportTable make() {
     choose_keys();
     sort_into_cells();
     for (auto& row : members_) {
@@ -249,12 +249,12 @@ class ReportMaker {
   const ReportOptions& options_;
   const std::vector<ReportItem> items_;
   std::vector<std::vector<Members>> members_;  // as the report's cells
-  Report report_;
+  ReportTable report_;
 };
 
 }  // namespace
 
-Report make_report(const RunList& list, const ReportOptions& options) {
+ReportTable make_report(const RunList& list, const ReportOptions& options) {
   return ReportMaker(list, options).make();
 }
 

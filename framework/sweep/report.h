@@ -38,7 +38,7 @@ struct ReportCell {
   bool percent = true;  // a metric in [-1, 1]
 };
 
-struct Report {
+struct ReportTable {
   std::vector<std::string> row_keys, column_keys;
   std::vector<std::vector<std::string>> rows, columns;  // their values
   std::vector<std::vector<ReportCell>> cells;           // [rows][columns]
@@ -49,6 +49,6 @@ struct Report {
 };
 
 // Throws ConfigError for keys, metrics or stages that no run has, DataError for damaged runs.
-Report make_report(const RunList& list, const ReportOptions& options);
+ReportTable make_report(const RunList& list, const ReportOptions& options);
 
 }  // namespace quell

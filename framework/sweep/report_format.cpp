@@ -47,7 +47,7 @@ std::string cell_text(const ReportCell& cell, Spread spread, const Style& style)
 }
 
 // Values of one column as one text: "6" or "6, float".
-std::string column_label(const Report& report, const std::vector<std::string>& column) {
+std::string column_label(const ReportTable& report, const std::vector<std::string>& column) {
   std::vector<std::string> parts;
   for (const std::string& value : column) parts.push_back(short_value(value));
   if (!parts.empty()) return fmt::format("{}", fmt::join(parts, ", "));
@@ -55,7 +55,7 @@ std::string column_label(const Report& report, const std::vector<std::string>& c
 }
 
 // Row labels are left out where they repeat those above.
-std::vector<std::string> row_labels(const Report& report, size_t row) {
+std::vector<std::string> row_labels(const ReportTable& report, size_t row) {
   std::vector<std::string> labels;
   bool same = row > 0;
   for (size_t i = 0; i < report.row_keys.size(); ++i) {
@@ -65,11 +65,11 @@ std::vector<std::string> row_labels(const Report& report, size_t row) {
   return labels;
 }
 
-bool starts_group(const Report& report, size_t row) {
+bool starts_group(const ReportTable& report, size_t row) {
   return row > 0 && report.row_keys.size() > 1 && report.rows[row][0] != report.rows[row - 1][0];
 }
 
-std::vector<std::vector<std::string>> grid(const Report& report, Spread spread,
+std::vector<std::vector<std::string>> grid(const ReportTable& report, Spread spread,
                                            const Style& style) {
   std::vector<std::vector<std::string>> rows(1);
   for (const std::string& key : report.row_keys) rows[0].push_back(short_key(key));
@@ -120,11 +120,11 @@ std::string keys_text(const std::vector<std::string>& keys) {
 
 }  // namespace
 
-std::vector<std::vector<std::string>> report_grid(const Report& report, Spread spread) {
+std::vector<std::vector<std::string>> report_grid(const ReportTable& report, Spread spread) {
   return grid(report, spread, kPlain);
 }
 
-std::string report_markdown(const Report& report, Spread spread) {
+std::string report_markdown(const ReportTable& report, Spread spread) {
   auto rows = grid(report, spread, kMarkdown);
   for (auto& row : rows) {
     for (std::string& cell : row) cell = markdown_text(cell);
@@ -144,7 +144,7 @@ std::string report_markdown(const Report& report, Spread spread) {
   return text;
 }
 
-std::string report_latex(const Report& report, Spread spread) {
+std::string report_latex(const ReportTable& report, Spread spread) {
   const size_t labels = report.row_keys.size(), values = report.columns.size();
   std::string text;
   for (const std::string& note : report_notes(report, spread)) text += "% " + note + "\n";
@@ -168,7 +168,7 @@ std::string report_latex(const Report& report, Spread spread) {
   return text + "\\bottomrule\n\\end{tabular}\n";
 }
 
-std::string report_csv(const Report& report) {
+std::string report_csv(const ReportTable& report) {
   std::vector<std::string> header = report.row_keys;
   header.insert(header.end(), report.column_keys.begin(), report.column_keys.end());
   const bool with_stage = std::find(header.begin(), header.end(), "stage") == header.end();
@@ -194,7 +194,7 @@ std::string report_csv(const Report& report) {
   return text;
 }
 
-std::vector<std::string> report_notes(const Report& report, Spread spread) {
+std::vector<std::string> report_notes(const ReportTable& report, Spread spread) {
   bool any_percent = false, any_missing = false, any_spread = false, any_test = false;
   for (const auto& row : report.cells) {
     for (const ReportCell& cell : row) {

@@ -59,7 +59,7 @@ class ReportTest : public testing::Test {
 };
 
 TEST_F(ReportTest, SweptKeysAreRowsAndColumnsAndSeedsAreAveraged) {
-  const Report report = make_report(list_, {});
+  const ReportTable report = make_report(list_, {});
   EXPECT_THAT(report.row_keys, ElementsAre("base"));
   EXPECT_THAT(report.column_keys, ElementsAre("rules[0].bits"));
   EXPECT_THAT(report.averaged, ElementsAre("seed"));
@@ -72,7 +72,7 @@ TEST_F(ReportTest, SweptKeysAreRowsAndColumnsAndSeedsAreAveraged) {
 }
 
 TEST_F(ReportTest, IntervalsAreThoseOfTheBootstrap) {
-  const Report report = make_report(list_, {});
+  const ReportTable report = make_report(list_, {});
   // 1 of the 27 resamples has the mean 80, which is more than 2.5 %.
   EXPECT_DOUBLE_EQ(report.cells[0][0].interval.low, 0.80);
   EXPECT_DOUBLE_EQ(report.cells[0][0].interval.high, 0.84);
@@ -171,7 +171,7 @@ TEST_F(BaselineReportTest, PairsExamplesOfEqualSeeds) {
     predict(fmt::format("twc-8-{}", seed), 16);
     predict(fmt::format("minmax-4-{}", seed), 10);
   }
-  const Report report = make_report(list_, {.baseline = "base=minmax"});
+  const ReportTable report = make_report(list_, {.baseline = "base=minmax"});
   EXPECT_FALSE(report.cells[0][0].p);  // the baseline itself
   ASSERT_TRUE(report.cells[1][0].p);
   EXPECT_DOUBLE_EQ(*report.cells[1][0].p, 2.0 / 64);  // six examples, all better
@@ -186,7 +186,7 @@ TEST_F(BaselineReportTest, FloatCanBeTheBaseline) {
     predict(fmt::format("twc-8-{}", seed), 18);
     predict(fmt::format("minmax-4-{}", seed), 20);
   }
-  const Report report = make_report(list_, {.baseline = "stage=float"});
+  const ReportTable report = make_report(list_, {.baseline = "stage=float"});
   EXPECT_DOUBLE_EQ(*report.cells[0][0].p, 2.0 / 1024);
   EXPECT_DOUBLE_EQ(*report.cells[1][0].p, 2.0 / 4);
   EXPECT_DOUBLE_EQ(*report.cells[0][1].p, 1);
@@ -210,7 +210,7 @@ TEST(FindRuns, ReadsFoldersBelow) {
   EXPECT_EQ(list.runs[0].value("rules[0].sites"), "[x, y]");
   EXPECT_EQ(list.runs[0].value("folder"), "a");
   EXPECT_FALSE(list.runs[0].value("seed"));
-  const Report report = make_report(list, {});
+  const ReportTable report = make_report(list, {});
   EXPECT_THAT(report.row_keys, ElementsAre("name"));
   EXPECT_THAT(report.rows, ElementsAre(ElementsAre("run-a"), ElementsAre("run-b")));
 }
