@@ -9,8 +9,9 @@ namespace quell {
 namespace {
 
 bool is_number(const std::string& cell) {
+  if (cell == "missing") return true;
   return !cell.empty() &&
-         cell.find_first_not_of("0123456789.,+-x%einf/a []*±") == std::string::npos;
+         cell.find_first_not_of("0123456789.,+-x%einf/a []()o*±") == std::string::npos;
 }
 
 // Characters of a UTF-8 text.
