@@ -9,7 +9,16 @@ namespace quell {
 namespace {
 
 bool is_number(const std::string& cell) {
-  return !cell.empty() && cell.find_first_not_of("0123456789.,+-x%einf/a ") == std::string::npos;
+  if (cell == "missing") return true;
+  return !cell.empty() &&
+         cell.find_first_not_of("0123456789.,+-x%einf/a []()o*±") == std::string::npos;
+}
+
+// Characters of a UTF-8 text.
+size_t characters(const std::string& text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
 }
 
 }  // namespace
@@ -22,7 +31,7 @@ std::string text_table(const std::vector<std::vector<std::string>>& rows) {
     right.resize(widths.size(), true);
     for (size_t column = 0; column < rows[row].size(); ++column) {
       const std::string& cell = rows[row][column];
-      widths[column] = std::max(widths[column], cell.size());
+      widths[column] = std::max(widths[column], characters(cell));
       if (row > 0 && !cell.empty() && !is_number(cell)) right[column] = false;
     }
   }

@@ -43,6 +43,9 @@ int dispatch(const Arguments& arguments) {
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> all = {
       {"run", "run experiments", run_run},
+      {"sweep", "run an experiment with many settings", run_sweep},
+      {"report", "put the metrics of many runs into a table", run_report},
+      {"compare", "explain how two runs differ", run_compare},
       {"check", "show what an experiment would do, without running it", run_check},
       {"sensitivity", "quantize groups of sites alone, and all but one", run_sensitivity},
       {"list", "list the plug-ins", run_list},

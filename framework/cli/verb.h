@@ -22,6 +22,9 @@ struct Verb {
 const std::vector<Verb>& verbs();
 
 int run_run(const Plugins& plugins, const Arguments& arguments);
+int run_sweep(const Plugins& plugins, const Arguments& arguments);
+int run_report(const Plugins& plugins, const Arguments& arguments);
+int run_compare(const Plugins& plugins, const Arguments& arguments);
 int run_check(const Plugins& plugins, const Arguments& arguments);
 int run_list(const Plugins& plugins, const Arguments& arguments);
 int run_describe(const Plugins& plugins, const Arguments& arguments);

@@ -37,4 +37,9 @@ ConfigNode load_config(const std::filesystem::path& path, const std::vector<std:
 void apply_override(ConfigNode& root, const std::string& text, const ObjectSchema& schema,
                     Problems& problems);
 
+// The same for a key and a value that are read already; problems are at the value's mark, and a
+// relative path in it starts there.
+void apply_setting(ConfigNode& root, const std::string& key, const ConfigNode& value,
+                   const ObjectSchema& schema, Problems& problems);
+
 }  // namespace quell

@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <variant>
 
@@ -62,17 +63,24 @@ class Override {
       : mark_{fmt::format("--set {}", text), 0, 0}, schema_(schema), problems_(problems) {
     const size_t equals = std::min(text.find('='), text.size());
     path_ = parse_path(text.substr(0, equals));
-    if (equals < text.size()) value_ = text.substr(equals + 1);
+    if (equals < text.size()) value_text_ = text.substr(equals + 1);
+  }
+
+  Override(const std::string& key, const ConfigNode& value, const ObjectSchema& schema,
+           Problems& problems)
+      : mark_(value.mark), schema_(schema), problems_(problems), path_(parse_path(key)) {
+    value_text_ = value.is_scalar() ? value.text : to_json(value).dump();
+    value_ = value;
   }
 
   void apply(ConfigNode& root) {
-    if (path_.empty() || !value_) {
+    if (path_.empty() || !value_text_) {
       return problem("", "expected a.b=value or rules[0].bits=value");
     }
-    const auto value = parse_value();
-    if (!value || !expand_short_form(root)) return;
+    if (!value_) value_ = parse_value();
+    if (!value_ || !expand_short_form(root)) return;
     if (ConfigNode* target = walk(root)) {
-      ConfigNode replacement = *value;
+      ConfigNode replacement = *value_;
       replacement.key = target->key;
       replacement.key_mark = target->key_mark;
       *target = std::move(replacement);
@@ -87,7 +95,7 @@ class Override {
   std::optional<ConfigNode> parse_value() {
     Problems repeated_keys;
     try {
-      ConfigNode node = parse_yaml(*value_, "", repeated_keys);
+      ConfigNode node = parse_yaml(*value_text_, "", repeated_keys);
       mark_all(node, mark_);
       repeated_keys.throw_if_any();
       return node;
@@ -161,7 +169,7 @@ class Override {
           fmt::format("is {}, not a map, so \"{}\" cannot be set in it", node.found(), key);
       if (node.is_scalar()) {  // the short form of a plug-in
         message += fmt::format("; set the whole value: --set '{}={{type: {}, {}: {}}}'", path,
-                               node.text, key, *value_);
+                               node.text, key, *value_text_);
       }
       problem(path, message);
       return nullptr;
@@ -188,7 +196,8 @@ class Override {
   const ObjectSchema& schema_;
   Problems& problems_;
   std::vector<Step> path_;
-  std::optional<std::string> value_;
+  std::optional<std::string> value_text_;
+  std::optional<ConfigNode> value_;
 };
 
 }  // namespace
@@ -196,6 +205,11 @@ class Override {
 void apply_override(ConfigNode& root, const std::string& text, const ObjectSchema& schema,
                     Problems& problems) {
   Override(text, schema, problems).apply(root);
+}
+
+void apply_setting(ConfigNode& root, const std::string& key, const ConfigNode& value,
+                   const ObjectSchema& schema, Problems& problems) {
+  Override(key, value, schema, problems).apply(root);
 }
 
 }  // namespace quell

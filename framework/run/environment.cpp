@@ -25,6 +25,10 @@ std::string processor() {
 
 }  // namespace
 
+std::string code_version() {
+  return fmt::format("quell {}, LibTorch {}", QUELL_VERSION, TORCH_VERSION);
+}
+
 std::string environment_json(const Runner& runner) {
   char host[256] = "";
   ::gethostname(host, sizeof(host) - 1);

@@ -11,4 +11,7 @@ namespace quell {
 // each part of the run.
 std::string environment_json(const Runner& runner);
 
+// "quell 0.1.0, LibTorch 2.11.0"
+std::string code_version();
+
 }  // namespace quell

@@ -101,4 +101,7 @@ struct ExperimentSpec {
 ExperimentSpec load_experiment(const std::filesystem::path& path,
                                const std::vector<std::string>& overrides, const Plugins& plugins);
 
+// The same from a tree; what is wrong with it is added to `problems`.
+ExperimentSpec read_experiment(const ConfigNode& node, const Plugins& plugins, Problems& problems);
+
 }  // namespace quell

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -41,6 +42,14 @@ std::unique_ptr<Tokenizer> find_tokenizer(const std::filesystem::path& folder) {
   return nullptr;
 }
 
+// How many threads `threads: 0` means: the cores, or fewer where several runs share the machine.
+int64_t all_threads() {
+  const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
+  const char* share = std::getenv("QUELL_THREADS");
+  const int64_t threads = share == nullptr ? 0 : std::atoll(share);
+  return threads > 0 ? threads : cores;
+}
+
 double largest(const at::Tensor& values) {
   return values.numel() == 0 ? 0 : at::max(at::abs(values)).item<double>();
 }
@@ -49,8 +58,7 @@ double largest(const at::Tensor& values) {
 
 Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
     : spec_(spec), log_(log), checkpoint_(spec.model.path) {
-  const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
-  at::set_num_threads(static_cast<int>(spec.threads > 0 ? spec.threads : cores));
+  at::set_num_threads(static_cast<int>(spec.threads > 0 ? spec.threads : all_threads()));
   timed("load", [&] {
     if (spec.model.head == ModelHead::kQuestionAnswering) {
       checkpoint_.start_head({"ForQuestionAnswering", "qa_outputs.", spec.seed});

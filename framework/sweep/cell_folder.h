@@ -1,0 +1,61 @@
+// The folder of a cell: a run folder, with what the sweep knows about the cell beside it.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "framework/sweep/cell.h"
+
+namespace quell {
+
+enum class CellState {
+  kWaiting,  // not begun, or stopped on the way
+  kDone,
+  kFailed,
+};
+
+// Files of a cell's folder besides those of a run.
+inline constexpr const char* kCellFile = "cell.json";     // settings and fingerprint
+inline constexpr const char* kErrorFile = "error.txt";    // why it failed
+inline constexpr const char* kOutputFile = "output.txt";  // what it says while it runs
+inline constexpr const char* kLockFile = "lock";
+
+// Whether the folder holds the result of the cell of that fingerprint.
+CellState cell_state(const std::filesystem::path& folder, const std::string& fingerprint);
+
+// The cells' folders in the output folder of a sweep.
+class CellFolders {
+ public:
+  explicit CellFolders(std::filesystem::path output);
+  // Where the cell's folder is or will be. A folder of the same fingerprint counts, whatever its
+  // label: the label changes when keys are added to a sweep, the result does not.
+  std::filesystem::path of(const Cell& cell) const;
+
+ private:
+  std::filesystem::path output_;
+  std::map<std::string, std::filesystem::path> by_fingerprint_;
+};
+
+// Writes cell.json.
+void write_cell_file(const std::filesystem::path& folder, const Cell& cell);
+
+// Keeps other sweeps from the cell for as long as it lives, and as long as a process lives that has
+// inherited its descriptor: a cell's process keeps it when the sweep is killed.
+class CellLock {
+ public:
+  // Creates the folder. Throws Error where that is not possible.
+  explicit CellLock(const std::filesystem::path& folder);
+  ~CellLock();
+  CellLock(CellLock&& other) noexcept;
+  CellLock& operator=(CellLock&&) = delete;
+
+  // False when another sweep has it.
+  bool held() const { return descriptor_ >= 0; }
+  int descriptor() const { return descriptor_; }
+
+ private:
+  int descriptor_ = -1;
+};
+
+}  // namespace quell

@@ -1,0 +1,68 @@
+#include "framework/sweep/index.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "framework/base/error.h"
+#include "framework/base/file.h"
+#include "framework/run/environment.h"
+
+namespace quell {
+namespace fs = std::filesystem;
+namespace {
+
+const char* to_string(CellState state) {
+  if (state == CellState::kDone) return "done";
+  return state == CellState::kFailed ? "failed" : "waiting";
+}
+
+}  // namespace
+
+void write_sweep_index(const fs::path& output, const SweepFile& sweep,
+                       const std::vector<Cell>& cells, const std::vector<CellStatus>& status) {
+  nlohmann::ordered_json root;
+  root["format"] = "quell sweep";
+  root["version"] = 1;
+  root["name"] = sweep.name;
+  root["file"] = sweep.path.string();
+  root["code"] = code_version();
+  auto& axes = root["axes"] = nlohmann::ordered_json::array();
+  for (const Axis& axis : sweep.axes) axes.push_back(axis.keys);
+  auto& list = root["cells"] = nlohmann::ordered_json::array();
+  for (size_t i = 0; i < cells.size(); ++i) {
+    nlohmann::ordered_json entry;
+    entry["folder"] = status[i].folder.filename().string();
+    auto& settings = entry["settings"] = nlohmann::ordered_json::object();
+    for (const Setting& setting : cells[i].settings) settings[setting.key] = setting.text();
+    entry["status"] = to_string(status[i].state);
+    entry["fingerprint"] = cells[i].fingerprint;
+    list.push_back(std::move(entry));
+  }
+  write_file(output / kSweepIndex, root.dump(2) + "\n");
+}
+
+SweepIndex read_sweep_index(const fs::path& output) {
+  const fs::path file = output / kSweepIndex;
+  try {
+    const auto root = nlohmann::ordered_json::parse(read_file(file));
+    if (root.at("format") != "quell sweep" || root.at("version") != 1) {
+      throw DataError(
+          fmt::format("{}: is no index of a sweep that this quell reads", file.string()));
+    }
+    SweepIndex index;
+    index.name = root.at("name");
+    index.axes = root.at("axes").get<std::vector<std::vector<std::string>>>();
+    for (const auto& entry : root.at("cells")) {
+      IndexedCell cell{output / entry.at("folder").get<std::string>(), {}, entry.at("fingerprint")};
+      for (const auto& [key, value] : entry.at("settings").items()) {
+        cell.settings.emplace_back(key, value);
+      }
+      index.cells.push_back(std::move(cell));
+    }
+    return index;
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(fmt::format("{}: damaged: {}", file.string(), error.what()));
+  }
+}
+
+}  // namespace quell

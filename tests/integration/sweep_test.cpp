@@ -1,0 +1,196 @@
+// `quell sweep`, `report` and `compare` as a user sees them.
+#include <gmock/gmock.h>
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <chrono>
+#include <future>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "framework/base/file.h"
+#include "framework/io/json.h"
+#include "tests/support/small_experiment.h"
+
+namespace quell {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::HasSubstr;
+
+constexpr const char* kRepeatable[] = {"config.resolved.yaml", "metrics.json", "results.h5",
+                                       "predictions.jsonl"};
+constexpr const char* kSweep = R"(
+base: few.yaml
+output: out
+grid:
+  rules[0].bits: [6, 3]
+  seed: [1, 2]
+set: {stages: [float, quantized]}
+)";
+
+class SweepTest : public testing::Test {
+ protected:
+  SweepTest() {
+    folder_.write("few.yaml", glue_experiment(folder_));
+    folder_.write("sweep.yaml", kSweep);
+  }
+
+  ProgramResult quell(const std::vector<std::string>& arguments) {
+    return run_quell(arguments, folder_.path());
+  }
+  // Folders of finished cells by their settings, and when they were finished.
+  std::map<fs::path, fs::file_time_type> finished(const fs::path& output = "out") {
+    std::map<fs::path, fs::file_time_type> result;
+    if (!fs::exists(folder_.path() / output)) return result;
+    for (const auto& entry : fs::directory_iterator(folder_.path() / output)) {
+      const fs::path file = entry.path() / "metrics.json";
+      if (fs::exists(file)) result[entry.path()] = fs::last_write_time(file);
+    }
+    return result;
+  }
+  // Starts a sweep and sends it a signal once `cells` cells are done; its exit status.
+  int interrupt(int signal, size_t cells) {
+    const pid_t child = start_quell({"sweep", "sweep.yaml"}, folder_.path());
+    int status = 0;
+    while (finished().size() < cells) {
+      if (::waitpid(child, &status, WNOHANG) == child) return status;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    ::kill(child, signal);
+    ::waitpid(child, &status, 0);
+    return status;
+  }
+  // Whether a process of ours has the cell.
+  bool all_idle() {
+    for (const auto& entry : fs::directory_iterator(folder_ / "out")) {
+      if (fs::exists(entry.path() / "lock") &&
+          run_command({"flock", "-n", (entry.path() / "lock").string(), "true"}, "/").exit_code) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(SweepTest, AKilledSweepGoesOnAndEndsInTheBytesOfSingleRuns) {
+  const int status = interrupt(SIGKILL, 1);
+  ASSERT_TRUE(WIFSIGNALED(status)) << "the sweep was faster than the test";
+  const auto before = finished();
+  ASSERT_LT(before.size(), 4u);
+  const ProgramResult resumed = quell({"sweep", "sweep.yaml", "--workers", "2"});
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.errors;
+  EXPECT_THAT(resumed.output, HasSubstr("4 of 4 cells done"));
+  const auto after = finished();
+  ASSERT_EQ(after.size(), 4u);
+  for (const auto& [folder, time] : before) EXPECT_EQ(after.at(folder), time) << "done again";
+  const json index = read_json_file(folder_ / "out/sweep.json");
+  for (const json& cell : index["cells"]) {
+    const std::string bits = cell["settings"]["rules[0].bits"], seed = cell["settings"]["seed"];
+    const ProgramResult single =
+        quell({"run", "few.yaml", "--set", "rules[0].bits=" + bits, "--set", "seed=" + seed,
+               "--set", "stages=[float, quantized]", "--output", "single", "--overwrite"});
+    ASSERT_EQ(single.exit_code, 0) << single.errors;
+    for (const char* name : kRepeatable) {
+      EXPECT_EQ(read_file(folder_ / "out" / cell["folder"].get<std::string>() / name),
+                read_file(folder_ / "single" / name))
+          << cell["folder"] << " " << name;
+    }
+  }
+  // Nothing is left to do, and nothing is done.
+  EXPECT_EQ(quell({"sweep", "sweep.yaml"}).exit_code, 0);
+  EXPECT_EQ(finished(), after);
+  EXPECT_EQ(folder_.partial_files(), 0);
+}
+
+TEST_F(SweepTest, ASignalStopsTheProcessesOfTheCells) {
+  const int status = interrupt(SIGTERM, 1);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_LT(finished().size(), 4u);
+  EXPECT_TRUE(all_idle());
+  const json index = read_json_file(folder_ / "out/sweep.json");
+  EXPECT_EQ(index["cells"][0]["status"], "done");
+  EXPECT_EQ(index["cells"][3]["status"], "waiting");
+  const ProgramResult report = quell({"report", "out"});
+  EXPECT_THAT(report.output, HasSubstr("missing")) << report.errors;
+}
+
+TEST_F(SweepTest, TwoSweepsShareTheCells) {
+  const auto sweep = [&] { return quell({"sweep", "sweep.yaml"}); };
+  auto other = std::async(std::launch::async, sweep);
+  const ProgramResult first = sweep(), second = other.get();
+  EXPECT_EQ(first.exit_code, 0) << first.errors;
+  EXPECT_EQ(second.exit_code, 0) << second.errors;
+  const std::string said = first.errors + second.errors;
+  size_t runs = 0;
+  for (size_t at = said.find(": accuracy"); at != std::string::npos;
+       at = said.find(": accuracy", at + 1)) {
+    ++runs;
+  }
+  EXPECT_EQ(runs, 4u) << said;
+}
+
+// A cell that only fails when it runs: nothing finds ranges for what is to be learned.
+TEST_F(SweepTest, AFailedCellKeepsItsErrorAndIsRetriedOnDemand) {
+  folder_.write("sweep.yaml",
+                "base: few.yaml\noutput: out\nlist:\n- {seed: 1}\n- {pipeline: [learn_scales]}\n");
+  const ProgramResult first = quell({"sweep", "sweep.yaml"});
+  EXPECT_EQ(first.exit_code, 1);
+  EXPECT_THAT(first.output, HasSubstr("1 of 2 cells done, 1 failed"));
+  fs::path error;
+  for (const auto& entry : fs::recursive_directory_iterator(folder_ / "out")) {
+    if (entry.path().filename() == "error.txt") error = entry.path();
+  }
+  ASSERT_FALSE(error.empty());
+  EXPECT_THAT(read_file(error), HasSubstr("learn_scales"));
+  write_file(error, "the first time");
+  EXPECT_EQ(quell({"sweep", "sweep.yaml"}).exit_code, 1);
+  EXPECT_EQ(read_file(error), "the first time");
+  EXPECT_EQ(quell({"sweep", "sweep.yaml", "--retry"}).exit_code, 1);
+  EXPECT_THAT(read_file(error), HasSubstr("learn_scales"));
+}
+
+TEST_F(SweepTest, ADryRunListsTheCellsAndWritesNothing) {
+  const ProgramResult result = quell({"sweep", "sweep.yaml", "--dry-run"});
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_THAT(result.output, HasSubstr("bits=3_seed=2"));
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+  EXPECT_EQ(quell({"sweep", "none.yaml"}).exit_code, 2);
+  EXPECT_EQ(quell({"sweep", "sweep.yaml", "--set", "rules[0].bits=3"}).exit_code, 2);
+}
+
+TEST_F(SweepTest, ReportAndCompareReadTheRuns) {
+  ASSERT_EQ(quell({"sweep", "sweep.yaml", "--workers", "2"}).exit_code, 0);
+  const ProgramResult csv = quell({"report", "out", "--format", "csv", "--output", "table.csv"});
+  ASSERT_EQ(csv.exit_code, 0) << csv.errors;
+  EXPECT_THAT(read_file(folder_ / "table.csv"), HasSubstr("6,quantized,accuracy,2,2,"));
+  const ProgramResult tested =
+      quell({"report", "out", "--baseline", "stage=float", "--format", "markdown"});
+  EXPECT_THAT(tested.output, HasSubstr("accuracy in percent, stage quantized")) << tested.errors;
+
+  const json index = read_json_file(folder_ / "out/sweep.json");
+  const auto run = [&](size_t cell) {
+    return (folder_ / "out" / index["cells"][cell]["folder"].get<std::string>()).string();
+  };
+  const ProgramResult compared = quell({"compare", run(0), run(2), "--json"});
+  ASSERT_EQ(compared.exit_code, 0) << compared.errors;
+  const json difference = json::parse(compared.output);
+  ASSERT_EQ(difference["experiment"].size(), 1u);
+  EXPECT_THAT(difference["experiment"][0]["key"].get<std::string>(), HasSubstr(".bits"));
+  EXPECT_EQ(difference["experiment"][0]["a"], "6");
+  EXPECT_EQ(difference["experiment"][0]["b"], "3");
+  EXPECT_EQ(difference["stages"][0]["flipped"], 0);  // float is the same
+  EXPECT_EQ(difference["stages"][0]["unequal"], 0);
+  EXPECT_EQ(difference["stages"][1]["unequal"], 12);
+  const ProgramResult same = quell({"compare", run(0), run(0)});
+  EXPECT_THAT(same.output, HasSubstr("experiment: the same"));
+  EXPECT_THAT(same.output, HasSubstr("results.h5"));
+}
+
+}  // namespace
+}  // namespace quell
