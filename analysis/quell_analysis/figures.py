@@ -124,19 +124,19 @@ def draw_gamma(axes: Axes, file: OutlierFile, stage: str, role: str) -> None:
                      alpha=0.8, label=f"{layer}")
     extreme = norms.sort_values("channel_max").groupby("channel").tail(1).tail(4)
     placed: list[float] = []
-    room = 0.045 * norms["channel_max"].max()
+    room = 0.055 * norms["channel_max"].max()
+    left = 0.03 * norms["gamma"].abs().max()
     for _, row in extreme.sort_values("channel_max").iterrows():
-        height = max([row["channel_max"], *[other + room for other in placed]])
-        placed.append(height)
-        axes.annotate(f"channel {row['channel']:.0f}", (abs(row["gamma"]), row["channel_max"]),
-                      (-6, (height - row["channel_max"])), textcoords="offset points", ha="right",
-                      va="center", fontsize=7, color=ACCENT)
+        gamma, value = abs(row["gamma"]), row["channel_max"]
+        placed.append(max([value, *[other + room for other in placed]]))
+        axes.annotate(f"{row['channel']:.0f}", (gamma, value), (gamma - left, placed[-1]),
+                      ha="right", va="center", fontsize=7, color=ACCENT)
     axes.set_xlabel("|gamma| of the channel")
-    axes.set_ylabel("largest |value| of the channel")
+    axes.set_ylabel(f"largest |value|, {role}")
     axes.set_ylim(bottom=0)
     axes.legend(title="layer", title_fontsize=7.5, ncol=1 + (len(layers) - 1) // 6,
                 loc="upper left", handletextpad=0, borderaxespad=0, markerscale=2)
-    axes.set_title(f"c   gamma and outliers, {role}")
+    axes.set_title("c   gamma and outliers")
 
 
 def draw_kurtosis(axes: Axes, file: OutlierFile, role: str) -> None:
@@ -151,9 +151,9 @@ def draw_kurtosis(axes: Axes, file: OutlierFile, role: str) -> None:
     axes.set_yscale("log")
     axes.set_xticks(range(len(sites)))
     axes.set_xlabel("layer")
-    axes.set_ylabel("kurtosis")
+    axes.set_ylabel(f"kurtosis of {role}")
     axes.legend(loc="best")
-    axes.set_title(f"d   kurtosis of {role}")
+    axes.set_title("d   kurtosis, stage by stage")
 
 
 def draw_attention(axes: Axes, file: OutlierFile, stage: str) -> None:
@@ -168,7 +168,7 @@ def draw_attention(axes: Axes, file: OutlierFile, stage: str) -> None:
     bar = axes.figure.colorbar(picture, ax=axes, shrink=0.9, pad=0.02)
     bar.outline.set_visible(False)
     bar.set_label("% of the attention")
-    axes.set_title("e   attention on separators ([SEP])")
+    axes.set_title("e   attention on [SEP]")
 
 
 def draw_outliers(file: OutlierFile, output: Union[str, Path], stage: str = "float",

@@ -37,7 +37,7 @@ void count_magnitudes(const float* x, int64_t size, std::vector<int64_t>& counts
   constexpr int64_t kTables = 4;
   std::mutex mutex;
   parallel_for(0, size, kValueGrain, [&](int64_t first, int64_t last) {
-    std::vector<int64_t> table(kTables * kAllLogBins);
+    std::vector<uint32_t> table(kTables * kAllLogBins);
     for (int64_t i = first; i < last; ++i) {
       const uint32_t bin = (std::bit_cast<uint32_t>(x[i]) & kMagnitude) >> kShift;
       ++table[(i % kTables) * kAllLogBins + bin];
