@@ -50,7 +50,7 @@ class AgainstNumpy(unittest.TestCase):
                     yield f"{stage} {name}", site, site["raw"][()]
 
     def assert_moments(self, where, stored, expected):
-        scale = np.abs(expected["mean"]) + expected["std"]
+        scale = np.maximum(np.abs(expected["mean"]) + expected["std"], 1e-30)
         for name, value in expected.items():
             # Means cancel: measured against the size of the values. Skewness likewise against 1.
             size = scale if name == "mean" else np.maximum(np.abs(value), 1e-30)
