@@ -33,7 +33,8 @@ quell: setup $(BUILD)/build.ninja
 
 demo: quell
 	@$(BUILD)/quell run experiments/quickstart/w8a8.yaml experiments/quickstart/w6a6.yaml \
-	  experiments/quickstart/w4a4.yaml --overwrite
+	  experiments/quickstart/w4a4.yaml experiments/quickstart/outliers.yaml --overwrite
+	@tools/draw_outliers.sh runs/quickstart-outliers
 	@echo
 	@echo "Each run has a folder under runs/. For example:"
 	@echo "  $(BUILD)/quell inspect runs/quickstart-w6a6/results.h5"

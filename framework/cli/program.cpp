@@ -53,6 +53,7 @@ const std::vector<Verb>& verbs() {
       {"schema", "print the JSON Schema of experiment files", run_schema},
       {"import", "turn a configuration file of published code into an experiment", run_import},
       {"inspect", "print a results file as a table", run_inspect},
+      {"outliers", "look at the activations of an experiment's float model", run_outliers},
       {"probe", "show what an observer and a quantizer do to tensors of a file", run_probe},
       {"tokenize", "show the tokens that a model sees", run_tokenize},
       {"score", "compute a task's metrics from a file of predictions", run_score}};

@@ -30,6 +30,7 @@ int run_list(const Plugins& plugins, const Arguments& arguments);
 int run_describe(const Plugins& plugins, const Arguments& arguments);
 int run_schema(const Plugins& plugins, const Arguments& arguments);
 int run_inspect(const Plugins& plugins, const Arguments& arguments);
+int run_outliers(const Plugins& plugins, const Arguments& arguments);
 int run_import(const Plugins& plugins, const Arguments& arguments);
 int run_probe(const Plugins& plugins, const Arguments& arguments);
 int run_tokenize(const Plugins& plugins, const Arguments& arguments);

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "framework/config/schema.h"
 #include "framework/plugin/choice.h"
+#include "framework/run/outlier_options.h"
 #include "framework/run/quant_rules.h"
 #include "framework/run/task.h"
 
@@ -55,6 +57,7 @@ struct RecordOptions {
   bool site_errors = true;
   int64_t site_error_batches = 1;
   bool model = true;
+  std::optional<OutlierOptions> outliers;
 
   template <class V>
   static void describe(V& v) {
@@ -64,6 +67,8 @@ struct RecordOptions {
       "calibration batches that they are computed on", at_least(1));
     v("model", &RecordOptions::model,
       "the model folder of a network that was trained: weights, config.json and tokenizer");
+    v("outliers", &RecordOptions::outliers,
+      "statistics of activations over the calibration set, in outliers.h5; {}: with the defaults");
   }
 };
 

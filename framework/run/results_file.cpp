@@ -261,7 +261,8 @@ std::map<std::string, StoredParameters> read_results_parameters(const std::files
 
 void check_results_file(const Hdf5Reader& file) {
   const auto has = [&](const char* name) { return file.has_attribute("/", name); };
-  if (!has("format") || !has("version")) {
+  if (!has("format") || !has("version") ||
+      file.read_attribute("/", "format") != Hdf5Attribute(std::string(kResultsFormat))) {
     throw DataError(fmt::format("{}: is no results file of quell", file.path().string()));
   }
   const auto version = std::get<int64_t>(file.read_attribute("/", "version"));

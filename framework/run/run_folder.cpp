@@ -10,6 +10,7 @@
 #include "framework/io/json.h"
 #include "framework/run/environment.h"
 #include "framework/run/model_folder.h"
+#include "framework/run/outliers_file.h"
 #include "framework/run/results_file.h"
 
 namespace quell {
@@ -18,9 +19,11 @@ namespace {
 
 // Written last: where it exists, the run is complete.
 constexpr const char* kCompletionFile = "metrics.json";
+constexpr const char* kOutliersFile = "outliers.h5";
 constexpr const char* kModelFolder = "model";
 constexpr const char* kFiles[] = {kCompletionFile,     "config.resolved.yaml", "results.h5",
-                                  "predictions.jsonl", "environment.json",     "log.txt"};
+                                  "predictions.jsonl", "environment.json",     "log.txt",
+                                  kOutliersFile};
 
 nlohmann::ordered_json number(double value) {
   return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
@@ -175,6 +178,11 @@ void write_run_folder(const fs::path& folder, const Runner& runner, const Log& l
   write_file(folder / "config.resolved.yaml", to_yaml(to_node(runner.spec())));
   write_file(folder / "predictions.jsonl", predictions_jsonl(runner));
   write_results_file(folder / "results.h5", runner);
+  if (runner.outliers() != nullptr) {
+    write_outliers_file(folder / kOutliersFile, runner);
+  } else {
+    fs::remove(folder / kOutliersFile, error);
+  }
   write_file(folder / "environment.json", environment_json(runner));
   write_file(folder / "log.txt", log.text());
   write_file(folder / kCompletionFile, metrics_json(runner));

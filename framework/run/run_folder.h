@@ -23,10 +23,11 @@ bool prepare_run_folder(const std::filesystem::path& folder, const ExperimentSpe
 // Where long steps keep their progress until the run is complete; exists only then.
 std::filesystem::path progress_folder(const std::filesystem::path& folder);
 
-// Writes config.resolved.yaml, results.h5, predictions.jsonl, environment.json, log.txt and the
-// folder `model` of a model that was trained, then metrics.json: where it exists, the run is
-// complete. Every file is complete or absent; an earlier run is replaced only now, when this one
-// has succeeded. Times and facts of the host are in environment.json and log.txt only.
+// Writes config.resolved.yaml, results.h5, predictions.jsonl, environment.json, log.txt,
+// outliers.h5 where outliers were recorded and the folder `model` of a model that was trained, then
+// metrics.json: where it exists, the run is complete. Every file is complete or absent; an earlier
+// run is replaced only now, when this one has succeeded. Times and facts of the host are in
+// environment.json and log.txt only.
 void write_run_folder(const std::filesystem::path& folder, const Runner& runner, const Log& log);
 
 }  // namespace quell

@@ -80,6 +80,9 @@ Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
   problems.throw_if_any();
   context_ = std::make_unique<QuantContext>(model_->sites());
   apply_plan(plan_, *context_);
+  if (spec.record.outliers) {
+    outliers_ = std::make_unique<OutlierRecorder>(*spec.record.outliers, model_->sites());
+  }
 }
 
 template <class Work>
@@ -112,14 +115,18 @@ int64_t Runner::calibration_tokens() const {
 void Runner::run(const std::filesystem::path& progress) {
   const at::NoGradGuard no_gradients;
   // Before anything takes time: a missing training split should be known at once.
-  if (!spec_.pipeline.empty()) read_calibration();
+  if (!spec_.pipeline.empty() || outliers_ != nullptr) read_calibration();
   if (wants(Stage::kFloat)) evaluate(Stage::kFloat, false, false);
+  record_outliers(to_string(Stage::kFloat));
   run_pipeline(progress);
   if (spec_.pipeline.empty()) return;
   if (wants(Stage::kTransformed)) evaluate(Stage::kTransformed, false, false);
   if (wants(Stage::kWeightsOnly)) evaluate(Stage::kWeightsOnly, true, false);
   if (wants(Stage::kActivationsOnly)) evaluate(Stage::kActivationsOnly, false, true);
-  if (wants(Stage::kQuantized)) evaluate(Stage::kQuantized, true, true);
+  if (wants(Stage::kQuantized)) {
+    evaluate(Stage::kQuantized, true, true);
+    record_outliers(to_string(Stage::kQuantized));
+  }
   if (spec_.record.site_errors) {
     const size_t count =
         std::min(calibration_.size(), static_cast<size_t>(spec_.record.site_error_batches));
@@ -128,6 +135,23 @@ void Runner::run(const std::filesystem::path& progress) {
           quell::site_errors(*model_, *context_, std::span(calibration_).first(count), log_);
     });
   }
+}
+
+void Runner::run_outliers() {
+  const at::NoGradGuard no_gradients;
+  read_calibration();
+  record_outliers(to_string(Stage::kFloat));
+}
+
+void Runner::record_outliers(const std::string& stage) {
+  if (outliers_ == nullptr) return;
+  if (outliers_->stages().empty()) outliers_->set_tokens(calibration_, tokenizer_.get());
+  const bool quantized = stage == to_string(Stage::kQuantized);
+  context_->set_quantize(SiteKind::kWeight, quantized);
+  context_->set_quantize(SiteKind::kActivation, quantized);
+  timed("outliers", [&] { outliers_->record(stage, *model_, *context_, calibration_, log_); });
+  context_->set_quantize(SiteKind::kWeight, false);
+  context_->set_quantize(SiteKind::kActivation, false);
 }
 
 void Runner::evaluate(Stage stage, bool weights, bool activations) {
@@ -222,6 +246,7 @@ void Runner::run_transform(const StepChoice& step, PipelineContext& context) {
   log_.info(fmt::format("{}: float outputs moved by at most {:.3g} (largest output {:.3g})",
                         step.name(), check.max_difference, check.max_output));
   transforms_.push_back(check);
+  record_outliers(step.name());
 }
 
 }  // namespace quell

@@ -12,6 +12,7 @@
 #include "framework/model/pipeline.h"
 #include "framework/run/experiment.h"
 #include "framework/run/model_size.h"
+#include "framework/run/outlier_recorder.h"
 #include "framework/run/site_errors.h"
 
 namespace quell {
@@ -37,6 +38,8 @@ class Runner {
   // All stages and steps. Throws Error when the run fails. Long steps keep their progress in
   // `progress`, when a folder is named, and go on from what they find there.
   void run(const std::filesystem::path& progress = {});
+  // Only looks at the outliers of the float network; for experiments with record.outliers.
+  void run_outliers();
 
   // For analyses of their own: calibration and pipeline alone, and then evaluations with chosen
   // sites quantized and all others in float. Not together with run().
@@ -56,6 +59,8 @@ class Runner {
   const std::vector<SearchRecord>& searches() const { return searches_; }
   const std::vector<LearningRecord>& learning() const { return learning_; }
   const std::map<SiteId, SiteError>& site_errors() const { return site_errors_; }
+  // Null unless the experiment records outliers.
+  const OutlierRecorder* outliers() const { return outliers_.get(); }
   const std::vector<std::pair<std::string, double>>& seconds() const { return seconds_; }
   // Whether a step trained the model, so that its weights are not those of the checkpoint.
   bool trained() const { return trained_; }
@@ -71,6 +76,7 @@ class Runner {
   void evaluate(Stage stage, bool weights, bool activations);
   void read_calibration();
   void log_notes();  // those that are new
+  void record_outliers(const std::string& stage);
   void run_pipeline(const std::filesystem::path& progress);
   void run_transform(const StepChoice& step, PipelineContext& context);
   template <class Work>
@@ -91,6 +97,7 @@ class Runner {
   std::vector<TransformCheck> transforms_;
   std::vector<SearchRecord> searches_;
   std::vector<LearningRecord> learning_;
+  std::unique_ptr<OutlierRecorder> outliers_;
   bool trained_ = false;
   std::map<SiteId, SiteError> site_errors_;
   std::vector<std::pair<std::string, double>> seconds_;

@@ -1,0 +1,96 @@
+#include "framework/run/outlier_recorder.h"
+
+#include <fmt/format.h>
+#include <algorithm>
+
+#include "framework/base/error.h"
+
+namespace quell {
+namespace {
+
+// Which activations the patterns name.
+std::vector<bool> select(const std::vector<Site>& sites, const std::vector<std::string>& patterns,
+                         const char* key) {
+  std::vector<bool> selected(sites.size());
+  for (const std::string& pattern : patterns) {
+    bool any = false;
+    for (size_t i = 0; i < sites.size(); ++i) {
+      if (sites[i].kind != SiteKind::kActivation || !matches(sites[i], pattern)) continue;
+      selected[i] = any = true;
+    }
+    if (any) continue;
+    throw ConfigError(
+        fmt::format("record.outliers.{}: \"{}\" matches no activation of this model; `quell check` "
+                    "lists them",
+                    key, pattern));
+  }
+  return selected;
+}
+
+}  // namespace
+
+OutlierRecorder::OutlierRecorder(const OutlierOptions& options, const std::vector<Site>& sites)
+    : options_(options),
+      sites_(sites),
+      recorded_(select(sites, options.sites, "sites")),
+      raw_(select(sites, options.raw, "raw")) {}
+
+void OutlierRecorder::set_tokens(std::span<const Batch> batches, const Tokenizer* tokenizer) {
+  if (batches.empty()) throw ConfigError("no calibration batches; raise calibration.samples");
+  tokens_ = calibration_tokens(batches, tokenizer);
+}
+
+OutlierRecorder::AllStatistics OutlierRecorder::new_statistics() const {
+  AllStatistics all(sites_.size());
+  for (size_t i = 0; i < sites_.size(); ++i) {
+    if (!recorded_[i] && !raw_[i]) continue;
+    all[i] = std::make_unique<SiteStatistics>(sites_[i], options_, tokens_, raw_[i]);
+  }
+  return all;
+}
+
+std::string OutlierRecorder::unused_name(const std::string& name) const {
+  const auto is_used = [&](const std::string& wanted) {
+    return std::any_of(stages_.begin(), stages_.end(),
+                       [&](const OutlierStage& stage) { return stage.name == wanted; });
+  };
+  std::string result = name;
+  for (int use = 2; is_used(result); ++use) result = fmt::format("{}_{}", name, use);
+  return result;
+}
+
+void OutlierRecorder::record(const std::string& name, Model& model, QuantContext& context,
+                             std::span<const Batch> batches, Log& log) {
+  OutlierStage stage{unused_name(name), {}, {}};
+  AllStatistics all = new_statistics();
+  std::vector<bool> reached(sites_.size());
+  int64_t done = 0;
+  const auto passes = [&](void (SiteStatistics::*look)(const Batch&, const at::Tensor&)) {
+    for (const Batch& batch : batches) {
+      context.set_tap([&](SiteId id, const at::Tensor&, const at::Tensor& after) {
+        if (all[id] == nullptr || after.numel() == 0) return;
+        (all[id].get()->*look)(batch, after.contiguous());
+        reached[id] = true;
+      });
+      model.forward(batch, context);
+      context.set_tap({});
+      log.progress("outliers, " + stage.name, ++done, 2 * static_cast<int64_t>(batches.size()));
+    }
+  };
+  passes(&SiteStatistics::measure);
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (reached[i]) all[i]->end_measuring();
+  }
+  passes(&SiteStatistics::count);
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (reached[i]) stage.sites.emplace_back(static_cast<SiteId>(i), all[i]->end_counting());
+  }
+  for (const NormGroup& norm : model.graph().norms) {
+    stage.norms.push_back({norm.name, norm.output_site, norm.gamma.detach().clone(),
+                           norm.beta.defined() ? norm.beta.detach().clone() : at::Tensor(),
+                           norm.left_alone});
+  }
+  stages_.push_back(std::move(stage));
+}
+
+}  // namespace quell

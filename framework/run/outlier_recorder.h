@@ -1,0 +1,57 @@
+// Looks at the activations of a model at several stages of a run.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "framework/base/log.h"
+#include "framework/model/model.h"
+#include "framework/run/site_statistics.h"
+
+namespace quell {
+
+// A norm's parameters at some stage, copied.
+struct NormSummary {
+  std::string name;
+  SiteId output_site = kNoSite;
+  at::Tensor gamma, beta;  // [features]
+  bool left_alone = false;
+};
+
+struct OutlierStage {
+  std::string name;                                   // "float", a transform, "quantized"
+  std::vector<std::pair<SiteId, SiteSummary>> sites;  // in the order of execution
+  std::vector<NormSummary> norms;
+};
+
+class OutlierRecorder {
+ public:
+  // Throws ConfigError when a pattern matches no activation.
+  OutlierRecorder(const OutlierOptions& options, const std::vector<Site>& sites);
+
+  // Tells which tokens the batches hold; once, before record().
+  void set_tokens(std::span<const Batch> batches, const Tokenizer* tokenizer);
+  // Runs the batches twice with whatever is switched on: SiteStatistics sees what the network goes
+  // on with, quantized values where a site quantizes. A name that was used gets "_2", ....
+  void record(const std::string& name, Model& model, QuantContext& context,
+              std::span<const Batch> batches, Log& log);
+
+  const OutlierOptions& options() const { return options_; }
+  const CalibrationTokens& tokens() const { return tokens_; }
+  const std::vector<OutlierStage>& stages() const { return stages_; }
+
+ private:
+  using AllStatistics = std::vector<std::unique_ptr<SiteStatistics>>;  // [sites], null: not wanted
+  AllStatistics new_statistics() const;
+  std::string unused_name(const std::string& name) const;
+
+  OutlierOptions options_;
+  std::vector<Site> sites_;
+  std::vector<bool> recorded_, raw_;  // [sites]
+  CalibrationTokens tokens_;
+  std::vector<OutlierStage> stages_;
+};
+
+}  // namespace quell
