@@ -157,8 +157,10 @@ def draw_kurtosis(axes: Axes, file: OutlierFile, role: str) -> None:
 
 
 def draw_attention(axes: Axes, file: OutlierFile, stage: str) -> None:
-    """Attention that each head pays to separators."""
-    table = file.attention(stage).pivot(index="site", columns="head", values="separators")
+    """Attention that each head pays to the first token or to separators, whichever gets more."""
+    heads = file.attention(stage)
+    target = "first" if heads["first"].mean() > heads["separators"].mean() else "separators"
+    table = heads.pivot(index="site", columns="head", values=target)
     picture = axes.imshow(100 * table, cmap="Oranges", vmin=0, vmax=100, aspect="auto")
     axes.set_yticks(range(len(table)), [name.rsplit(".attention", 1)[0].replace("encoder.", "layer ")
                                         for name in table.index])
@@ -168,12 +170,12 @@ def draw_attention(axes: Axes, file: OutlierFile, stage: str) -> None:
     bar = axes.figure.colorbar(picture, ax=axes, shrink=0.9, pad=0.02)
     bar.outline.set_visible(False)
     bar.set_label("% of the attention")
-    axes.set_title("e   attention on [SEP]")
+    axes.set_title("e   attention on " + {"first": "[CLS]", "separators": "[SEP]"}[target])
 
 
 def draw_outliers(file: OutlierFile, output: Union[str, Path], stage: str = "float",
                   role: str = "attention.norm", sigma: float = 6) -> None:
-    """A page: outlier channels, token ranges, gamma, kurtosis by stage, attention on [SEP]."""
+    """A page: outlier channels, token ranges, gamma, kurtosis by stage, attention."""
     if f"beyond_{sigma:g}" not in file.sites(stage):
         raise KeyError(f"{file.path}: counted beyond {file.sigmas} standard deviations, not {sigma:g}")
     sites = sites_of_role(file, stage, role)
