@@ -31,7 +31,7 @@ class ReportTest : public testing::Test {
 
   void add(const std::string& bits, const std::string& method, const std::vector<double>& values) {
     for (size_t i = 0; i < values.size(); ++i) {
-      Run run;
+      quell::Run run;
       run.settings = {{"rules[0].bits", bits},
                       {"rules[1].bits", bits},
                       {"base", "methods/" + method + ".yaml"},

@@ -114,7 +114,11 @@ TEST_F(SweepTest, ASignalStopsTheProcessesOfTheCells) {
   EXPECT_LT(finished().size(), 4u);
   EXPECT_TRUE(all_idle());
   const json index = read_json_file(folder_ / "out/sweep.json");
-  EXPECT_EQ(index["cells"][0]["status"], "done");
+  // Which of the two that started first is done first depends on the machine.
+  size_t done = 0;
+  for (const json& cell : index["cells"]) done += cell["status"] == "done";
+  EXPECT_GE(done, 1u);
+  EXPECT_EQ(done, finished().size());
   EXPECT_EQ(index["cells"][3]["status"], "waiting");
   const ProgramResult report = quell({"report", "out"});
   EXPECT_THAT(report.output, HasSubstr("missing")) << report.errors;
