@@ -136,7 +136,8 @@ class Task {
   virtual std::vector<std::string> notes() const { return {}; }
   // The metrics of stored predictions. Throws DataError when the two files do not fit together.
   virtual Metrics score(const ScoreOptions&) const {
-    throw ConfigError("this task cannot score stored predictions; glue, squad and summarization can");
+    throw ConfigError(
+        "this task cannot score stored predictions; glue, squad and summarization can");
   }
 };
 
