@@ -187,6 +187,8 @@ class Pool {
       write_file(status.folder / kErrorFile, fmt::format("{}\n{}", end.text(), output));
       say(fmt::format("{}: failed, {}; see {}", label, end.text(),
                       (status.folder / kErrorFile).string()));
+    } else {
+      status.state = state_of(running.cell);  // it may have been done before the signal came
     }
     write_index();
   }
