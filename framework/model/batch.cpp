@@ -76,6 +76,7 @@ void pack_decoder(Batch& batch, std::span<const TokenSequence> sequences, int64_
                "one decoder sequence per sequence");
   const Batch decoder = pack(sequences, keep_padding_to, pad_id);
   batch.decoder_token_ids = decoder.token_ids;
+  batch.decoder_position_ids = decoder.position_ids;
   batch.decoder_offsets = decoder.offsets;
   batch.decoder_valid_lengths = decoder.valid_lengths;
 }

@@ -28,6 +28,7 @@ struct Batch {
 
   // Decoder side of encoder-decoder models that write text; empty otherwise.
   at::Tensor decoder_token_ids;                // [decoder tokens] int64
+  at::Tensor decoder_position_ids;             // [decoder tokens] int64
   std::vector<int64_t> decoder_offsets;        // [sequences + 1]
   std::vector<int64_t> decoder_valid_lengths;  // [sequences]
   int64_t decoder_pad_to = 0;  // columns of the decoder's attention; 0: the longest sequence
@@ -46,6 +47,9 @@ struct Batch {
   }
   const std::vector<int64_t>& target_valid_lengths() const {
     return decoder_token_ids.defined() ? decoder_valid_lengths : valid_lengths;
+  }
+  const at::Tensor& target_position_ids() const {
+    return decoder_token_ids.defined() ? decoder_position_ids : position_ids;
   }
   int64_t target_tokens() const { return target_offsets().back(); }
   int64_t target_pad_to() const { return decoder_token_ids.defined() ? decoder_pad_to : pad_to; }

@@ -12,7 +12,6 @@
 #include "framework/io/sha256.h"
 
 namespace quell {
-namespace {
 
 std::string processor() {
   std::ifstream file("/proc/cpuinfo");
@@ -22,8 +21,6 @@ std::string processor() {
   }
   return "unknown";
 }
-
-}  // namespace
 
 std::string code_version() {
   return fmt::format("quell {}, LibTorch {}", QUELL_VERSION, TORCH_VERSION);

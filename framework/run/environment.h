@@ -11,6 +11,9 @@ namespace quell {
 // each part of the run.
 std::string environment_json(const Runner& runner);
 
+// The name of the processor, or "unknown".
+std::string processor();
+
 // "quell 0.1.0, LibTorch 2.11.0"
 std::string code_version();
 

@@ -1,6 +1,5 @@
 #include "models/blocks/encoder_decoder.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <fmt/format.h>
 #include <set>
@@ -9,16 +8,6 @@
 
 namespace quell {
 namespace {
-
-// 0-based positions of packed sequences.
-at::Tensor positions_of(const std::vector<int64_t>& offsets) {
-  at::Tensor positions = at::empty({offsets.back()}, at::kLong);
-  int64_t* values = positions.mutable_data_ptr<int64_t>();
-  for (size_t i = 0; i + 1 < offsets.size(); ++i) {
-    for (int64_t row = offsets[i]; row < offsets[i + 1]; ++row) values[row] = row - offsets[i];
-  }
-  return positions;
-}
 
 // One of each tensor, under its first name: a tied one is trained and counted once.
 std::map<std::string, at::Tensor> without_ties(const std::map<std::string, at::Tensor>& tensors) {
@@ -105,8 +94,7 @@ at::Tensor EncoderDecoder::decoder_ids(const Batch& batch) const {
 void EncoderDecoder::declare_segments() {
   segments_.push_back({"encoder.embeddings", encoder_.word_site,
                        [this](State& state, const Batch& batch, QuantContext& context) {
-                         state.rows =
-                             embed(encoder_, batch.token_ids, positions_of(batch.offsets), context);
+                         state.rows = embed(encoder_, batch.token_ids, batch.position_ids, context);
                        }});
   for (size_t i = 0; i < encoder_.layers.size(); ++i) {
     segments_.push_back({fmt::format("encoder.{}", i), encoder_.first_sites[i],
@@ -120,7 +108,7 @@ void EncoderDecoder::declare_segments() {
                        [this](State& state, const Batch& batch, QuantContext& context) {
                          state.encoder_rows = state.rows;
                          state.rows = embed(decoder_, decoder_ids(batch),
-                                            positions_of(batch.target_offsets()), context);
+                                            batch.target_position_ids(), context);
                        }});
   for (size_t i = 0; i < decoder_.layers.size(); ++i) {
     segments_.push_back({fmt::format("decoder.{}", i), decoder_.first_sites[i],

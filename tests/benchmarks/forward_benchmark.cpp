@@ -16,6 +16,7 @@
 
 #include "tests/benchmarks/support/environment.h"
 #include "tests/benchmarks/support/paired.h"
+#include "tests/benchmarks/support/program.h"
 #include "tests/support/engine.h"
 #include "tests/support/random_model.h"
 #include "tests/support/temporary_folder.h"
@@ -103,10 +104,5 @@ int run(int argc, const char** argv) {
 }  // namespace quell
 
 int main(int argc, const char** argv) {
-  try {
-    return quell::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << "\n";
-    return 1;
-  }
+  return quell::benchmarks::guarded([&] { return quell::run(argc, argv); });
 }

@@ -8,11 +8,11 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
-#include <iostream>
 
 #include "framework/run/site_statistics.h"
 #include "tests/benchmarks/support/environment.h"
 #include "tests/benchmarks/support/paired.h"
+#include "tests/benchmarks/support/program.h"
 #include "tests/support/engine.h"
 
 namespace quell {
@@ -96,10 +96,5 @@ int run(int argc, const char** argv) {
 }  // namespace quell
 
 int main(int argc, const char** argv) {
-  try {
-    return quell::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << "\n";
-    return 1;
-  }
+  return quell::benchmarks::guarded([&] { return quell::run(argc, argv); });
 }

@@ -21,6 +21,7 @@
 #include "framework/io/json.h"
 #include "tests/benchmarks/published/comparison.h"
 #include "tests/benchmarks/published/mse_search.h"
+#include "tests/benchmarks/support/program.h"
 
 namespace quell {
 namespace {
@@ -181,10 +182,5 @@ int run(int argc, const char** argv) {
 }  // namespace quell
 
 int main(int argc, const char** argv) {
-  try {
-    return quell::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << "\n";
-    return 1;
-  }
+  return quell::benchmarks::guarded([&] { return quell::run(argc, argv); });
 }

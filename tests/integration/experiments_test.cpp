@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "framework/config/load.h"
@@ -42,6 +43,7 @@ std::vector<Site> sites_for(const std::string& folder) {
 TEST(Experiments, LoadAndFitTheModel) {
   const fs::path model = quickstart() / "model";
   std::set<std::string> names;
+  std::map<std::string, std::vector<Site>> sites;  // by the folder of the experiment
   for (const fs::path& file : experiments()) {
     SCOPED_TRACE(file.string());
     const ExperimentSpec spec = load_experiment(
@@ -49,8 +51,9 @@ TEST(Experiments, LoadAndFitTheModel) {
         all_plugins());
     EXPECT_TRUE(names.insert(spec.name).second) << spec.name << " names two run folders";
     Problems problems;
-    const auto plan = plan_sites(sites_for(file.parent_path().filename().string()),
-                                 spec.quant.rules, all_plugins(), problems);
+    const std::string folder = file.parent_path().filename().string();
+    if (sites.count(folder) == 0) sites[folder] = sites_for(folder);
+    const auto plan = plan_sites(sites[folder], spec.quant.rules, all_plugins(), problems);
     EXPECT_TRUE(problems.empty()) << testing::PrintToString(problems.lines());
     if (file.filename() == "finetune.yaml") continue;  // in float
     EXPECT_TRUE(

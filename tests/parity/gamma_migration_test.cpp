@@ -29,12 +29,7 @@ constexpr const char* kEverySite =
     "{rules: [{sites: ['weight:*', 'activation:*'], quantize: true, bits: 8}]}";
 
 std::string migrate(QuantizedNetwork& network, const std::string& params = "") {
-  const at::NoGradGuard no_gradients;
-  Log log(Verbosity::kQuiet);
-  PipelineContext context{network.model(), network.context(), {}, log};
-  const auto& entry = all_plugins().transforms.get("gamma_migration");
-  entry.create(read_params(entry, params).get())->apply(context);
-  return log.text();
+  return network.transform("gamma_migration", params);
 }
 
 std::vector<Batch> golden_batches(const std::string& model = kBert) {

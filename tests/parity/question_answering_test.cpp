@@ -77,16 +77,8 @@ TEST(QuestionAnswering, FloatLogits) {
 TEST(QuestionAnswering, PlacementNamesExactlyTheNodesOfTheCode) {
   QuantizedNetwork network(golden(""), quant(8));
   auto expected = read_json_file(golden("nodes.json"))["academic"].get<std::vector<std::string>>();
-  std::vector<std::string> found;
-  for (size_t id = 0; id < network.model().sites().size(); ++id) {
-    if (network.context().point(static_cast<SiteId>(id)) == nullptr) continue;
-    for (const auto& [source, name] : network.model().sites()[id].published_names) {
-      if (source == "outlier_suppression") found.push_back(name);
-    }
-  }
   std::sort(expected.begin(), expected.end());
-  std::sort(found.begin(), found.end());
-  EXPECT_EQ(found, expected);
+  EXPECT_EQ(network.quantized_names("outlier_suppression"), expected);
 }
 
 TEST(QuestionAnswering, GammaMigrationMovesScoresAsPublished) {
@@ -94,11 +86,7 @@ TEST(QuestionAnswering, GammaMigrationMovesScoresAsPublished) {
                                                        {"{epsilon: 1.0e-5}", "gm.logits_eps1e-5"}};
   for (const auto& [params, name] : cases) {
     QuantizedNetwork network(golden(""), quant(8));
-    Log log(Verbosity::kQuiet);
-    PipelineContext context{network.model(), network.context(), {}, log};
-    const auto& entry = all_plugins().transforms.get("gamma_migration");
-    const at::NoGradGuard no_gradients;
-    entry.create(read_params(entry, params).get())->apply(context);
+    network.transform("gamma_migration", params);
     const at::Tensor expected = golden_logits(name);
     const auto found = differences(network, expected, false);
     EXPECT_LE(*std::max_element(found.begin(), found.end()), float_tolerance(expected)) << name;

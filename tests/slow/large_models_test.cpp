@@ -63,10 +63,7 @@ TEST_P(LargeModels, GammaMigrationKeepsLogits) {
   EXPECT_EQ(parameters / 1'000'000, GetParam().parameters);
   const Batch batch = random_batch(GetParam().shape);
   const at::Tensor before = network.model().forward(batch, network.context()).at("logits").clone();
-  Log log(Verbosity::kQuiet);
-  PipelineContext context{network.model(), network.context(), {}, log};
-  const auto& entry = all_plugins().transforms.get("gamma_migration");
-  entry.create(read_params(entry, "").get())->apply(context);
+  network.transform("gamma_migration");
   const at::Tensor after = network.model().forward(batch, network.context()).at("logits");
   const double moved = max_difference(after, before), largest = before.abs().max().item<double>();
   RecordProperty("moved", fmt::format("{:.2g} of {:.2g}", moved, largest));

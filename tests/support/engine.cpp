@@ -28,6 +28,22 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
   return ModelChoice(all_plugins().models, type).create(checkpoint);
 }
 
+// What `source` calls the sites that have a point, sorted.
+std::vector<std::string> names_of_points(const Model& model, const QuantContext& context,
+                                         const std::string& source) {
+  std::vector<std::string> names;
+  for (size_t id = 0; id < model.sites().size(); ++id) {
+    if (context.point(static_cast<SiteId>(id)) == nullptr) continue;
+    std::string published = "no name of " + source + ": " + model.sites()[id].key();
+    for (const auto& [paper, name] : model.sites()[id].published_names) {
+      if (paper == source) published = name;
+    }
+    names.push_back(published);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 }  // namespace
 
 const Plugins& all_plugins() {
@@ -85,6 +101,19 @@ at::Tensor QuantizedNetwork::logits(const Batch& batch, bool weights, bool activ
   return outputs.at("logits");
 }
 
+std::string QuantizedNetwork::transform(const std::string& name, const std::string& params) {
+  const at::NoGradGuard no_gradients;
+  Log log(Verbosity::kQuiet);
+  PipelineContext pipeline{*model_, *context_, {}, log};
+  const auto& entry = all_plugins().transforms.get(name);
+  entry.create(read_params(entry, params).get())->apply(pipeline);
+  return log.text();
+}
+
+std::vector<std::string> QuantizedNetwork::quantized_names(const std::string& source) const {
+  return names_of_points(*model_, *context_, source);
+}
+
 Experiment::Experiment(const std::string& yaml, bool run) {
   const TemporaryFolder folder;
   spec_ = load_experiment(folder.write("experiment.yaml", yaml), {}, all_plugins());
@@ -125,18 +154,7 @@ const QuantPoint* Experiment::point(const std::string& name) const {
 }
 
 std::vector<std::string> Experiment::quantized_names(const std::string& source) const {
-  std::vector<std::string> names;
-  const auto& sites = runner_->model().sites();
-  for (size_t id = 0; id < sites.size(); ++id) {
-    if (runner_->context().point(static_cast<SiteId>(id)) == nullptr) continue;
-    std::string published = "no name of " + source + ": " + sites[id].key();
-    for (const auto& [paper, name] : sites[id].published_names) {
-      if (paper == source) published = name;
-    }
-    names.push_back(published);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
+  return names_of_points(runner_->model(), runner_->context(), source);
 }
 
 std::vector<Batch> read_batches(const std::filesystem::path& file,

@@ -41,6 +41,10 @@ class QuantizedNetwork {
 
   // Runs the solver `calibrate` with parameters in YAML.
   void calibrate(std::span<const Batch> batches, const std::string& params = "");
+  // Runs a transform with parameters in YAML; what it logged.
+  std::string transform(const std::string& name, const std::string& params = "");
+  // Names that `source` ("outlier_suppression", "qualcomm") gives to the quantized sites, sorted.
+  std::vector<std::string> quantized_names(const std::string& source) const;
   // The logits with quantization of weights and activations on or off (and off again after it).
   at::Tensor logits(const Batch& batch, bool weights, bool activations);
 
@@ -63,7 +67,7 @@ class Experiment {
   SiteId site(const std::string& name) const;
   // Null where the site is not quantized.
   const QuantPoint* point(const std::string& name) const;
-  // Names that `source` ("outlier_suppression", "qualcomm") gives to the quantized sites, sorted.
+  // As QuantizedNetwork::quantized_names().
   std::vector<std::string> quantized_names(const std::string& source) const;
 
  private:

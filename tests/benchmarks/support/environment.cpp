@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "framework/kernels/fake_quantize.h"
+#include "framework/run/environment.h"
 #include "tests/benchmarks/support/data.h"
 
 namespace quell::benchmarks {
@@ -23,15 +24,6 @@ std::string first_line(const std::string& path) {
   std::string line;
   std::getline(file, line);
   return line.empty() ? "unknown" : line;
-}
-
-std::string processor() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "unknown";
 }
 
 std::string revision() {
@@ -52,7 +44,7 @@ double bandwidth(double bytes, int passes, const std::function<void()>& pass) {
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> environment() {
-  return {{"processor", processor()},
+  return {{"processor", quell::processor()},
           {"cores", std::to_string(std::thread::hardware_concurrency())},
           {"instruction_set", kernels::instruction_set()},
           {"threads", std::to_string(at::get_num_threads())},
