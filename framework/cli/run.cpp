@@ -58,7 +58,9 @@ Summary run_one(const fs::path& file, const CommandLine& line, bool several,
   log.info(fmt::format("{}: {}", spec.name, file.string()));
   if (prepare_run_folder(folder, spec, earlier_run(line))) {
     Runner runner(spec, plugins, log);
-    runner.run(progress_folder(folder));
+    RunFolders folders{progress_folder(folder), {}};
+    if (line.has("cache")) folders.cache = line.get<std::string>("cache");
+    runner.run(folders);
     log.info(fmt::format("results in {}", folder.string()));
     write_run_folder(folder, runner, log);
   } else {
@@ -123,6 +125,8 @@ int run_run(const Plugins& plugins, const Arguments& arguments) {
              "the run folder; with several experiments the folder of their run folders")(
       "overwrite", "replace an earlier run in the folder")(
       "resume", "go on with a run that was stopped; complete ones are left as they are")(
+      "cache", po::value<std::string>(),
+      "a folder of results that runs have in common: float outputs, steps of pipelines")(
       "quiet", "print nothing but the table")("json", "print the summary as JSON");
   line.positional("experiments", -1);
   if (!line.parse(arguments)) return 0;

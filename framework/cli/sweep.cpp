@@ -71,8 +71,9 @@ int run_sweep(const Plugins& plugins, const Arguments& arguments) {
   add_experiment_options(line);
   line.add()("workers", po::value<int64_t>(), "processes at a time, which share the cores")(
       "output", po::value<std::string>(), "the folder of the cells' folders")(
-      "retry", "run cells again that failed")("dry-run", "check and list the cells; run nothing")(
-      "quiet", "no line per cell");
+      "retry", "run cells again that failed")(
+      "no-cache", "every cell computes alone what others have computed already")(
+      "dry-run", "check and list the cells; run nothing")("quiet", "no line per cell");
   line.positional("file", 1);
   if (!line.parse(arguments)) return 0;
   const auto files = line.list("file");
@@ -92,8 +93,12 @@ int run_sweep(const Plugins& plugins, const Arguments& arguments) {
   handle_signals();
   Log log(line.has("quiet") ? Verbosity::kQuiet : Log::default_verbosity());
   // The running program even if another has been built meanwhile.
-  const SweepOptions options{"/proc/self/exe", sweep.output, sweep.workers, line.has("retry"),
-                             [] { return stop_requested != 0; }};
+  const SweepOptions options{.program = "/proc/self/exe",
+                             .output = sweep.output,
+                             .workers = sweep.workers,
+                             .retry = line.has("retry"),
+                             .cache = !line.has("no-cache"),
+                             .stopped = [] { return stop_requested != 0; }};
   const auto status = run_sweep(sweep, cells, options, log);
   return summarize(cells, status, sweep.output, files[0]);
 }

@@ -3,15 +3,56 @@
 #include <ATen/Parallel.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <link.h>
 #include <torch/version.h>
 #include <unistd.h>
 #include <chrono>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "framework/io/sha256.h"
 
 namespace quell {
+namespace {
+
+// The note that the linker leaves in the program: a hash of its contents.
+std::string note_in(const char* notes, size_t size) {
+  for (size_t at = 0; at + sizeof(ElfW(Nhdr)) <= size;) {
+    ElfW(Nhdr) note;
+    std::memcpy(&note, notes + at, sizeof(note));
+    const auto padded = [](size_t bytes) { return (bytes + 3) / 4 * 4; };
+    const size_t value = at + sizeof(note) + padded(note.n_namesz);
+    if (note.n_type == NT_GNU_BUILD_ID) {
+      const auto* bytes = reinterpret_cast<const unsigned char*>(notes + value);
+      return fmt::format("{:02x}", fmt::join(bytes, bytes + note.n_descsz, ""));
+    }
+    at = value + padded(note.n_descsz);
+  }
+  return "";
+}
+
+// Of this program, which changes with its code; "unknown" where the linker was told to leave it
+// out.
+std::string build_id() {
+  std::string id;
+  ::dl_iterate_phdr(
+      [](dl_phdr_info* program, size_t, void* result) {
+        for (int i = 0; i < program->dlpi_phnum; ++i) {
+          const auto& header = program->dlpi_phdr[i];
+          if (header.p_type != PT_NOTE) continue;
+          const auto* notes = reinterpret_cast<const char*>(program->dlpi_addr + header.p_vaddr);
+          const std::string found = note_in(notes, header.p_memsz);
+          if (!found.empty()) *static_cast<std::string*>(result) = found;
+        }
+        return 1;  // the first one is the program itself
+      },
+      &id);
+  return id.empty() ? "unknown" : id;
+}
+
+}  // namespace
 
 std::string processor() {
   std::ifstream file("/proc/cpuinfo");
@@ -23,7 +64,7 @@ std::string processor() {
 }
 
 std::string code_version() {
-  return fmt::format("quell {}, LibTorch {}", QUELL_VERSION, TORCH_VERSION);
+  return fmt::format("quell {} (build {}), LibTorch {}", QUELL_VERSION, build_id(), TORCH_VERSION);
 }
 
 std::string environment_json(const Runner& runner) {

@@ -14,7 +14,7 @@ std::string environment_json(const Runner& runner);
 // The name of the processor, or "unknown".
 std::string processor();
 
-// "quell 0.1.0, LibTorch 2.11.0"
+// "quell 0.1.0 (build 39dbfd41...), LibTorch 2.11.0": another text for every change of the code.
 std::string code_version();
 
 }  // namespace quell

@@ -17,6 +17,7 @@
 #include "framework/model/generate.h"
 #include "framework/run/calibration.h"
 #include "framework/run/generation_defaults.h"
+#include "framework/run/origin.h"
 
 namespace quell {
 namespace {
@@ -112,13 +113,14 @@ int64_t Runner::calibration_tokens() const {
   return tokens;
 }
 
-void Runner::run(const std::filesystem::path& progress) {
+void Runner::run(const RunFolders& folders) {
   const at::NoGradGuard no_gradients;
+  cache_ = ResultCache(folders.cache);
   // Before anything takes time: a missing training split should be known at once.
   if (!spec_.pipeline.empty() || outliers_ != nullptr) read_calibration();
   if (wants(Stage::kFloat)) evaluate(Stage::kFloat, false, false);
   record_outliers(to_string(Stage::kFloat));
-  run_pipeline(progress);
+  run_pipeline(folders.progress);
   if (spec_.pipeline.empty()) return;
   if (wants(Stage::kTransformed)) evaluate(Stage::kTransformed, false, false);
   if (wants(Stage::kWeightsOnly)) evaluate(Stage::kWeightsOnly, true, false);
@@ -154,15 +156,27 @@ void Runner::record_outliers(const std::string& stage) {
   context_->set_quantize(SiteKind::kActivation, false);
 }
 
+Evaluation Runner::evaluate_task(const char* name) {
+  prepare_weights(*model_, *context_);  // batches run side by side and share them
+  return task_->evaluate(network(),
+                         [&](int64_t done, int64_t total) { log_.progress(name, done, total); });
+}
+
+Evaluation Runner::evaluate_float() {
+  if (!cache_.enabled()) return evaluate_task(to_string(Stage::kFloat));
+  const std::string settings = origin(float_settings(spec_));
+  if (auto known = cache_.evaluation(settings)) return std::move(*known);
+  Evaluation evaluation = evaluate_task(to_string(Stage::kFloat));
+  cache_.keep(settings, evaluation);
+  return evaluation;
+}
+
 void Runner::evaluate(Stage stage, bool weights, bool activations) {
   context_->set_quantize(SiteKind::kWeight, weights);
   context_->set_quantize(SiteKind::kActivation, activations);
-  prepare_weights(*model_, *context_);  // batches run side by side and share them
   Evaluation evaluation;
   timed(to_string(stage), [&] {
-    evaluation = task_->evaluate(network(), [&](int64_t done, int64_t total) {
-      log_.progress(to_string(stage), done, total);
-    });
+    evaluation = stage == Stage::kFloat ? evaluate_float() : evaluate_task(to_string(stage));
   });
   context_->set_quantize(SiteKind::kWeight, false);
   context_->set_quantize(SiteKind::kActivation, false);
@@ -173,10 +187,10 @@ void Runner::evaluate(Stage stage, bool weights, bool activations) {
   stages_.push_back({stage, std::move(evaluation)});
 }
 
-void Runner::prepare(const std::filesystem::path& progress) {
+void Runner::prepare() {
   const at::NoGradGuard no_gradients;
   read_calibration();
-  run_pipeline(progress);
+  run_pipeline({});
 }
 
 Evaluation Runner::evaluate(const std::vector<SiteId>& quantized) {
@@ -186,9 +200,7 @@ Evaluation Runner::evaluate(const std::vector<SiteId>& quantized) {
     QUELL_ASSERT(point != nullptr && point->calibrated, "a site without parameters");
     point->quantize = true;
   }
-  prepare_weights(*model_, *context_);
-  Evaluation evaluation = task_->evaluate(
-      network(), [&](int64_t done, int64_t total) { log_.progress("evaluation", done, total); });
+  Evaluation evaluation = evaluate_task("evaluation");
   for (const SiteId id : quantized) context_->point(id)->quantize = false;
   return evaluation;
 }
@@ -196,7 +208,19 @@ Evaluation Runner::evaluate(const std::vector<SiteId>& quantized) {
 void Runner::read_calibration() {
   calibration_ = task_->calibration(spec_.calibration, spec_.seed);
   log_notes();
-  task_->complete_calibration(calibration_, network());
+  Network network = this->network();
+  if (cache_.enabled() && network.generate) {
+    network.generate = cache_.cached(origin(float_settings(spec_)), network.generate);
+  }
+  task_->complete_calibration(calibration_, network);
+}
+
+std::string Runner::origin(const std::string& settings) {
+  if (inputs_.empty()) {
+    FileHashes hashes;
+    inputs_ = inputs_text(spec_, checkpoint_, checkpoint_.fingerprint(), task_files(), hashes);
+  }
+  return inputs_ + settings;
 }
 
 void Runner::log_notes() {
@@ -208,25 +232,39 @@ void Runner::run_pipeline(const std::filesystem::path& progress) {
   PipelineContext context{*model_, *context_, calibration_, log_};
   context.training = task_->training();
   context.seed = spec_.seed;
-  const std::string experiment = to_yaml(to_node(spec_));
   for (size_t index = 0; index < spec_.pipeline.size(); ++index) {
-    const StepChoice& step = spec_.pipeline[index];
-    if (!progress.empty()) {
-      const std::string name = fmt::format("{}-{}.safetensors", index, step.name());
-      context.progress = StepProgress(progress / name, experiment);
-    }
-    timed(step.name(), [&] {
-      if (step.transform() != nullptr) {
-        run_transform(step, context);
-      } else {
-        step.solver()->create(step.params())->solve(context);
-      }
-    });
-    log_notes();  // training data is read by the step that needs it
+    run_step(index, progress, context);
   }
   searches_ = std::move(context.searches);
   learning_ = std::move(context.learning);
   trained_ = context.trained;
+}
+
+void Runner::run_step(size_t index, const std::filesystem::path& progress,
+                      PipelineContext& context) {
+  const StepChoice& step = spec_.pipeline[index];
+  const std::string settings = step_settings(spec_, index);
+  std::filesystem::path file;
+  std::string shared;  // what the end of the step follows from
+  if (!progress.empty()) {
+    file = progress / fmt::format("{}-{}.safetensors", index, step.name());
+    if (cache_.enabled()) {
+      // Some steps round differently on other numbers of threads.
+      shared = origin(fmt::format("{}threads {}\n", settings, at::get_num_threads()));
+      if (!std::filesystem::exists(file)) cache_.fetch_progress(shared, file);
+    }
+    context.progress = StepProgress(file, settings);
+  }
+  timed(step.name(), [&] {
+    if (step.transform() != nullptr) {
+      run_transform(step, context);
+    } else {
+      step.solver()->create(step.params())->solve(context);
+    }
+  });
+  // A trained network is too large to be kept for each run.
+  if (!context.trained) cache_.keep_progress(shared, file);
+  log_notes();  // training data is read by the step that needs it
 }
 
 void Runner::run_transform(const StepChoice& step, PipelineContext& context) {

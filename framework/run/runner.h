@@ -13,6 +13,7 @@
 #include "framework/run/experiment.h"
 #include "framework/run/model_size.h"
 #include "framework/run/outlier_recorder.h"
+#include "framework/run/result_cache.h"
 #include "framework/run/site_errors.h"
 
 namespace quell {
@@ -20,6 +21,12 @@ namespace quell {
 struct StageResult {
   Stage stage;
   Evaluation evaluation;
+};
+
+// Where a run keeps what may be of use to later ones; empty: nowhere.
+struct RunFolders {
+  std::filesystem::path progress;  // of this run, for its long steps to go on from after a stop
+  std::filesystem::path cache;     // results that runs have in common, see ResultCache
 };
 
 // How much a transform moved the float outputs of the calibration set.
@@ -35,15 +42,14 @@ class Runner {
   // Loads model, tokenizer, task and plan. Throws ConfigError or DataError.
   Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log);
 
-  // All stages and steps. Throws Error when the run fails. Long steps keep their progress in
-  // `progress`, when a folder is named, and go on from what they find there.
-  void run(const std::filesystem::path& progress = {});
+  // All stages and steps. Throws Error when the run fails.
+  void run(const RunFolders& folders = {});
   // Only looks at the outliers of the float network; for experiments with record.outliers.
   void run_outliers();
 
   // For analyses of their own: calibration and pipeline alone, and then evaluations with chosen
   // sites quantized and all others in float. Not together with run().
-  void prepare(const std::filesystem::path& progress = {});
+  void prepare();
   Evaluation evaluate(const std::vector<SiteId>& quantized);
 
   const ExperimentSpec& spec() const { return spec_; }
@@ -74,10 +80,15 @@ class Runner {
   Network network() const;
   bool wants(Stage stage) const;
   void evaluate(Stage stage, bool weights, bool activations);
+  Evaluation evaluate_float();                 // from the cache where it is there
+  Evaluation evaluate_task(const char* name);  // with what is switched on
   void read_calibration();
   void log_notes();  // those that are new
   void record_outliers(const std::string& stage);
   void run_pipeline(const std::filesystem::path& progress);
+  void run_step(size_t index, const std::filesystem::path& progress, PipelineContext& context);
+  // What a result follows from: settings, model, data, code.
+  std::string origin(const std::string& settings);
   void run_transform(const StepChoice& step, PipelineContext& context);
   template <class Work>
   void timed(const std::string& name, const Work& work);
@@ -90,6 +101,8 @@ class Runner {
   std::unique_ptr<Task> task_;
   std::vector<SitePlan> plan_;
   std::unique_ptr<QuantContext> context_;
+  ResultCache cache_;
+  std::string inputs_;  // see inputs_text(); empty until it is needed
   size_t notes_logged_ = 0;
   std::vector<Batch> calibration_;
 

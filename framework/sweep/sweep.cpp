@@ -25,7 +25,8 @@ constexpr auto kPollInterval = std::chrono::milliseconds(20);
 constexpr auto kBusyInterval =
     std::chrono::milliseconds(500);               // while other sweeps are at the rest
 constexpr auto kGrace = std::chrono::seconds(5);  // for stopped processes, before SIGKILL
-constexpr size_t kLastWords = 4000;               // bytes of output kept in error.txt
+constexpr const char* kCacheFolder = "cache";
+constexpr size_t kLastWords = 4000;  // bytes of output kept in error.txt
 
 std::string duration(double seconds) {
   if (seconds < 90) return fmt::format("{:.0f} s", seconds);
@@ -54,6 +55,10 @@ class Pool {
       if (status_[i].state == CellState::kWaiting || again) waiting_.push_back(i);
     }
     to_do_ = waiting_.size();
+    // Longer pipelines go on from the steps of the shorter ones.
+    std::stable_sort(waiting_.begin(), waiting_.end(), [&](size_t left, size_t right) {
+      return cells[left].spec.pipeline.size() < cells[right].spec.pipeline.size();
+    });
   }
 
   std::vector<CellStatus> run() {
@@ -144,6 +149,10 @@ class Pool {
     ChildCommand command;
     command.arguments = {options_.program.string(), "run",     file.string(), "--output",
                          folder.string(),           "--resume"};
+    if (options_.cache) {
+      command.arguments.insert(command.arguments.end(),
+                               {"--cache", (options_.output / kCacheFolder).string()});
+    }
     command.environment = {
         {"QUELL_THREADS", std::to_string(std::max<int64_t>(1, cores / options_.workers))}};
     command.output = folder / kOutputFile;

@@ -17,6 +17,7 @@ struct SweepOptions {
   std::filesystem::path output;
   int64_t workers = 1;
   bool retry = false;             // also run what failed before
+  bool cache = true;              // cells share results, in the folder `cache` of the output
   std::function<bool()> stopped;  // asked often: true ends the sweep and its processes
 };
 
