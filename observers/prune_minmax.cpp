@@ -2,6 +2,8 @@
 // cut down to the others; averaged over batches. Outlier Suppression, section 4.2.
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include "framework/kernels/min_max.h"
@@ -59,6 +61,37 @@ class PruneMinMax final : public TokenRangeObserver {
   }
 
   void reset() override { batches_.clear(); }
+
+  // Two tensors for each batch and channel.
+  std::vector<at::Tensor> state() const override {
+    std::vector<at::Tensor> state;
+    for (const auto& batch : batches_) {
+      for (const kernels::TokenExtremes& channel : batch) {
+        state.push_back(at::tensor(channel.minima(), at::kFloat));
+        state.push_back(at::tensor(channel.maxima(), at::kFloat));
+      }
+    }
+    // How the list is divided.
+    state.push_back(at::full({1}, std::ssize(batches_), at::kLong));
+    return state;
+  }
+
+  void set_state(const std::vector<at::Tensor>& state) override {
+    const int64_t count = *state.back().const_data_ptr<int64_t>();
+    QUELL_ASSERT(count > 0 && (std::ssize(state) - 1) % (2 * count) == 0, "two tensors a channel");
+    const auto values = [](const at::Tensor& tensor) {
+      const float* data = tensor.const_data_ptr<float>();
+      return std::vector<float>(data, data + tensor.numel());
+    };
+    batches_.assign(static_cast<size_t>(count), {});
+    auto next = state.begin();
+    const int64_t channels = (std::ssize(state) - 1) / (2 * count);
+    for (auto& batch : batches_) {
+      for (int64_t channel = 0; channel < channels; ++channel, next += 2) {
+        batch.emplace_back(values(next[0]), values(next[1]));
+      }
+    }
+  }
 
   void set_ratio(double ratio) override {
     if (!(ratio > 0 && ratio <= 1)) {

@@ -42,6 +42,8 @@ float TokenExtremes::Ends::bound(double ratio) const {
 TokenExtremes::TokenExtremes(std::vector<float> min, std::vector<float> max)
     : lower_(negated(std::move(min))), upper_(std::move(max)) {}
 
+std::vector<float> TokenExtremes::minima() const { return negated(lower_.ends()); }
+
 MinMax TokenExtremes::clipped(double ratio) const {
   const float low = -lower_.bound(ratio), high = upper_.bound(ratio);
   const auto clip = [&](float x) { return std::min(std::max(x, low), high); };

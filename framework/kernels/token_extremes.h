@@ -16,6 +16,11 @@ class TokenExtremes {
   // least one. A NaN makes every range NaN.
   TokenExtremes(std::vector<float> min, std::vector<float> max);
 
+  // Those values, in ascending order of the maxima and descending order of the minima; one NaN in
+  // place of all where there was one.
+  std::vector<float> minima() const;
+  const std::vector<float>& maxima() const { return upper_.ends(); }
+
   // What remains when the share `ratio` in (0, 1] of the tokens is not cut: with U = the largest
   // token maximum that is not beyond the quantile `ratio` of all |token maximum|, and L the same of
   // the minima, the extremes of clamp(x, L, U). The bits of the published code.
@@ -26,6 +31,7 @@ class TokenExtremes {
   class Ends {
    public:
     explicit Ends(std::vector<float> ends);
+    const std::vector<float>& ends() const { return ends_; }
     float furthest() const { return ends_.back(); }
     float bound(double ratio) const;
 

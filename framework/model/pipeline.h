@@ -47,6 +47,7 @@ struct PipelineContext {
   std::vector<SearchRecord> searches = {};    // added to by solvers
   std::vector<LearningRecord> learning = {};  // added to by solvers
   StepProgress progress = {};                 // of the step that runs
+  const TensorStore* shared = nullptr;        // of the step that runs; null: nothing is shared
   TrainingData* training = nullptr;           // null when the task has none
   uint64_t seed = 42;                         // of everything that is drawn at random
   bool trained = false;                       // set by solvers that change the model's weights

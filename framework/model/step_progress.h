@@ -2,15 +2,13 @@
 // anew.
 #pragma once
 
-#include <ATen/core/Tensor.h>
 #include <chrono>
 #include <filesystem>
-#include <map>
 #include <string>
 
-namespace quell {
+#include "framework/model/tensor_store.h"
 
-using NamedTensors = std::map<std::string, at::Tensor>;
+namespace quell {
 
 class StepProgress {
  public:

@@ -1,5 +1,7 @@
 #include "framework/quant/batch_range_observer.h"
 
+#include <ATen/ops/full.h>
+
 namespace quell {
 
 void BatchRangeObserver::observe(const at::Tensor& rows) {
@@ -26,6 +28,16 @@ Range BatchRangeObserver::batch_range(const at::Tensor& rows) { return min_max(r
 Range BatchRangeObserver::range() const {
   if (batches_ == 0) throw Error("an observer was asked for a range before it saw a batch");
   return {range_.min.clone(), range_.max.clone()};
+}
+
+std::vector<at::Tensor> BatchRangeObserver::state() const {
+  return {range_.min, range_.max, at::full({1}, batches_, at::kLong)};
+}
+
+void BatchRangeObserver::set_state(const std::vector<at::Tensor>& state) {
+  QUELL_ASSERT(state.size() == 3, "bounds and the number of batches");
+  range_ = {state[0].clone(), state[1].clone()};
+  batches_ = *state[2].const_data_ptr<int64_t>();
 }
 
 }  // namespace quell

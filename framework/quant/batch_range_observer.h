@@ -15,6 +15,8 @@ class BatchRangeObserver : public Observer {
   void observe(const at::Tensor& rows) final;
   Range range() const final;
   void reset() override { batches_ = 0; }
+  std::vector<at::Tensor> state() const override;
+  void set_state(const std::vector<at::Tensor>& state) override;
 
  protected:
   const QuantSpec& spec() const { return spec_; }

@@ -36,6 +36,7 @@ struct QuantPoint {
   std::unique_ptr<Quantizer> quantizer;
   Range range;  // what was observed; undefined where parameters were given
   std::string observer_name;
+  std::string observer_settings;  // name and parameters as YAML
   std::string quantizer_name;
   bool observe = false;
   bool quantize = false;

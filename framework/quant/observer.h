@@ -1,6 +1,8 @@
 // Observers turn the values seen at a site into a range.
 #pragma once
 
+#include <vector>
+
 #include "framework/quant/spec.h"
 
 namespace quell {
@@ -16,6 +18,12 @@ class Observer {
   // granularity. Throws Error when nothing was observed.
   virtual Range range() const = 0;
   virtual void reset() = 0;
+
+  // What was observed since the last reset(), and an observer of the same parameters that takes it
+  // over: its range() is the same to the bit. Empty where what was seen is not enough, because the
+  // range of a batch depends on the bits.
+  virtual std::vector<at::Tensor> state() const { return {}; }
+  virtual void set_state(const std::vector<at::Tensor>&) {}
 };
 
 }  // namespace quell

@@ -33,6 +33,8 @@ class RangeSearchObserver : public Combination {
     Combination::reset();
     side_.reset();
   }
+  // The range of a batch depends on the bits.
+  std::vector<at::Tensor> state() const final { return {}; }
 
  private:
   Range batch_range(const at::Tensor& rows) final {

@@ -19,6 +19,8 @@ void switch_off(QuantContext& context) {
   }
 }
 
+std::string state_name(SiteId id, size_t part) { return fmt::format("{}.{}", id, part); }
+
 // Switches on what an observing pass needs, and says which sites it is for.
 std::vector<SiteId> start_observing(PipelineContext& context, const SiteSet& skipped) {
   std::vector<SiteId> observed;
@@ -35,6 +37,55 @@ std::vector<SiteId> start_observing(PipelineContext& context, const SiteSet& ski
     observed.push_back(id);
   }
   return observed;
+}
+
+// What the states of the observers follow from, besides the float network and the data. Empty where
+// that is not all: some site quantizes meanwhile.
+std::string origin_of(const std::vector<SiteId>& observed, const PipelineContext& context) {
+  std::string text = "observers\n";
+  for (const SiteId id : observed) {
+    const QuantPoint& point = *context.quant.point(id);
+    if (point.during_calibration != DuringCalibration::kObserve) return "";
+    text += fmt::format("{} {} {} {} {}\n", context.model.sites()[static_cast<size_t>(id)].key(),
+                        static_cast<int>(point.spec.granularity), point.spec.axis,
+                        point.spec.group_size, point.observer_settings);
+  }
+  return text;
+}
+
+bool take_states(const std::vector<SiteId>& observed, const std::string& origin,
+                 const PipelineContext& context) {
+  const auto known = context.shared->find(origin);
+  if (!known) return false;
+  for (const SiteId id : observed) {
+    std::vector<at::Tensor> state;
+    for (auto part = known->find(state_name(id, 0)); part != known->end();
+         part = known->find(state_name(id, state.size()))) {
+      state.push_back(part->second);
+    }
+    context.quant.point(id)->observer->set_state(state);
+  }
+  return true;
+}
+
+// Only where all of them can be taken over.
+void keep_states(const std::vector<SiteId>& observed, const std::string& origin,
+                 const PipelineContext& context) {
+  NamedTensors states;
+  for (const SiteId id : observed) {
+    const std::vector<at::Tensor> state = context.quant.point(id)->observer->state();
+    if (state.empty()) return;
+    for (size_t part = 0; part < state.size(); ++part) states[state_name(id, part)] = state[part];
+  }
+  context.shared->keep(origin, states);
+}
+
+void observe_batches(PipelineContext& context) {
+  for (size_t batch = 0; batch < context.calibration.size(); ++batch) {
+    context.model.forward(context.calibration[batch], context.quant);
+    context.log.progress("calibrate", static_cast<int64_t>(batch) + 1,
+                         static_cast<int64_t>(context.calibration.size()));
+  }
 }
 
 }  // namespace
@@ -78,10 +129,11 @@ void observe_activations(PipelineContext& context, const SiteSet& skipped) {
     switch_off(context.quant);
     throw ConfigError("no calibration batches; raise calibration.samples");
   }
-  for (size_t batch = 0; batch < context.calibration.size() && !observed.empty(); ++batch) {
-    context.model.forward(context.calibration[batch], context.quant);
-    context.log.progress("calibrate", static_cast<int64_t>(batch) + 1,
-                         static_cast<int64_t>(context.calibration.size()));
+  if (observed.empty()) return switch_off(context.quant);
+  const std::string origin = context.shared == nullptr ? "" : origin_of(observed, context);
+  if (origin.empty() || !take_states(observed, origin, context)) {
+    observe_batches(context);
+    if (!origin.empty()) keep_states(observed, origin, context);
   }
   switch_off(context.quant);
   for (const SiteId id : observed) use_range(context.model.sites()[id], *context.quant.point(id));

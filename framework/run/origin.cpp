@@ -61,6 +61,18 @@ std::string step_settings(const ExperimentSpec& spec, size_t step) {
                   {"seed", "threads", "model", "task", "calibration", "quant", "pipeline"});
 }
 
+std::string network_settings(const ExperimentSpec& spec, size_t step) {
+  ExperimentSpec before = spec;
+  before.pipeline.resize(step);
+  std::vector<const char*> names = {"seed", "model", "task", "calibration"};
+  if (step > 0) names.push_back("pipeline");
+  // Transforms do not depend on quantizers; solvers may train the network with them.
+  const bool solved = std::any_of(before.pipeline.begin(), before.pipeline.end(),
+                                  [](const StepChoice& done) { return done.solver() != nullptr; });
+  if (solved) names.push_back("quant");
+  return sections(to_node(before), names);
+}
+
 std::string float_settings(const ExperimentSpec& spec) {
   const ConfigNode root = to_node(spec);
   // A new head is drawn with the seed.

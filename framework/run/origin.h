@@ -33,6 +33,9 @@ std::string inputs_text(const ExperimentSpec& spec, const Checkpoint& checkpoint
 // and of the steps up to that one.
 std::string step_settings(const ExperimentSpec& spec, size_t step);
 
+// The settings that the network in front of a step depends on, while nothing is quantized.
+std::string network_settings(const ExperimentSpec& spec, size_t step);
+
 // The settings that the float network's evaluation depends on, as YAML.
 std::string float_settings(const ExperimentSpec& spec);
 

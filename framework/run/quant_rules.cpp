@@ -154,6 +154,8 @@ void apply_plan(std::span<const SitePlan> plan, QuantContext& context) {
     point->observer = plan[id].observer.create(plan[id].spec);
     point->quantizer = plan[id].quantizer.create(plan[id].spec);
     point->observer_name = plan[id].observer.name();
+    point->observer_settings =
+        to_yaml(ValueTypeOf<ObserverChoice>::get().print(&plan[id].observer));
     point->quantizer_name = plan[id].quantizer.name();
     point->calibrated = plan[id].spec.is_dynamic();
     context.set_point(static_cast<SiteId>(id), std::move(point));

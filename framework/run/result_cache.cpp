@@ -7,6 +7,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
+#include "framework/io/safetensors.h"
 #include "framework/io/sha256.h"
 
 namespace quell {
@@ -105,6 +106,21 @@ Generate ResultCache::cached(const std::string& origin, Generate generate) const
     write(file, sequences);
     return sequences;
   };
+}
+
+std::optional<NamedTensors> ResultCache::tensors(const std::string& origin) const {
+  const fs::path file = entry(origin, ".safetensors");
+  if (!enabled() || !fs::exists(file)) return std::nullopt;
+  const SafetensorsFile stored(file);
+  NamedTensors tensors;
+  for (const std::string& name : stored.names()) tensors[name] = stored.read(name);
+  return tensors;
+}
+
+void ResultCache::keep(const std::string& origin, const NamedTensors& tensors) const {
+  if (!enabled()) return;
+  fs::create_directories(folder_);
+  write_safetensors(entry(origin, ".safetensors"), {tensors.begin(), tensors.end()});
 }
 
 void ResultCache::fetch_progress(const std::string& origin, const fs::path& file) const {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/model/tensor_store.h"
 #include "framework/run/task.h"
 
 namespace quell {
@@ -25,6 +26,9 @@ class ResultCache {
   // Takes what was written for a batch from the cache where it is there, else from `generate`. The
   // cache must live as long as what is returned.
   Generate cached(const std::string& origin, Generate generate) const;
+
+  std::optional<NamedTensors> tensors(const std::string& origin) const;
+  void keep(const std::string& origin, const NamedTensors& tensors) const;
 
   // What a step had stored when it ended (StepProgress), as a file; copies it to `file` where it is
   // there.

@@ -51,6 +51,23 @@ int64_t all_threads() {
   return threads > 0 ? threads : cores;
 }
 
+// The part of the cache that belongs to the network in front of a step.
+class StepStore final : public TensorStore {
+ public:
+  StepStore(const ResultCache& cache, std::string origin)
+      : cache_(cache), origin_(std::move(origin)) {}
+  std::optional<NamedTensors> find(const std::string& what) const override {
+    return cache_.tensors(origin_ + what);
+  }
+  void keep(const std::string& what, const NamedTensors& tensors) const override {
+    cache_.keep(origin_ + what, tensors);
+  }
+
+ private:
+  const ResultCache& cache_;
+  std::string origin_;
+};
+
 double largest(const at::Tensor& values) {
   return values.numel() == 0 ? 0 : at::max(at::abs(values)).item<double>();
 }
@@ -245,16 +262,20 @@ void Runner::run_step(size_t index, const std::filesystem::path& progress,
   const StepChoice& step = spec_.pipeline[index];
   const std::string settings = step_settings(spec_, index);
   std::filesystem::path file;
-  std::string shared;  // what the end of the step follows from
   if (!progress.empty()) {
     file = progress / fmt::format("{}-{}.safetensors", index, step.name());
-    if (cache_.enabled()) {
-      // Some steps round differently on other numbers of threads.
-      shared = origin(fmt::format("{}threads {}\n", settings, at::get_num_threads()));
-      if (!std::filesystem::exists(file)) cache_.fetch_progress(shared, file);
-    }
-    context.progress = StepProgress(file, settings);
   }
+  std::optional<StepStore> store;
+  std::string end;  // what the end of the step follows from
+  if (cache_.enabled()) {
+    // Some sums round differently on other numbers of threads.
+    const std::string threads = fmt::format("threads {}\n", at::get_num_threads());
+    store.emplace(cache_, origin(network_settings(spec_, index) + threads));
+    end = origin(settings + threads);
+    if (!std::filesystem::exists(file)) cache_.fetch_progress(end, file);
+  }
+  context.shared = store ? &*store : nullptr;
+  context.progress = progress.empty() ? StepProgress() : StepProgress(file, settings);
   timed(step.name(), [&] {
     if (step.transform() != nullptr) {
       run_transform(step, context);
@@ -262,8 +283,9 @@ void Runner::run_step(size_t index, const std::filesystem::path& progress,
       step.solver()->create(step.params())->solve(context);
     }
   });
+  context.shared = nullptr;
   // A trained network is too large to be kept for each run.
-  if (!context.trained) cache_.keep_progress(shared, file);
+  if (!context.trained) cache_.keep_progress(end, file);
   log_notes();  // training data is read by the step that needs it
 }
 

@@ -26,7 +26,8 @@ struct StageResult {
 // Where a run keeps what may be of use to later ones; empty: nowhere.
 struct RunFolders {
   std::filesystem::path progress;  // of this run, for its long steps to go on from after a stop
-  std::filesystem::path cache;     // results that runs have in common, see ResultCache
+  std::filesystem::path cache;     // results that runs have in common, see ResultCache; only
+                                   // together with `progress`
 };
 
 // How much a transform moved the float outputs of the calibration set.
