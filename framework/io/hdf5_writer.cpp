@@ -1,6 +1,7 @@
 #include "framework/io/hdf5_writer.h"
 
 #include <fmt/format.h>
+#include <hdf5_hl.h>
 #include <algorithm>
 
 #include "framework/base/error.h"
@@ -72,6 +73,8 @@ Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : path_(path) {
   const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), &H5Pclose);
   const Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), &H5Pclose);
   H5Pset_fapl_core(access.get(), kMemoryStep, /*backing_store=*/false);
+  // HDF5 1.8 and later: a scale may have more users than fit into an attribute of earlier files.
+  H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_LATEST);
   keep_order(creation.get());
   // A name of its own: HDF5 would look at a file of the same name, or at another writer's.
   const std::string name = fmt::format("{}#{}", path.string(), fmt::ptr(this));
@@ -209,6 +212,31 @@ void Hdf5Writer::set_attribute(const std::string& object, const std::string& nam
   } else {
     const auto& numbers = std::get<std::vector<double>>(value);
     put(H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, false, numbers.size(), numbers.data());
+  }
+}
+
+void Hdf5Writer::set_axes(const std::string& object, const std::vector<Hdf5Axis>& axes) {
+  std::vector<std::string> names;
+  for (const Hdf5Axis& axis : axes) names.push_back(axis.name);
+  set_attribute(object, "axes", names);
+  const internal::Hdf5Quiet quiet;
+  const auto open = [&](const std::string& path) {
+    Hdf5Handle dataset(H5Dopen2(file_.get(), path.c_str(), H5P_DEFAULT), &H5Dclose);
+    if (!dataset.valid()) fail(path, internal::hdf5_reason());
+    return dataset;
+  };
+  const Hdf5Handle dataset = open(object);
+  for (unsigned i = 0; i < axes.size(); ++i) {
+    if (H5DSset_label(dataset.get(), i, axes[i].name.c_str()) < 0) {
+      fail(object, internal::hdf5_reason());
+    }
+    if (axes[i].scale.empty()) continue;
+    const Hdf5Handle scale = open(axes[i].scale);
+    const bool is_scale = H5DSis_scale(scale.get()) > 0;
+    if ((!is_scale && H5DSset_scale(scale.get(), axes[i].name.c_str()) < 0) ||
+        H5DSattach_scale(dataset.get(), scale.get(), i) < 0) {
+      fail(object, internal::hdf5_reason());
+    }
   }
 }
 

@@ -14,6 +14,13 @@ struct Hdf5DatasetOptions {
   int gzip_level = 0;  // 1 to 9: stored in compressed chunks of about a megabyte; 0: as it is
 };
 
+// An axis of a dataset. `scale` is a dataset that says what the entries along it stand for; empty:
+// their numbers.
+struct Hdf5Axis {
+  std::string name;
+  std::string scale = {};
+};
+
 // The file is built in memory and reaches the disk in one step at commit(): a run that is killed
 // or a full disk leaves no half file. Objects are named by paths such as "sites/encoder.0/scale";
 // groups on the way are created, and h5py lists them in the order of their creation. Nothing in
@@ -35,6 +42,11 @@ class Hdf5Writer {
   // 64 KiB in one attribute.
   void set_attribute(const std::string& object, const std::string& name,
                      const Hdf5Attribute& value);
+
+  // Names the axes of a dataset, all of them in order: as attribute `axes`, as labels of the
+  // dimensions (h5py: dataset.dims[0].label), and with dimension scales where there are some
+  // (dataset.dims[0][0]).
+  void set_axes(const std::string& object, const std::vector<Hdf5Axis>& axes);
 
   // Writes the file atomically. Afterwards nothing more can be written.
   void commit();

@@ -23,8 +23,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::ScalableTag<float>;
 using Vector = hn::Vec<Tag>;
 
-// Per lane: the bounds so far. Comparisons instead of Min and Max, which disagree between
-// instruction sets on NaN. Only `min` carries a NaN; canonical() copies it.
+// Per lane: the bounds so far, whatever the values. Comparisons instead of Min and Max, which
+// disagree between instruction sets on NaN. Only `min` carries a NaN; canonical() copies it.
 struct Bounds {
   Vector min;
   Vector max;
@@ -50,22 +50,53 @@ HWY_INLINE Bounds no_bounds() {
           hn::Set(tag, -std::numeric_limits<float>::infinity())};
 }
 
+// The same in half the time for finite values: `rest` becomes NaN where one was NaN or infinite,
+// and then the bounds say nothing.
+struct FiniteBounds {
+  Bounds bounds;
+  Vector rest;
+
+  HWY_INLINE void include(Vector x) {
+    bounds.min = hn::Min(bounds.min, x);
+    bounds.max = hn::Max(bounds.max, x);
+    rest = hn::MulAdd(x, hn::Zero(Tag()), rest);
+  }
+  HWY_INLINE bool failed() const { return !hn::AllFalse(Tag(), hn::IsNaN(rest)); }
+};
+
+// The range of whole vectors, in four chains, because each step waits for the one before. Returns
+// how many values those are.
+template <class LaneBounds>
+HWY_INLINE int64_t include_vectors(const float* x, int64_t size, LaneBounds (&chains)[4]) {
+  const Tag tag;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  int64_t i = 0;
+  for (; i + 4 * lanes <= size; i += 4 * lanes) {
+    for (int64_t chain = 0; chain < 4; ++chain) {
+      chains[chain].include(hn::LoadU(tag, x + i + chain * lanes));
+    }
+  }
+  for (; i + lanes <= size; i += lanes) chains[0].include(hn::LoadU(tag, x + i));
+  return i;
+}
+
 }  // namespace range_detail
 
 inline MinMax range_of(const float* x, int64_t size) {
   namespace hn = hwy::HWY_NAMESPACE;
-  const range_detail::Tag tag;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
-  // Four chains, because each step waits for the one before.
-  range_detail::Bounds bounds[4] = {range_detail::no_bounds(), range_detail::no_bounds(),
-                                    range_detail::no_bounds(), range_detail::no_bounds()};
-  int64_t i = 0;
-  for (; i + 4 * lanes <= size; i += 4 * lanes) {
-    for (int64_t chain = 0; chain < 4; ++chain) {
-      bounds[chain].include(hn::LoadU(tag, x + i + chain * lanes));
-    }
+  using range_detail::Bounds;
+  using range_detail::FiniteBounds;
+  const FiniteBounds nothing = {range_detail::no_bounds(), hn::Zero(range_detail::Tag())};
+  FiniteBounds finite[4] = {nothing, nothing, nothing, nothing};
+  int64_t i = range_detail::include_vectors(x, size, finite);
+  for (int64_t chain = 1; chain < 4; ++chain) {
+    finite[0].rest = hn::Add(finite[0].rest, finite[chain].rest);
   }
-  for (; i + lanes <= size; i += lanes) bounds[0].include(hn::LoadU(tag, x + i));
+  Bounds bounds[4] = {finite[0].bounds, finite[1].bounds, finite[2].bounds, finite[3].bounds};
+  if (finite[0].failed()) {
+    for (Bounds& chain : bounds) chain = range_detail::no_bounds();
+    i = range_detail::include_vectors(x, size, bounds);
+  }
   bounds[0].merge(bounds[1]);
   bounds[2].merge(bounds[3]);
   bounds[0].merge(bounds[2]);

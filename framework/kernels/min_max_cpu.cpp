@@ -28,12 +28,21 @@ void widen_by_rows(const float* x, int64_t rows, int64_t channels, float* min, f
     const int64_t last = std::min(rows, first + 8);
     int64_t channel = 0;
     for (; channel + lanes <= channels; channel += lanes) {
-      range_detail::Bounds bounds = {hn::LoadU(tag, min + channel), hn::LoadU(tag, max + channel)};
+      const range_detail::Bounds before = {hn::LoadU(tag, min + channel),
+                                           hn::LoadU(tag, max + channel)};
+      range_detail::FiniteBounds finite = {before, hn::Zero(tag)};
       for (int64_t row = first; row < last; ++row) {
-        bounds.include(hn::LoadU(tag, x + row * channels + channel));
+        finite.include(hn::LoadU(tag, x + row * channels + channel));
       }
-      hn::StoreU(bounds.min, tag, min + channel);
-      hn::StoreU(bounds.max, tag, max + channel);
+      range_detail::Bounds after = finite.bounds;
+      if (finite.failed() || !hn::AllFalse(tag, hn::IsNaN(before.min))) {
+        after = before;
+        for (int64_t row = first; row < last; ++row) {
+          after.include(hn::LoadU(tag, x + row * channels + channel));
+        }
+      }
+      hn::StoreU(after.min, tag, min + channel);
+      hn::StoreU(after.max, tag, max + channel);
     }
     for (; channel < channels; ++channel) {
       MinMax range = {min[channel], max[channel]};

@@ -87,8 +87,10 @@ bool QuantContext::active(SiteId id) const {
   return tap_ || (point != nullptr && (point->observe || point->quantize));
 }
 
-bool QuantContext::needs_rows(SiteId id) const {
-  if (tap_) return true;
+bool QuantContext::needs_rows(SiteId id) const { return tap_ || needs_equal_widths(id); }
+
+bool QuantContext::needs_equal_widths(SiteId id) const {
+  if (tap_ && tap_matrices_ == TapMatrices::kRows) return true;
   const QuantPoint* point = points_[id].get();
   if (point == nullptr) return false;
   return point->observe || (point->quantize && point->spec.granularity != Granularity::kTensor);

@@ -46,6 +46,10 @@ struct QuantPoint {
 // Sees the rows [n, features] of a site before and after quantization.
 using Tap = std::function<void(SiteId, const at::Tensor& before, const at::Tensor& after)>;
 
+// How a tap sees attention matrices: as rows of equal widths, or the compact blocks of one sequence
+// after another, [elements, 1], which saves copies; see AttentionLayout.
+enum class TapMatrices { kRows, kCompact };
+
 class QuantContext {
  public:
   explicit QuantContext(std::span<const Site> sites);
@@ -60,7 +64,10 @@ class QuantContext {
   void set_quantize(SiteKind kind, bool on);
   void set_observe(SiteKind kind, bool on);
   // Called at every activation site while set; empty to remove.
-  void set_tap(Tap tap) { tap_ = std::move(tap); }
+  void set_tap(Tap tap, TapMatrices matrices = TapMatrices::kRows) {
+    tap_ = std::move(tap);
+    tap_matrices_ = matrices;
+  }
   // Drops activations until it is removed with a null; must live until then.
   void set_dropout(Dropout* dropout) { dropout_ = dropout; }
   // Forgets the cached quantized weight after its parameters or its float values changed.
@@ -80,15 +87,18 @@ class QuantContext {
 
   // Whether anything is switched on at the site.
   bool active(SiteId id) const;
-  // Whether the site must be given true rows with equal widths: something observes them, or their
-  // scales depend on the row. Otherwise quantization is elementwise and any shape will do.
+  // Whether the site must be given all of its rows: something looks at them, or their scales depend
+  // on the row. Otherwise quantization is elementwise, and rows that nothing reads may be left out.
   bool needs_rows(SiteId id) const;
+  // Whether a matrix of attention must come as rows of equal widths.
+  bool needs_equal_widths(SiteId id) const;
 
  private:
   std::vector<Site> sites_;
   std::vector<std::unique_ptr<QuantPoint>> points_;
   std::vector<at::Tensor> quantized_weights_;
   Tap tap_;
+  TapMatrices tap_matrices_ = TapMatrices::kRows;
   Dropout* dropout_ = nullptr;
 };
 

@@ -1,5 +1,6 @@
 #include "framework/run/attention_values.h"
 
+#include <ATen/ops/empty.h>
 #include <algorithm>
 
 #include "framework/base/error.h"
@@ -23,28 +24,34 @@ AttentionSides attention_sides(const Site& site) {
   return {decoder, decoder && site.name.find("cross_attention") == std::string::npos};
 }
 
-AttentionValues attention_values(const Batch& batch, AttentionSides sides, const at::Tensor& rows) {
+AttentionValues attention_values(const Batch& batch, AttentionSides sides, int64_t heads,
+                                 const at::Tensor& matrices) {
   const auto& queries = offsets_of(batch, sides.target_queries);
   const auto& keys = offsets_of(batch, sides.target_keys);
   AttentionValues result;
-  QUELL_ASSERT(rows.size(0) % queries.back() == 0, "a row per head and query");
-  result.heads = rows.size(0) / queries.back();
+  result.heads = heads;
   result.begin = {0};
   for (int64_t i = 0; i < batch.sequences(); ++i) {
     result.queries.push_back(queries[i + 1] - queries[i]);
     result.keys.push_back(keys[i + 1] - keys[i]);
-    result.begin.push_back(result.begin.back() + result.heads * result.head_size(i));
+    result.begin.push_back(result.begin.back() + heads * result.head_size(i));
   }
-  result.values.resize(result.begin.back());
-  const int64_t columns = rows.size(1);
-  const float* from = rows.const_data_ptr<float>();
-  for_each_dynamically(batch.sequences(), [&](int64_t i) {
-    const float* row = from + result.heads * queries[i] * columns;
-    float* to = result.values.data() + result.begin[i];
-    for (int64_t r = 0; r < result.heads * result.queries[i]; ++r) {
-      to = std::copy_n(row + r * columns, result.keys[i], to);
-    }
-  });
+  const int64_t columns = matrices.size(1);
+  result.memory = matrices;
+  if (matrices.numel() != result.size()) {
+    QUELL_ASSERT(matrices.size(0) == heads * queries.back(), "a row per head and query");
+    result.memory = at::empty({result.size()}, at::kFloat);
+    const float* from = matrices.const_data_ptr<float>();
+    float* all = result.memory.mutable_data_ptr<float>();
+    for_each_dynamically(batch.sequences(), [&](int64_t i) {
+      const float* row = from + heads * queries[i] * columns;
+      float* to = all + result.begin[i];
+      for (int64_t r = 0; r < heads * result.queries[i]; ++r) {
+        to = std::copy_n(row + r * columns, result.keys[i], to);
+      }
+    });
+  }
+  result.values = result.memory.const_data_ptr<float>();
   return result;
 }
 
@@ -62,7 +69,7 @@ void AttentionSums::add(const AttentionValues& probs, const Batch& batch, Attent
     }
     queries_ += valid_queries[i];
     for (int64_t head = 0; head < probs.heads; ++head) {
-      const float* matrix = probs.values.data() + probs.begin[i] + head * probs.head_size(i);
+      const float* matrix = probs.values + probs.begin[i] + head * probs.head_size(i);
       for (int64_t query = 0; query < valid_queries[i]; ++query) {
         const float* row = matrix + query * probs.keys[i];
         sums_.first[head] += row[0];

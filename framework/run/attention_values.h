@@ -20,20 +20,23 @@ struct AttentionSides {
 // From the name of the site: "decoder.0.cross_attention.probs".
 AttentionSides attention_sides(const Site& site);
 
-// The matrices [heads, queries, keys] of all sequences, one after another.
+// The matrices [heads, queries, keys] of all sequences, one after another in `values`.
 struct AttentionValues {
   int64_t heads = 0;
   std::vector<int64_t> queries, keys;  // [sequences]
   std::vector<int64_t> begin;          // [sequences + 1], into values
-  std::vector<float> values;
+  const float* values = nullptr;       // [begin.back()]
+  at::Tensor memory;                   // that holds them
 
+  int64_t size() const { return begin.back(); }
   int64_t sequences() const { return static_cast<int64_t>(queries.size()); }
   int64_t head_size(int64_t sequence) const { return queries[sequence] * keys[sequence]; }
 };
 
-// `rows` [heads * queries, columns] as a tap sees them: queries of one head after another in each
-// sequence; columns behind the keys of a sequence are dropped.
-AttentionValues attention_values(const Batch& batch, AttentionSides sides, const at::Tensor& rows);
+// `matrices` as a tap sees them, contiguous: compact, of which nothing is copied; or rows of equal
+// widths, of which columns behind the keys of a sequence are dropped.
+AttentionValues attention_values(const Batch& batch, AttentionSides sides, int64_t heads,
+                                 const at::Tensor& matrices);
 
 // Sums over the queries of probabilities that go to the first, the last and the separating tokens.
 class AttentionSums {

@@ -67,11 +67,13 @@ void OutlierRecorder::record(const std::string& name, Model& model, QuantContext
   int64_t done = 0;
   const auto passes = [&](void (SiteStatistics::*look)(const Batch&, const at::Tensor&)) {
     for (const Batch& batch : batches) {
-      context.set_tap([&](SiteId id, const at::Tensor&, const at::Tensor& after) {
-        if (all[id] == nullptr || after.numel() == 0) return;
-        (all[id].get()->*look)(batch, after.contiguous());
-        reached[id] = true;
-      });
+      context.set_tap(
+          [&](SiteId id, const at::Tensor&, const at::Tensor& after) {
+            if (all[id] == nullptr || after.numel() == 0) return;
+            (all[id].get()->*look)(batch, after.contiguous());
+            reached[id] = true;
+          },
+          TapMatrices::kCompact);
       model.forward(batch, context);
       context.set_tap({});
       log.progress("outliers, " + stage.name, ++done, 2 * static_cast<int64_t>(batches.size()));

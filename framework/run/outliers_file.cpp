@@ -4,7 +4,9 @@
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <string_view>
 
 #include "framework/base/error.h"
 #include "framework/config/node.h"
@@ -14,6 +16,9 @@ namespace quell {
 namespace {
 
 using Axes = std::vector<std::string>;
+
+// Those that datasets of the same name in the group `axes` explain.
+constexpr std::array<std::string_view, 3> kSharedAxes = {"sigma", "quantile", "kind"};
 
 at::Tensor integers(const std::vector<int64_t>& values) { return at::tensor(values, at::kLong); }
 at::Tensor numbers(const std::vector<double>& values) { return at::tensor(values, at::kDouble); }
@@ -29,7 +34,13 @@ auto column(const std::vector<Entry>& entries, const Get& get) {
 void put(Hdf5Writer& file, const std::string& object, const at::Tensor& values, const Axes& axes,
          const std::string& unit = "", const Hdf5DatasetOptions& options = {}) {
   file.write(object, values, options);
-  file.set_attribute(object, "axes", axes);
+  std::vector<Hdf5Axis> named;
+  for (const std::string& axis : axes) {
+    const bool is_shared = std::find(kSharedAxes.begin(), kSharedAxes.end(), axis) != kSharedAxes.end();
+    const std::string scale = "axes/" + axis;
+    named.push_back({axis, is_shared && object != scale ? scale : ""});
+  }
+  file.set_axes(object, named);
   if (!unit.empty()) file.set_attribute(object, "unit", unit);
 }
 
@@ -76,7 +87,7 @@ void write_tokens(Hdf5Writer& file, const CalibrationTokens& tokens) {
   put(file, "vocabulary/rank", integers(column(words, [](const Entry& e) { return e.rank; })),
       {"word"}, "1 is the most frequent");
   file.write("vocabulary/text", column(words, [](const Entry& e) { return e.text; }));
-  file.set_attribute("vocabulary/text", "axes", Axes{"word"});
+  file.set_axes("vocabulary/text", {{"word"}});
   write_columns(file, "tokens", tokens.tokens);
   if (tokens.targets.size() > 0) write_columns(file, "targets", tokens.targets);
   put(file, "sequences/offset", integers(tokens.tokens.offsets), {"sequence_edge"},

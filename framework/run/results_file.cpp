@@ -46,7 +46,7 @@ void write_scales(Hdf5Writer& file, const std::string& group, const QuantPoint& 
     if (!values.defined()) return;
     const std::string object = group + "/" + name;
     file.write(object, values);
-    file.set_attribute(object, "axes", std::vector<std::string>{scale_axis(point.spec)});
+    file.set_axes(object, {{scale_axis(point.spec)}});
     file.set_attribute(object, "unit", std::string(unit));
   };
   const QuantParameters parameters = point.quantizer->parameters();
@@ -119,9 +119,8 @@ void write_outputs(Hdf5Writer& file, const std::string& group, const Evaluation&
     for (int64_t i = 0; i <= examples; ++i) even &= column.offsets[i] == i * width;
     at::Tensor values = at::tensor(column.values);
     file.write(object, even ? values.view({examples, width}) : values);
-    file.set_attribute(object, "axes",
-                       even ? std::vector<std::string>{"example", "value"}
-                            : std::vector<std::string>{"example_and_value"});
+    const std::vector<Hdf5Axis> both = {{"example"}, {"value"}}, flat = {{"example_and_value"}};
+    file.set_axes(object, even ? both : flat);
     if (!even) file.write(object + "_offsets", at::tensor(column.offsets, at::kLong));
   }
 }
@@ -175,7 +174,7 @@ class RecordGroups {
 void write_list(Hdf5Writer& file, const std::string& dataset, const at::Tensor& values,
                 const std::string& axis) {
   file.write(dataset, values);
-  file.set_attribute(dataset, "axes", std::vector<std::string>{axis});
+  file.set_axes(dataset, {{axis}});
 }
 
 // What searches tried.

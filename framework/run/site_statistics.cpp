@@ -1,8 +1,10 @@
 #include "framework/run/site_statistics.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <numeric>
@@ -37,13 +39,22 @@ void count_magnitudes(const float* x, int64_t size, std::vector<int64_t>& counts
   constexpr int64_t kTables = 4;
   std::mutex mutex;
   parallel_for(0, size, kValueGrain, [&](int64_t first, int64_t last) {
-    std::vector<uint32_t> table(kTables * kAllLogBins);
-    for (int64_t i = first; i < last; ++i) {
-      const uint32_t bin = (std::bit_cast<uint32_t>(x[i]) & kMagnitude) >> kShift;
-      ++table[(i % kTables) * kAllLogBins + bin];
+    std::array<std::array<uint32_t, kAllLogBins>, kTables> tables = {};
+    const auto bin = [x](int64_t i) {
+      return (std::bit_cast<uint32_t>(x[i]) & kMagnitude) >> kShift;
+    };
+    int64_t i = first;
+    for (; i + kTables <= last; i += kTables) {
+      ++tables[0][bin(i)];
+      ++tables[1][bin(i + 1)];
+      ++tables[2][bin(i + 2)];
+      ++tables[3][bin(i + 3)];
     }
+    for (; i < last; ++i) ++tables[0][bin(i)];
     const std::lock_guard lock(mutex);
-    for (int64_t i = 0; i < kTables * kAllLogBins; ++i) counts[i % kAllLogBins] += table[i];
+    for (const auto& table : tables) {
+      std::transform(table.begin(), table.end(), counts.begin(), counts.begin(), std::plus<>());
+    }
   });
 }
 
@@ -106,11 +117,11 @@ void SiteStatistics::measure(const Batch& batch, const at::Tensor& rows) {
 
 void SiteStatistics::measure_attention(const Batch& batch, const at::Tensor& rows) {
   summary_.rows = RowKind::kAttention;
-  const AttentionValues values = attention_values(batch, sides_, rows);
+  const AttentionValues values = attention_values(batch, sides_, site_.heads, rows);
   std::vector<kernels::Moments> moments(values.sequences() * values.heads);
   for_each_dynamically(values.sequences(), [&](int64_t i) {
-    kernels::add_statistics(values.values.data() + values.begin[i], values.heads,
-                            values.head_size(i), {}, nullptr, moments.data() + i * values.heads);
+    kernels::add_statistics(values.values + values.begin[i], values.heads, values.head_size(i), {},
+                            nullptr, moments.data() + i * values.heads);
   });
   summary_.channels.resize(values.heads);
   for (size_t i = 0; i < moments.size(); ++i) {
@@ -121,7 +132,8 @@ void SiteStatistics::measure_attention(const Batch& batch, const at::Tensor& row
     mass_.add(values, batch, sides_, targets ? tokens_.targets : tokens_.tokens, seen_keys_);
     seen_keys_ += sides_.target_keys ? batch.target_tokens() : batch.tokens();
   }
-  summary_.row_count += rows.size(0);
+  summary_.row_count +=
+      std::accumulate(values.queries.begin(), values.queries.end(), int64_t{0}) * values.heads;
 }
 
 void SiteStatistics::end_measuring() {
@@ -191,9 +203,9 @@ void SiteStatistics::choose_extremes() {
 
 void SiteStatistics::count(const Batch& batch, const at::Tensor& rows) {
   if (attention_) {
-    const AttentionValues values = attention_values(batch, sides_, rows);
+    const AttentionValues values = attention_values(batch, sides_, site_.heads, rows);
     count_attention(values);
-    add_histograms(values.values.data(), static_cast<int64_t>(values.values.size()));
+    add_histograms(values.values, values.size());
     return;
   }
   const float* x = rows.const_data_ptr<float>();
@@ -211,6 +223,9 @@ void SiteStatistics::count_rows(const float* x, int64_t rows) {
     std::vector<int64_t> by_candidate(sigmas * candidates_.size());
     std::vector<int64_t> by_kind(sigmas * kTokenKinds);
     for (int64_t row = first; row < last; ++row) {
+      const auto index = static_cast<size_t>(seen_rows_ + row);
+      // Most rows have no outlier.
+      if (summary_.row_min[index] >= low_[0] && summary_.row_max[index] <= high_[0]) continue;
       const int64_t kind =
           tokens == nullptr ? 0 : static_cast<int64_t>(tokens->kinds[seen_rows_ + row]);
       for (size_t i = 0; i < candidates_.size(); ++i) {
@@ -239,7 +254,7 @@ void SiteStatistics::count_attention(const AttentionValues& values) {
   for (int64_t i = 0; i < values.sequences(); ++i) {
     for (const int64_t head : candidates_) {
       const int64_t size = values.head_size(i);
-      const float* x = values.values.data() + values.begin[i] + head * size;
+      const float* x = values.values + values.begin[i] + head * size;
       for (size_t s = 0; s < low_.size(); ++s) {
         int64_t outside = 0;
         for (int64_t k = 0; k < size; ++k) outside += (x[k] < low_[s]) | (x[k] > high_[s]);

@@ -6,9 +6,9 @@ at::Tensor attention(const AttentionSpans& spans, QuantContext& context,
                      const AttentionSites& sites, int64_t heads, double divisor,
                      const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
   const bool has_scores = sites.scores != kNoSite;
-  const bool rows_needed =
-      (has_scores && context.needs_rows(sites.scores)) || context.needs_rows(sites.probs);
-  const AttentionLayout layout(spans, heads, rows_needed);
+  const bool equal_widths = (has_scores && context.needs_equal_widths(sites.scores)) ||
+                            context.needs_equal_widths(sites.probs);
+  const AttentionLayout layout(spans, heads, equal_widths);
   at::Tensor scores = attention_scores(layout, query, key);
   if (has_scores) scores = context.activation(sites.scores, std::move(scores));
   at::Tensor probs =

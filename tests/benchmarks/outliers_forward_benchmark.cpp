@@ -1,5 +1,7 @@
-// What looking at outliers adds to a float forward pass: the pass for moments and ranges, and the
-// one for counts and histograms, each against a pass that nobody looks at.
+// What looking at outliers adds to a float forward pass: the pass for moments and ranges, the one
+// for counts and histograms, and both, each against as many passes that compute the same
+// activations and do nothing with them. And how those compare with a pass that nobody looks at, in
+// which the last layer computes the first tokens only.
 //
 //   taskset -c 0 build/tests/outliers_forward_benchmark MODEL_FOLDER DATA_FOLDER [THREADS]
 //
@@ -56,9 +58,11 @@ int run(int argc, const char** argv) {
   AllStatistics statistics;
   const auto pass = [&](void (SiteStatistics::*look)(const Batch&, const at::Tensor&)) {
     for (const Batch& batch : batches) {
-      network.context().set_tap([&](SiteId id, const at::Tensor&, const at::Tensor& rows) {
-        if (look != nullptr) (statistics[id].get()->*look)(batch, rows.contiguous());
-      });
+      network.context().set_tap(
+          [&](SiteId id, const at::Tensor&, const at::Tensor& rows) {
+            if (look != nullptr) (statistics[id].get()->*look)(batch, rows.contiguous());
+          },
+          TapMatrices::kCompact);
       network.model().forward(batch, network.context());
       network.context().set_tap({});
     }
@@ -73,10 +77,11 @@ int run(int argc, const char** argv) {
   const benchmarks::Effort effort{
       .least_rounds = 9, .most_rounds = 9, .seconds = 0, .processor_time = threads == 1};
   fmt::print("load average {:.2f}, {} thread(s), {} tokens\n{:<32} {:>9} {:>9}   {}\n",
-             benchmarks::load_average(), threads, tokens.tokens.size(), "256 sentences", "plain ms",
-             "own ms", "own / plain (95 % interval)");
-  print("a tap that does nothing", benchmarks::measure([&] { pass(nullptr); }, plain, effort));
-  print("moments and ranges", benchmarks::measure(start_measuring, plain, effort));
+             benchmarks::load_average(), threads, tokens.tokens.size(), "256 sentences", "base ms",
+             "own ms", "own / base (95 % interval)");
+  const auto looked_at = [&] { pass(nullptr); };
+  print("all activations / first tokens", benchmarks::measure(looked_at, plain, effort));
+  print("moments and ranges", benchmarks::measure(start_measuring, looked_at, effort));
   start_measuring();
   for (size_t id = 0; id < statistics.size(); ++id) {
     if (network.model().sites()[id].kind == SiteKind::kActivation) statistics[id]->end_measuring();
@@ -88,7 +93,16 @@ int run(int argc, const char** argv) {
     for (const auto& site : measured) statistics.push_back(std::make_unique<SiteStatistics>(*site));
     pass(&SiteStatistics::count);
   };
-  print("counts and histograms", benchmarks::measure(count, plain, effort));
+  print("counts and histograms", benchmarks::measure(count, looked_at, effort));
+  const auto both = [&] {
+    start_measuring();
+    count();
+  };
+  const auto twice = [&] {
+    looked_at();
+    looked_at();
+  };
+  print("both passes", benchmarks::measure(both, twice, effort));
   return 0;
 }
 

@@ -152,6 +152,28 @@ Violation empty_is_error(const Entry& entry) {
   });
 }
 
+// A state goes on where it was taken, also in an observer for other bits; and through storage, so
+// every part is a tensor of its own.
+Violation state_goes_on(const Entry& entry) {
+  return first_violation(specs(), [&](QuantSpec spec) -> Violation {
+    const auto first = make(entry, spec);
+    observe(*first, {batches()[0], batches()[1]});
+    std::vector<at::Tensor> state;
+    for (const at::Tensor& part : first->state()) state.push_back(part.clone());
+    if (state.empty()) return "";  // it has none
+    const auto same = make(entry, spec);
+    same->set_state(state);
+    const Violation changed = equal(same->range(), first->range(), 0);
+    if (!changed.empty()) return "taken over: " + changed;
+    spec.bits = 6;
+    const auto other = make(entry, spec);
+    other->set_state(state);
+    const Violation violation =
+        equal(observe(*other, {batches()[2]}), observe(*make(entry, spec), batches()), 0);
+    return violation.empty() ? "" : "at other bits: " + violation;
+  });
+}
+
 class ObserverLaws : public testing::TestWithParam<std::string> {};
 
 TEST_P(ObserverLaws, Hold) {
@@ -162,6 +184,7 @@ TEST_P(ObserverLaws, Hold) {
                       {"constant_input", constant_input},
                       {"zero_input", zero_input},
                       {"reset_is_new", reset_is_new},
+                      {"state_goes_on", state_goes_on},
                       {"empty_is_error", empty_is_error}});
 }
 

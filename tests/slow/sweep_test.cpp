@@ -7,6 +7,7 @@
 #include <future>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <thread>
 
 #include "framework/base/file.h"
@@ -30,6 +31,14 @@ grid:
   seed: [1, 2]
 set: {stages: [float, quantized]}
 )";
+
+// What a search computed and did not know: "93 of 900 batch runs" in the log.
+int64_t batch_runs(const fs::path& run) {
+  const std::string log = read_file(run / "log.txt");
+  std::smatch found;
+  const std::regex pattern("(\\d+) of \\d+ batch runs");
+  return std::regex_search(log, found, pattern) ? std::stoll(found[1]) : -1;
+}
 
 class SweepTest : public testing::Test {
  protected:
@@ -139,6 +148,44 @@ TEST_F(SweepTest, TwoSweepsShareTheCells) {
 }
 
 // A cell that only fails when it runs: nothing finds ranges for what is to be learned.
+// Two cells with a search in common, and one more step in the second.
+TEST_F(SweepTest, CellsShareWhatTheyHaveInCommon) {
+  folder_.write("clipping.yaml", R"(
+base: few.yaml
+quant:
+  rules:
+    - {sites: "weight:*", bits: 4}
+    - {sites: "activation:*", bits: 4, observer: prune_minmax, quantizer: lsq_plus}
+pipeline: [token_wise_clipping: {step: 0.001, iterations: 300, early_abandon: false}]
+)");
+  folder_.write("learning.yaml", R"(
+base: clipping.yaml
+pipeline:
+  - token_wise_clipping: {step: 0.001, iterations: 300, early_abandon: false}
+  - learn_scales: {epochs: 1}
+)");
+  folder_.write("steps.yaml",
+                "list: [base: learning.yaml, base: clipping.yaml]\n"
+                "set: {stages: [float, quantized], threads: 1}\n");
+  for (const char* output : {"alone", "shared"}) {
+    std::vector<std::string> arguments = {"sweep", "steps.yaml", "--output", output};
+    if (output == std::string("alone")) arguments.push_back("--no-cache");
+    const ProgramResult result = quell(arguments);
+    ASSERT_EQ(result.exit_code, 0) << result.errors;
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "alone/cache"));
+  for (const auto& [folder, time] : finished("shared")) {
+    const fs::path alone = folder_ / "alone" / folder.filename();
+    for (const char* name : kRepeatable) {
+      EXPECT_EQ(read_file(folder / name), read_file(alone / name)) << folder << " " << name;
+    }
+    // The shorter pipeline runs first, and the longer one goes on from its search.
+    if (!folder.filename().string().starts_with("learning")) continue;
+    EXPECT_GT(batch_runs(alone), 500);
+    EXPECT_LT(batch_runs(folder), batch_runs(alone) / 2);
+  }
+}
+
 TEST_F(SweepTest, AFailedCellKeepsItsErrorAndIsRetriedOnDemand) {
   folder_.write("sweep.yaml",
                 "base: few.yaml\noutput: out\nlist:\n- {seed: 1}\n- {pipeline: [learn_scales]}\n");

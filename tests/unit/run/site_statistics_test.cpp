@@ -131,13 +131,16 @@ TEST_F(SiteStatisticsTest, RawRowsAreBounded) {
   EXPECT_EQ(values_of(found.raw[1]), values_of(rows[1].slice(0, 0, 2)));
 }
 
-// Two heads; the columns behind a sequence's keys are padding and not looked at.
+// Two heads; the columns behind a sequence's keys are padding and not looked at. Compact matrices
+// have none.
 TEST_F(SiteStatisticsTest, AttentionLeavesPaddedColumnsOut) {
+  Site site = site_called("encoder.0.attention.probs", "probs");
+  site.heads = 2;
   std::vector<float> first(2 * 5 * 3, 0), second(2 * 4 * 4, 0.25f);
   for (int row = 0; row < 6; ++row) first[row * 3] = 1;       // 3 tokens: all to the first
   for (int row = 6; row < 10; ++row) first[row * 3 + 1] = 1;  // 2 tokens: all to the last
   const SiteSummary found =
-      both_passes(site_called("encoder.0.attention.probs", "probs"), options_, tokens_, batches_,
+      both_passes(site, options_, tokens_, batches_,
                   {at::tensor(first).view({10, 3}), at::tensor(second).view({8, 4})});
   EXPECT_EQ(found.rows, RowKind::kAttention);
   ASSERT_EQ(found.channels.size(), 2u);
@@ -147,6 +150,17 @@ TEST_F(SiteStatisticsTest, AttentionLeavesPaddedColumnsOut) {
   EXPECT_NEAR(found.attention.first[0], (3 + 4 * 0.25) / 9, 1e-7);
   EXPECT_NEAR(found.attention.last[1], (2 + 4 * 0.25) / 9, 1e-7);
   EXPECT_EQ(found.attention.separators[0], 0) << "no tokenizer, no separators";
+
+  std::vector<float> blocks(first.begin(), first.begin() + 6 * 3);
+  for (int row = 6; row < 10; ++row) blocks.insert(blocks.end(), {0, 1});
+  const SiteSummary compact =
+      both_passes(site, options_, tokens_, batches_,
+                  {at::tensor(blocks).view({-1, 1}), at::tensor(second).view({-1, 1})});
+  EXPECT_EQ(compact.row_count, found.row_count);
+  EXPECT_EQ(compact.histogram, found.histogram);
+  EXPECT_EQ(compact.log_histogram, found.log_histogram);
+  EXPECT_EQ(compact.channels[1].mean, found.channels[1].mean);
+  EXPECT_EQ(compact.attention.last, found.attention.last);
 }
 
 TEST_F(SiteStatisticsTest, TokensAreRankedByFrequency) {
