@@ -58,8 +58,6 @@ void count_magnitudes(const float* x, int64_t size, std::vector<int64_t>& counts
   });
 }
 
-bool is_attention(const Site& site) { return site.role == "probs" || site.role == "scores"; }
-
 // Rows of the decoder: all that it computes, but for what it reads from the encoder.
 bool prefers_targets(const Site& site) {
   if (site.role == "logits") return true;
@@ -75,7 +73,7 @@ SiteStatistics::SiteStatistics(const Site& site, const OutlierOptions& options,
     : site_(site),
       options_(options),
       tokens_(tokens),
-      attention_(is_attention(site)),
+      attention_(site.heads > 0),
       sides_(attention_sides(site)),
       keep_raw_(keep_raw && !attention_) {}
 

@@ -9,11 +9,12 @@ namespace quell {
 
 SiteId Declarations::declare(SiteKind kind, const std::string& name, const std::string& role,
                              int64_t layer, const PublishedNames& published,
-                             const std::string& alias) {
+                             const std::string& alias, int64_t heads) {
   Site site;
   site.kind = kind;
   site.role = role;
   site.layer = layer;
+  site.heads = heads;
   site.name = layer < 0 ? name : fmt::format("{}.{}.{}", stack_, layer, name);
   site.alias = layer == layers_ - 1 ? stack_ + ".last." + name : alias;
   if (!published.outlier_suppression.empty()) {
@@ -28,6 +29,12 @@ SiteId Declarations::declare(SiteKind kind, const std::string& name, const std::
 SiteId Declarations::activation(const std::string& name, const std::string& role, int64_t layer,
                                 const PublishedNames& published, const std::string& alias) {
   return declare(SiteKind::kActivation, name, role, layer, published, alias);
+}
+
+SiteId Declarations::attention_matrix(const std::string& name, const std::string& role,
+                                      int64_t layer, int64_t heads,
+                                      const PublishedNames& published) {
+  return declare(SiteKind::kActivation, name, role, layer, published, "", heads);
 }
 
 SiteId Declarations::weight(const std::string& name, const std::string& role, int64_t layer,

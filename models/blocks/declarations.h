@@ -31,6 +31,9 @@ class Declarations {
   // another name of it, for rules.
   SiteId activation(const std::string& name, const std::string& role, int64_t layer,
                     const PublishedNames& published, const std::string& alias = "");
+  // Matrices of attention, `role` "scores" or "probs", of so many heads.
+  SiteId attention_matrix(const std::string& name, const std::string& role, int64_t layer,
+                          int64_t heads, const PublishedNames& published);
   // Both codes name a weight quantizer after the module of its tensor; Qualcomm's may be another.
   SiteId weight(const std::string& name, const std::string& role, int64_t layer,
                 const std::string& tensor_name, const std::string& qualcomm_module = "");
@@ -48,7 +51,7 @@ class Declarations {
 
  private:
   SiteId declare(SiteKind kind, const std::string& name, const std::string& role, int64_t layer,
-                 const PublishedNames& published, const std::string& alias);
+                 const PublishedNames& published, const std::string& alias, int64_t heads = 0);
 
   const std::map<std::string, at::Tensor>& tensors_;
   std::function<SiteId(Site)> add_;

@@ -110,12 +110,19 @@ void Encoder::declare_embeddings(Declarations& declarations) {
 
 void Encoder::declare_attention(int64_t i, Declarations& declarations, Layer& layer) {
   const std::string self = in_layer(i, "attention.self.");
+  const auto published = [&](const std::string& outlier_suppression,
+                             const std::string& qualcomm) -> PublishedNames {
+    return {
+        outlier_suppression.empty() ? "" : self + outlier_suppression + "_post_act_fake_quantize",
+        self + qualcomm + ".activation_quantizer"};
+  };
   const auto activation = [&](const std::string& name, const std::string& outlier_suppression,
                               const std::string& qualcomm) {
-    return declarations.activation(
-        "attention." + name, name, i,
-        {outlier_suppression.empty() ? "" : self + outlier_suppression + "_post_act_fake_quantize",
-         self + qualcomm + ".activation_quantizer"});
+    return declarations.activation("attention." + name, name, i,
+                                   published(outlier_suppression, qualcomm));
+  };
+  const auto matrix = [&](const std::string& name, const PublishedNames& names) {
+    return declarations.attention_matrix("attention." + name, name, i, config_.heads, names);
   };
   const auto linear = [&](const std::string& name) {
     return declarations.linear("attention." + name, name, i, in_layer(i, "attention.self." + name));
@@ -126,8 +133,8 @@ void Encoder::declare_attention(int64_t i, Declarations& declarations, Layer& la
   layer.key_site = activation("key", "key_transpose", "key");
   layer.value = linear("value");
   layer.value_site = activation("value", "value_permute", "value");
-  layer.attention.scores = activation("scores", "", "attn_scores_act_quantizer");
-  layer.attention.probs = activation("probs", "attention_probs", "attn_probs_act_quantizer");
+  layer.attention.scores = matrix("scores", published("", "attn_scores_act_quantizer"));
+  layer.attention.probs = matrix("probs", published("attention_probs", "attn_probs_act_quantizer"));
   layer.attention.context = activation("context", "context_view", "context_act_quantizer");
 }
 

@@ -35,10 +35,12 @@ AttentionBlock declare_attention(const std::string& name, const std::string& mod
     return declarations.linear(fmt::format("{}.{}", name, part), part, layer,
                                fmt::format("{}.{}", module, projection));
   };
+  const auto published_names = [&](const std::string& published) -> PublishedNames {
+    return {fmt::format("{}.{}_post_act_fake_quantize", module, published), ""};
+  };
   const auto activation = [&](const std::string& part, const std::string& published) {
-    return declarations.activation(
-        fmt::format("{}.{}", name, part), part, layer,
-        {fmt::format("{}.{}_post_act_fake_quantize", module, published), ""});
+    return declarations.activation(fmt::format("{}.{}", name, part), part, layer,
+                                   published_names(published));
   };
   AttentionBlock block;
   block.heads = heads;
@@ -48,7 +50,8 @@ AttentionBlock declare_attention(const std::string& name, const std::string& mod
   block.key_site = activation("key", "key");
   block.value = linear("value", "v_proj");
   block.value_site = activation("value", "value");
-  block.sites.probs = activation("probs", "attention_probs");
+  block.sites.probs = declarations.attention_matrix(name + ".probs", "probs", layer, heads,
+                                                    published_names("attention_probs"));
   block.sites.context = activation("context", "context");
   block.output =
       declarations.linear(name + ".output", "attention_output", layer, module + ".out_proj");
