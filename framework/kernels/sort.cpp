@@ -10,9 +10,11 @@
 namespace quell::kernels {
 namespace {
 
-constexpr int kDigitBits = 11;
+// Short digits: their counts and the ends of their lists stay in the nearest cache.
+constexpr int kDigitBits = 8;
 constexpr uint32_t kDigits = 1u << kDigitBits;
-constexpr size_t kSmall = 2048;  // below it, clearing the counts costs more than comparing
+constexpr int kPasses = 32 / kDigitBits;
+constexpr size_t kFew = 96;  // below it, clearing the counts costs more than comparing
 
 // An integer with the order of the float.
 uint32_t to_key(float value) {
@@ -27,20 +29,19 @@ float from_key(uint32_t key) {
 }  // namespace
 
 void sort_ascending(std::vector<float>& values) {
-  if (values.size() < kSmall) {
+  if (values.size() < kFew) {
     std::sort(values.begin(), values.end());
     return;
   }
   std::vector<uint32_t> keys(values.size()), sorted(values.size());
-  std::array<std::vector<size_t>, 3> places;
-  for (auto& digit : places) digit.assign(kDigits, 0);
+  std::array<std::array<size_t, kDigits>, kPasses> places = {};
   for (size_t i = 0; i < values.size(); ++i) {
     keys[i] = to_key(values[i]);
-    for (int pass = 0; pass < 3; ++pass) {
+    for (int pass = 0; pass < kPasses; ++pass) {
       ++places[pass][(keys[i] >> (pass * kDigitBits)) & (kDigits - 1)];
     }
   }
-  for (int pass = 0; pass < 3; ++pass) {
+  for (int pass = 0; pass < kPasses; ++pass) {
     size_t next = 0;
     for (size_t& place : places[pass]) next += std::exchange(place, next);
     for (const uint32_t key : keys) {

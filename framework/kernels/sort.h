@@ -5,7 +5,7 @@
 
 namespace quell::kernels {
 
-// Sorts `values`, none of which is NaN: by radix, three digits from the lowest to the highest,
+// Sorts `values`, none of which is NaN: by radix, four digits from the lowest to the highest,
 // unless they are few.
 void sort_ascending(std::vector<float>& values);
 
