@@ -42,19 +42,18 @@ std::unique_ptr<Tokenizer> find_tokenizer(const std::filesystem::path& folder) {
   return nullptr;
 }
 
-// How many threads `threads: 0` means: the cores, or fewer where several runs share the machine.
+double largest(const at::Tensor& values) {
+  return values.numel() == 0 ? 0 : at::max(at::abs(values)).item<double>();
+}
+
+}  // namespace
+
 int64_t all_threads() {
   const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
   const char* share = std::getenv("QUELL_THREADS");
   const int64_t threads = share == nullptr ? 0 : std::atoll(share);
   return threads > 0 ? threads : cores;
 }
-
-double largest(const at::Tensor& values) {
-  return values.numel() == 0 ? 0 : at::max(at::abs(values)).item<double>();
-}
-
-}  // namespace
 
 Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
     : spec_(spec), log_(log), checkpoint_(spec.model.path) {

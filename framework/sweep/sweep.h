@@ -18,6 +18,7 @@ struct SweepOptions {
   int64_t workers = 1;
   bool retry = false;             // also run what failed before
   std::function<bool()> stopped;  // asked often: true ends the sweep and its processes
+  bool part = false;              // the cells are some of a larger sweep, whose index stays
 };
 
 // A cell with its folder.
