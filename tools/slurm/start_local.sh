@@ -6,10 +6,11 @@
 # Exit code 77: Slurm is not installed (tools/slurm/install.sh) or we are not root.
 set -euo pipefail
 
-if ! command -v sbatch slurmctld slurmd munged > /dev/null; then
-  echo "Slurm is not installed: tools/slurm/install.sh --always" >&2
+for program in sbatch slurmctld slurmd munged; do
+  command -v "$program" > /dev/null && continue
+  echo "Slurm is not installed (no $program): tools/slurm/install.sh --always" >&2
   exit 77
-fi
+done
 if ((EUID != 0)); then
   echo "A local Slurm needs root" >&2
   exit 77
@@ -36,7 +37,7 @@ SlurmdPort=$node_port
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$folder/munge.socket
+AuthInfo=socket=$folder/munge.socket,cred_expire=5
 CryptoType=crypto/munge
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool
