@@ -71,7 +71,6 @@ int summarize(const std::vector<Cell>& cells, const std::vector<CellStatus>& sta
 
 // `--slurm`
 int submit(const SweepFile& sweep, const std::vector<Cell>& cells, const CommandLine& line) {
-  const std::string file = line.list("file")[0];
   const bool dry_run = line.has("dry-run");
   SweepOptions options{kProgram, sweep.output};
   options.retry = line.has("retry");
@@ -91,9 +90,10 @@ int submit(const SweepFile& sweep, const std::vector<Cell>& cells, const Command
   } else {
     fmt::print("job {}: {} cells in {} tasks, {}\n", submission.job, submission.cells,
                submission.tasks, (submission.folder / kSlurmScript).string());
-    fmt::print("  watch   squeue --job {}; quell sweep {} --dry-run\n", submission.job, file);
-    fmt::print("  cancel  scancel {}; quell sweep {} --slurm submits the rest again\n",
-               submission.job, file);
+    fmt::print(
+        "  watch   squeue --job {}; this command with --dry-run for --slurm lists the cells\n",
+        submission.job);
+    fmt::print("  cancel  scancel {}; this command submits what is left then\n", submission.job);
     fmt::print("  report  quell report {}\n", sweep.output.string());
   }
   return 0;

@@ -130,7 +130,12 @@ TEST_F(SweepTest, ASignalThatReachesTheCellFirstIsNoFailure) {
     const pid_t sweep = start_quell({"sweep", "sweep.yaml"}, folder_.path());
     const fs::path children = fmt::format("/proc/{0}/task/{0}/children", sweep);
     pid_t cell = 0;
-    while (!(std::ifstream(children) >> cell)) {
+    const auto has_begun = [&] {  // until then its signals are handled as those of the sweep
+      std::string command;
+      std::getline(std::ifstream(fmt::format("/proc/{}/cmdline", cell)), command);
+      return command.find("--resume") != std::string::npos;
+    };
+    while (!(std::ifstream(children) >> cell) || !has_begun()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     ::kill(cell, SIGTERM);
