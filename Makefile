@@ -15,7 +15,7 @@ BUILD ?= build
 PRESET ?= release
 JOBS ?= $(shell nproc)
 
-.PHONY: build demo test bench bench-pipeline format lint generate check-generated check-format clean setup
+.PHONY: build demo test slurm test-slurm bench bench-pipeline format lint generate check-generated check-format clean setup
 
 setup:
 	@tools/setup.sh
@@ -41,10 +41,17 @@ demo: quell
 	@echo "  $(BUILD)/quell check experiments/quickstart/w6a6.yaml"
 
 # LABELS=fast runs the tests that take less than a minute; without it all run.
-test: build
+test: build slurm
 	@rm -rf $(BUILD)/test-results
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) $(if $(LABELS),-L '$(LABELS)'); \
 	  status=$$?; tools/test_summary.py $(BUILD)/test-results; exit $$status
+
+# For the tests of `quell sweep --slurm`; `make test-slurm` runs them alone.
+slurm:
+	@tools/slurm/install.sh
+
+test-slurm: build slurm
+	@$(BUILD)/tests/slow_slurm_test
 
 # The kernels, some minutes. BENCH=--all: all bits, hot and cold; others: --help of a program.
 bench: build

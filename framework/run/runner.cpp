@@ -43,12 +43,8 @@ std::unique_ptr<Tokenizer> find_tokenizer(const std::filesystem::path& folder) {
   return nullptr;
 }
 
-// How many threads `threads: 0` means: the cores, or fewer where several runs share the machine.
-int64_t all_threads() {
-  const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
-  const char* share = std::getenv("QUELL_THREADS");
-  const int64_t threads = share == nullptr ? 0 : std::atoll(share);
-  return threads > 0 ? threads : cores;
+double largest(const at::Tensor& values) {
+  return values.numel() == 0 ? 0 : at::max(at::abs(values)).item<double>();
 }
 
 // The part of the cache that belongs to the network in front of a step.
@@ -68,11 +64,14 @@ class StepStore final : public TensorStore {
   std::string origin_;
 };
 
-double largest(const at::Tensor& values) {
-  return values.numel() == 0 ? 0 : at::max(at::abs(values)).item<double>();
-}
-
 }  // namespace
+
+int64_t all_threads() {
+  const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
+  const char* share = std::getenv("QUELL_THREADS");
+  const int64_t threads = share == nullptr ? 0 : std::atoll(share);
+  return threads > 0 ? threads : cores;
+}
 
 Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
     : spec_(spec), log_(log), checkpoint_(spec.model.path) {

@@ -117,4 +117,8 @@ class Runner {
   std::vector<std::pair<std::string, double>> seconds_;
 };
 
+// How many threads `threads: 0` means: the cores, or as many as QUELL_THREADS says where several
+// runs share the machine.
+int64_t all_threads();
+
 }  // namespace quell

@@ -5,8 +5,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 
 #include "framework/base/error.h"
@@ -33,18 +35,29 @@ CellState cell_state(const fs::path& folder, const std::string& fingerprint) {
   return fs::exists(folder / kErrorFile) ? CellState::kFailed : CellState::kWaiting;
 }
 
-CellFolders::CellFolders(fs::path output) : output_(std::move(output)) {
+CellFolders::CellFolders(fs::path output) : output_(std::move(output)) {}
+
+const std::map<std::string, fs::path>& CellFolders::by_fingerprint() {
+  if (by_fingerprint_) return *by_fingerprint_;
+  by_fingerprint_.emplace();
   std::error_code none_yet;
   for (const auto& entry : fs::directory_iterator(output_, none_yet)) {
     if (!entry.is_directory()) continue;
     const std::string fingerprint = stored_fingerprint(entry.path());
-    if (!fingerprint.empty()) by_fingerprint_.emplace(fingerprint, entry.path());
+    if (!fingerprint.empty()) by_fingerprint_->emplace(fingerprint, entry.path());
   }
+  return *by_fingerprint_;
 }
 
-fs::path CellFolders::of(const Cell& cell) const {
-  const auto known = by_fingerprint_.find(cell.fingerprint);
-  return known == by_fingerprint_.end() ? output_ / cell.folder_name() : known->second;
+fs::path CellFolders::of(const Cell& cell) {
+  const fs::path own = output_ / cell.folder_name();
+  if (stored_fingerprint(own) == cell.fingerprint) return own;
+  const auto known = by_fingerprint().find(cell.fingerprint);
+  return known == by_fingerprint().end() ? own : known->second;
+}
+
+fs::path experiment_file(const fs::path& folder) {
+  return folder.parent_path() / "experiments" / (folder.filename().string() + ".yaml");
 }
 
 void write_cell_file(const fs::path& folder, const Cell& cell) {
@@ -83,5 +96,14 @@ CellLock::~CellLock() {
 }
 
 CellLock::CellLock(CellLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+CellLock wait_for_lock(const fs::path& folder) {
+  constexpr auto kInterval = std::chrono::milliseconds(20);
+  for (;;) {
+    CellLock lock(folder);
+    if (lock.held()) return lock;
+    std::this_thread::sleep_for(kInterval);
+  }
+}
 
 }  // namespace quell

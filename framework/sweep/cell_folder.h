@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "framework/sweep/cell.h"
@@ -30,12 +31,18 @@ class CellFolders {
   explicit CellFolders(std::filesystem::path output);
   // Where the cell's folder is or will be. A folder of the same fingerprint counts, whatever its
   // label: the label changes when keys are added to a sweep, the result does not.
-  std::filesystem::path of(const Cell& cell) const;
+  std::filesystem::path of(const Cell& cell);
 
  private:
+  // All folders, read when a cell has none of its own name: tasks of a large sweep need few.
+  const std::map<std::string, std::filesystem::path>& by_fingerprint();
+
   std::filesystem::path output_;
-  std::map<std::string, std::filesystem::path> by_fingerprint_;
+  std::optional<std::map<std::string, std::filesystem::path>> by_fingerprint_;
 };
+
+// The resolved experiment of the cell in that folder.
+std::filesystem::path experiment_file(const std::filesystem::path& folder);
 
 // Writes cell.json.
 void write_cell_file(const std::filesystem::path& folder, const Cell& cell);
@@ -57,5 +64,8 @@ class CellLock {
  private:
   int descriptor_ = -1;
 };
+
+// The lock of any folder, once nobody else has it. That of a sweep's folder guards its index.
+CellLock wait_for_lock(const std::filesystem::path& folder);
 
 }  // namespace quell

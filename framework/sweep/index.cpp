@@ -1,6 +1,7 @@
 #include "framework/sweep/index.h"
 
 #include <fmt/format.h>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
@@ -39,6 +40,28 @@ void write_sweep_index(const fs::path& output, const SweepFile& sweep,
     list.push_back(std::move(entry));
   }
   write_file(output / kSweepIndex, root.dump(2) + "\n");
+}
+
+void update_sweep_index(const fs::path& output, const std::vector<Cell>& cells,
+                        const std::vector<CellStatus>& status) {
+  std::map<std::string, std::string> states;
+  for (size_t i = 0; i < cells.size(); ++i) {
+    states[cells[i].fingerprint] = to_string(status[i].state);
+  }
+  const fs::path file = output / kSweepIndex;
+  const CellLock lock = wait_for_lock(output);
+  if (!fs::exists(file)) return;
+  try {
+    auto root = nlohmann::ordered_json::parse(read_file(file));
+    const auto before = root;
+    for (auto& entry : root.at("cells")) {
+      const auto found = states.find(entry.at("fingerprint").get<std::string>());
+      if (found != states.end()) entry["status"] = found->second;
+    }
+    if (root != before) write_file(file, root.dump(2) + "\n");
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(fmt::format("{}: damaged: {}", file.string(), error.what()));
+  }
 }
 
 SweepIndex read_sweep_index(const fs::path& output) {

@@ -16,6 +16,11 @@ inline constexpr const char* kSweepIndex = "sweep.json";
 void write_sweep_index(const std::filesystem::path& output, const SweepFile& sweep,
                        const std::vector<Cell>& cells, const std::vector<CellStatus>& status);
 
+// Puts the states of some cells into the index, if it names them. Processes that do this at the
+// same time wait for each other. Throws DataError.
+void update_sweep_index(const std::filesystem::path& output, const std::vector<Cell>& cells,
+                        const std::vector<CellStatus>& status);
+
 // A cell as the index has it.
 struct IndexedCell {
   std::filesystem::path folder;

@@ -12,6 +12,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
+#include "framework/run/runner.h"
 #include "framework/sweep/child.h"
 #include "framework/sweep/index.h"
 
@@ -23,8 +24,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kPollInterval = std::chrono::milliseconds(20);
 constexpr auto kBusyInterval =
-    std::chrono::milliseconds(500);               // while other sweeps are at the rest
-constexpr auto kGrace = std::chrono::seconds(5);  // for stopped processes, before SIGKILL
+    std::chrono::milliseconds(500);                     // while other sweeps are at the rest
+constexpr auto kGrace = std::chrono::seconds(5);        // for stopped processes, before SIGKILL
+constexpr auto kSignalDelay = std::chrono::seconds(1);  // between signals sent together
 constexpr const char* kCacheFolder = "cache";
 constexpr size_t kLastWords = 4000;  // bytes of output kept in error.txt
 
@@ -104,7 +106,10 @@ class Pool {
     log_.info(text);
   }
 
-  void write_index() { write_sweep_index(options_.output, sweep_, cells_, status_); }
+  void write_index() {
+    if (options_.part) return update_sweep_index(options_.output, cells_, status_);
+    write_sweep_index(options_.output, sweep_, cells_, status_);
+  }
 
   // Fills free workers. False when all that waits is in the hands of other sweeps.
   bool start_some() {
@@ -139,13 +144,12 @@ class Pool {
 
   void start(size_t cell, CellLock lock) {
     const fs::path& folder = status_[cell].folder;
-    const fs::path file = options_.output / "experiments" / (folder.filename().string() + ".yaml");
+    const fs::path file = experiment_file(folder);
     write_file(file, cells_[cell].config);
     write_cell_file(folder, cells_[cell]);
     std::error_code ignored;
     fs::remove(folder / kErrorFile, ignored);
     status_[cell].state = CellState::kWaiting;
-    const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
     ChildCommand command;
     command.arguments = {options_.program.string(), "run",     file.string(), "--output",
                          folder.string(),           "--resume"};
@@ -154,7 +158,7 @@ class Pool {
                                {"--cache", (options_.output / kCacheFolder).string()});
     }
     command.environment = {
-        {"QUELL_THREADS", std::to_string(std::max<int64_t>(1, cores / options_.workers))}};
+        {"QUELL_THREADS", std::to_string(std::max<int64_t>(1, all_threads() / options_.workers))}};
     command.output = folder / kOutputFile;
     command.inherited = lock.descriptor();
     auto child = std::make_unique<Child>(command);
@@ -180,6 +184,18 @@ class Pool {
            read_file(file) == cells_[cell].config;
   }
 
+  // Whether a process has ended because all are to stop. Batch systems send the signal to every
+  // process, and ours may get it after those of the cells.
+  bool is_stop(const ChildEnd& end) const {
+    if (!options_.stopped) return false;
+    const bool asked = end.signal == SIGTERM || end.signal == SIGINT || end.signal == SIGHUP;
+    const auto deadline = Clock::now() + (asked ? kSignalDelay : Clock::duration::zero());
+    while (!options_.stopped() && Clock::now() < deadline) {
+      std::this_thread::sleep_for(kPollInterval);
+    }
+    return options_.stopped();
+  }
+
   void finish(const Running& running, const ChildEnd& end) {
     CellStatus& status = status_[running.cell];
     status.seconds = std::chrono::duration<double>(Clock::now() - running.start).count();
@@ -189,7 +205,7 @@ class Pool {
       std::error_code ignored;
       fs::remove(status.folder / kOutputFile, ignored);
       say(fmt::format("{}: {} ({})", label, main_metric(status.folder), duration(status.seconds)));
-    } else if (!(options_.stopped && options_.stopped())) {
+    } else if (!is_stop(end)) {
       status.state = CellState::kFailed;
       std::string output = read_file(status.folder / kOutputFile);
       if (output.size() > kLastWords) output.erase(0, output.size() - kLastWords);
@@ -245,7 +261,7 @@ class Pool {
 }  // namespace
 
 std::vector<CellStatus> sweep_status(const std::vector<Cell>& cells, const fs::path& output) {
-  const CellFolders folders(output);
+  CellFolders folders(output);
   std::vector<CellStatus> status;
   for (const Cell& cell : cells) {
     const fs::path folder = folders.of(cell);

@@ -19,6 +19,7 @@ struct SweepOptions {
   bool retry = false;             // also run what failed before
   bool cache = true;              // cells share results, in the folder `cache` of the output
   std::function<bool()> stopped;  // asked often: true ends the sweep and its processes
+  bool part = false;              // the cells are some of a larger sweep, whose index stays
 };
 
 // A cell with its folder.

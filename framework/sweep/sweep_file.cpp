@@ -13,7 +13,7 @@
 namespace quell {
 namespace {
 
-const std::vector<std::string> kKeys = {"base", "experiment", "name", "output", "workers",
+const std::vector<std::string> kKeys = {"base", "experiment", "name", "output", "workers", "slurm",
                                         "set",  "list",       "zip",  "grid",   "exclude"};
 
 class SweepReader {
@@ -27,6 +27,10 @@ class SweepReader {
       }
     }
     read_scalars(sweep);
+    if (const ConfigNode* slurm = find_map("slurm")) {
+      ReadContext context{problems_};
+      sweep.slurm = read_config<SlurmOptions>(*slurm, context, "slurm");
+    }
     if (const ConfigNode* set = find_map("set")) add_settings(*set, sweep.fixed);
     if (const ConfigNode* list = root_.find("list")) read_list(*list, sweep);
     if (const ConfigNode* zip = root_.find("zip")) read_zips(*zip, sweep);

@@ -8,6 +8,7 @@
 
 #include "framework/config/node.h"
 #include "framework/config/problems.h"
+#include "framework/sweep/slurm_options.h"
 
 namespace quell {
 
@@ -35,6 +36,7 @@ struct SweepFile {
   std::string name;              // default: the stem of the file
   std::filesystem::path output;  // default: runs/NAME
   int64_t workers = 1;           // processes at a time
+  SlurmOptions slurm;            // of `--slurm`
   Settings fixed;                // `base` and `set`: the same in every cell
   std::vector<Axis> axes;        // of `list`, `zip`, `grid`; the first one changes slowest
   std::vector<Settings> exclude;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 #include <chrono>
+#include <fstream>
 #include <future>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -130,6 +131,31 @@ TEST_F(SweepTest, ASignalStopsTheProcessesOfTheCells) {
   EXPECT_EQ(index["cells"][3]["status"], "waiting");
   const ProgramResult report = quell({"report", "out"});
   EXPECT_THAT(report.output, HasSubstr("missing")) << report.errors;
+}
+
+// Batch systems send the signal to all processes, in any order.
+TEST_F(SweepTest, ASignalThatReachesTheCellFirstIsNoFailure) {
+  for (const bool whole_sweep : {true, false}) {
+    const pid_t sweep = start_quell({"sweep", "sweep.yaml"}, folder_.path());
+    const fs::path children = fmt::format("/proc/{0}/task/{0}/children", sweep);
+    pid_t cell = 0;
+    const auto has_begun = [&] {  // until then its signals are handled as those of the sweep
+      std::string command;
+      std::getline(std::ifstream(fmt::format("/proc/{}/cmdline", cell)), command);
+      return command.find("--resume") != std::string::npos;
+    };
+    while (!(std::ifstream(children) >> cell) || !has_begun()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    ::kill(cell, SIGTERM);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    if (whole_sweep) ::kill(sweep, SIGTERM);
+    int status = 0;
+    ::waitpid(sweep, &status, 0);
+    EXPECT_EQ(WEXITSTATUS(status), whole_sweep ? 130 : 1);
+    const json index = read_json_file(folder_ / "out/sweep.json");
+    EXPECT_EQ(index["cells"][0]["status"], whole_sweep ? "waiting" : "failed");
+  }
 }
 
 TEST_F(SweepTest, TwoSweepsShareTheCells) {
