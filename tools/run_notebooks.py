@@ -24,7 +24,7 @@ def use_this_python(folder):
     """A kernel that runs this interpreter, whatever others are installed."""
     kernel = pathlib.Path(folder) / "kernels/quell"
     kernel.mkdir(parents=True)
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (kernel / "kernel.json").write_text(
         json.dumps({"argv": command, "display_name": "quell", "language": "python"}))
     os.environ["JUPYTER_PATH"] = str(folder)

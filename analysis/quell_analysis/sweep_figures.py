@@ -7,7 +7,7 @@ from typing import Mapping, Optional
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from quell_analysis.style import INK, MARKERS, PALE, QUIET, SERIES
 
@@ -27,7 +27,9 @@ def draw_clipping_curves(axes: Axes, searches: pd.DataFrame, key: str,
         axes.plot(best["ratio"], best["loss"], marker, color=color, markersize=5,
                   markeredgecolor="white", markeredgewidth=0.6, zorder=4)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 5, 7)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(searches["ratio"].max(), searches["ratio"].min())
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_xlabel("ratio: share of tokens inside of the range")

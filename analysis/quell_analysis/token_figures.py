@@ -90,8 +90,8 @@ def draw_covered_range(axes: Axes, file: OutlierFile, stage: str, role: str) -> 
     tokens = file.tokens()
     others = 1 - (tokens["kind"] == "cls").mean()
     axes.axvline(others, color=KIND_COLORS["cls"], linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.annotate("all but [CLS]", (others, 1), (-3, 0), xycoords=("data", "axes fraction"),
-                  textcoords="offset points", ha="right", va="top", fontsize=7,
+    axes.annotate("all but [CLS]", (others, 1), (3, 0), xycoords=("data", "axes fraction"),
+                  textcoords="offset points", ha="left", va="top", fontsize=7,
                   color=KIND_COLORS["cls"])
     axes.set_xlim(1, 0.5)
     axes.set_ylim(bottom=0)
