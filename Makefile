@@ -39,6 +39,7 @@ demo: quell
 	@echo "Each run has a folder under runs/. For example:"
 	@echo "  $(BUILD)/quell inspect runs/quickstart-w6a6/results.h5"
 	@echo "  $(BUILD)/quell check experiments/quickstart/w6a6.yaml"
+	@echo "  make notebooks"
 
 # Figures into runs/notebooks, from a sweep and the like that take some minutes the first time.
 notebooks: quell
