@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 import pandas as pd
 
@@ -69,11 +69,12 @@ class SweepFolder:
             tables.append(table.assign(**self._settings(cell)))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
-    def _done(self) -> list[dict[str, object]]:
+    def _done(self) -> list[dict[str, Any]]:
         cells = self.cells()
-        return cells[cells["status"] == "done"].to_dict("records")
+        done: list[dict[str, Any]] = cells[cells["status"] == "done"].to_dict("records")
+        return done
 
-    def _settings(self, cell: dict[str, object]) -> dict[str, object]:
+    def _settings(self, cell: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in cell.items() if key not in ("status", "folder")}
 
 
