@@ -35,7 +35,7 @@ def draw_position_map(axes: Axes, shares: pd.DataFrame, colorbar: bool = True) -
                           extent=(positions[0] - 0.5, positions[-1] + 0.5, len(shares) - 0.5, -0.5))
     axes.set_yticks(range(len(shares)), [f"layer {layer}" for layer in shares.index])
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
     axes.set_xlabel("position, from the last token" if positions[-1] < 0 else "position of the token")
