@@ -15,7 +15,7 @@ BUILD ?= build
 PRESET ?= release
 JOBS ?= $(shell nproc)
 
-.PHONY: build demo test slurm test-slurm bench bench-pipeline format lint generate check-generated check-format clean setup
+.PHONY: build demo notebooks test slurm test-slurm bench bench-pipeline format lint generate check-generated check-format clean setup
 
 setup:
 	@tools/setup.sh
@@ -39,6 +39,11 @@ demo: quell
 	@echo "Each run has a folder under runs/. For example:"
 	@echo "  $(BUILD)/quell inspect runs/quickstart-w6a6/results.h5"
 	@echo "  $(BUILD)/quell check experiments/quickstart/w6a6.yaml"
+	@echo "  make notebooks"
+
+# Figures into runs/notebooks, from a sweep and the like that take some minutes the first time.
+notebooks: quell
+	@tools/notebooks.sh $(BUILD)/quell runs
 
 # LABELS=fast runs the tests that take less than a minute; without it all run.
 test: build slurm

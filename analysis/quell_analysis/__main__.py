@@ -34,6 +34,9 @@ def main() -> int:
             if options.verb == "table":
                 print_table(file)
             else:
+                import matplotlib
+
+                matplotlib.use("Agg")
                 from quell_analysis.figures import draw_outliers
 
                 draw_outliers(file, options.output, options.stage, options.role, options.sigma)

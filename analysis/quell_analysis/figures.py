@@ -4,28 +4,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Union
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from quell_analysis.outliers import OutlierFile
+from quell_analysis.style import (ACCENT, BLUE, GREEN, INK, PURPLE, QUIET, STYLE, VERMILION)
 
-INK = "#0f172a"
-QUIET = "#94a3b8"
-ACCENT = "#c2410c"
-KIND_COLORS = {"cls": "#7c3aed", "sep": ACCENT, "punctuation": "#2563eb", "other": QUIET,
+KIND_COLORS = {"cls": BLUE, "sep": VERMILION, "punctuation": GREEN, "other": QUIET,
                "pad": "#d4d4d8"}
 KIND_LABELS = {"cls": "first ([CLS])", "sep": "[SEP]", "punctuation": "punctuation",
                "other": "other tokens", "pad": "padding"}
-STAGE_COLORS = [INK, "#0f766e", ACCENT, "#7c3aed", "#2563eb"]
-STYLE = {"font.size": 8, "axes.titlesize": 9, "axes.titleweight": "bold", "axes.titlelocation": "left",
-         "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6,
-         "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False,
-         "legend.fontsize": 7.5, "font.family": "DejaVu Sans"}
+STAGE_COLORS = [INK, BLUE, VERMILION, GREEN, PURPLE]
 
 
 def sites_of_role(file: OutlierFile, stage: str, role: str) -> pd.DataFrame:

@@ -36,7 +36,8 @@ void put(Hdf5Writer& file, const std::string& object, const at::Tensor& values, 
   file.write(object, values, options);
   std::vector<Hdf5Axis> named;
   for (const std::string& axis : axes) {
-    const bool is_shared = std::find(kSharedAxes.begin(), kSharedAxes.end(), axis) != kSharedAxes.end();
+    const bool is_shared =
+        std::find(kSharedAxes.begin(), kSharedAxes.end(), axis) != kSharedAxes.end();
     const std::string scale = "axes/" + axis;
     named.push_back({axis, is_shared && object != scale ? scale : ""});
   }

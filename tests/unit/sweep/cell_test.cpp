@@ -157,6 +157,9 @@ TEST(Sweeps, AreComplete) {
   const SweepFile quickstart_sweep =
       load_sweep_file(source_folder() / "experiments/sweeps/outlier_suppression.yaml");
   EXPECT_EQ(load_cells(quickstart_sweep, all_plugins()).size(), 54u);
+  const SweepFile of_notebooks =
+      load_sweep_file(source_folder() / "experiments/sweeps/quickstart.yaml");
+  EXPECT_EQ(load_cells(of_notebooks, all_plugins()).size(), 36u);
   Problems problems;
   const auto of_tasks =
       expand(load_sweep_file(source_folder() / "experiments/sweeps/outlier_suppression_tasks.yaml"),
