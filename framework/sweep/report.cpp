@@ -81,12 +81,13 @@ class ReportMaker {
   using Members = std::vector<const ReportItem*>;
 
   void check_key(const std::string& key) const {
-    std::vector<std::string> known = {"stage", "metric", "folder"};
+    std::set<std::string> keys = {"stage", "metric", "folder"};
     for (const ReportItem& item : items_) {
       if (!item.text(key).empty()) return;
-      for (const auto& [name, value] : item.run->settings) known.push_back(name);
-      for (const auto& [name, value] : item.run->config) known.push_back(name);
+      for (const auto& [name, value] : item.run->settings) keys.insert(name);
+      for (const auto& [name, value] : item.run->config) keys.insert(name);
     }
+    const std::vector<std::string> known(keys.begin(), keys.end());
     throw ConfigError(fmt::format("no run has the key \"{}\"{}", key, did_you_mean(key, known)));
   }
 

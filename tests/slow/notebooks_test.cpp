@@ -2,8 +2,9 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
-#include <sstream>
+#include <fstream>
 
+#include "framework/base/file.h"
 #include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
 
@@ -24,12 +25,6 @@ std::string fewer_lines(const fs::path& file) {
     if (i == 0 || i % 4 == 1) lines += line + "\n";
   }
   return lines;
-}
-
-std::string text_of(const fs::path& file) {
-  std::ostringstream text;
-  text << std::ifstream(file).rdbuf();
-  return text.str();
 }
 
 std::vector<fs::path> notebooks() {
@@ -61,7 +56,7 @@ TEST(Notebooks, RunFromNothingAndDraw) {
 TEST(Notebooks, AreStoredWithoutOutputs) {
   EXPECT_EQ(notebooks().size(), 5u);
   for (const fs::path& notebook : notebooks()) {
-    const std::string text = text_of(notebook);
+    const std::string text = read_file(notebook);
     EXPECT_THAT(text, HasSubstr("\"outputs\": []")) << notebook;
     EXPECT_THAT(text, Not(HasSubstr("output_type"))) << notebook;
     EXPECT_THAT(text, Not(HasSubstr("image/png"))) << notebook;

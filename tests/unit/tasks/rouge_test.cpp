@@ -1,5 +1,6 @@
 #include "tasks/metrics/rouge.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -125,8 +126,8 @@ TEST(Rouge, NothingScoresNothing) {
 TEST(Rouge, LongTexts) {
   std::string one, other;
   for (int i = 0; i < 3000; ++i) {
-    one += "w" + std::to_string(i % 97) + " ";
-    other += "w" + std::to_string(i % 89) + " ";
+    one += fmt::format("w{} ", i % 97);
+    other += fmt::format("w{} ", i % 89);
   }
   const RougeScores scores = rouge(one, other, true);
   EXPECT_GT(scores.rougeL.f, 0.1);
