@@ -14,7 +14,9 @@ using internal::Hdf5Handle;
 
 namespace {
 
-constexpr size_t kMemoryStep = 1 << 20;   // bytes by which the file in memory grows
+constexpr size_t kMemoryStep = 1 << 20;  // bytes by which the file in memory grows
+// A scale lists its users in one attribute, 16 bytes each, of which 64 KiB may hold.
+constexpr int kMostScaleUsers = 3500;
 constexpr hsize_t kChunkBytes = 1 << 20;  // compressed and read as one piece
 
 Hdf5Handle space_of(const std::vector<hsize_t>& shape, bool scalar) {
@@ -73,8 +75,6 @@ Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : path_(path) {
   const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), &H5Pclose);
   const Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), &H5Pclose);
   H5Pset_fapl_core(access.get(), kMemoryStep, /*backing_store=*/false);
-  // HDF5 1.8 and later: a scale may have more users than fit into an attribute of earlier files.
-  H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_LATEST);
   keep_order(creation.get());
   // A name of its own: HDF5 would look at a file of the same name, or at another writer's.
   const std::string name = fmt::format("{}#{}", path.string(), fmt::ptr(this));
@@ -230,7 +230,7 @@ void Hdf5Writer::set_axes(const std::string& object, const std::vector<Hdf5Axis>
     if (H5DSset_label(dataset.get(), i, axes[i].name.c_str()) < 0) {
       fail(object, internal::hdf5_reason());
     }
-    if (axes[i].scale.empty()) continue;
+    if (axes[i].scale.empty() || scale_users_[axes[i].scale]++ >= kMostScaleUsers) continue;
     const Hdf5Handle scale = open(axes[i].scale);
     const bool is_scale = H5DSis_scale(scale.get()) > 0;
     if ((!is_scale && H5DSset_scale(scale.get(), axes[i].name.c_str()) < 0) ||

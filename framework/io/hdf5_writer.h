@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -45,7 +46,7 @@ class Hdf5Writer {
 
   // Names the axes of a dataset, all of them in order: as attribute `axes`, as labels of the
   // dimensions (h5py: dataset.dims[0].label), and with dimension scales where there are some
-  // (dataset.dims[0][0]).
+  // (dataset.dims[0][0]); a scale has at most 3500 users, and later ones the label alone.
   void set_axes(const std::string& object, const std::vector<Hdf5Axis>& axes);
 
   // Writes the file atomically. Afterwards nothing more can be written.
@@ -64,6 +65,7 @@ class Hdf5Writer {
 
   std::filesystem::path path_;
   internal::Hdf5Handle file_;
+  std::map<std::string, int> scale_users_;
 };
 
 }  // namespace quell

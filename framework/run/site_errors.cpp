@@ -36,10 +36,20 @@ void switch_all(QuantContext& context, bool on) {
   context.set_quantize(SiteKind::kActivation, on);
 }
 
+// Not where all steps of the pipeline were transforms.
+bool any_calibrated(const QuantContext& context) {
+  for (size_t id = 0; id < context.sites().size(); ++id) {
+    const QuantPoint* point = context.point(static_cast<SiteId>(id));
+    if (point != nullptr && point->calibrated) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::map<SiteId, SiteError> site_errors(const Model& model, QuantContext& context,
                                         std::span<const Batch> batches, Log& log) {
+  if (!any_calibrated(context)) return {};
   std::map<SiteId, Sums> own, network;
   int64_t done = 0;
   for (const Batch& batch : batches) {

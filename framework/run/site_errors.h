@@ -20,7 +20,8 @@ struct SiteError {
 };
 
 // Compares both networks at every quantized activation site over the batches. Quantization is
-// switched off afterwards. Holds the float activations of one batch in memory.
+// switched off afterwards. Nothing where no site has parameters; throws Error where only some have.
+// Holds the float activations of one batch in memory.
 std::map<SiteId, SiteError> site_errors(const Model& model, QuantContext& context,
                                         std::span<const Batch> batches, Log& log);
 

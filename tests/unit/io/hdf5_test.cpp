@@ -260,6 +260,31 @@ TEST(Hdf5, OpensInH5py) {
   EXPECT_EQ(run_python(folder.write("read.py", kReadWithH5py), folder / "a.h5"), 0);
 }
 
+// More datasets than one scale can list; the others keep their labels.
+TEST(Hdf5, AxesHaveLabelsAndScales) {
+  if (!have_h5py()) GTEST_SKIP() << kPython << " has no h5py (apt: python3-h5py)";
+  const TemporaryFolder folder;
+  Hdf5Writer file(folder / "a.h5");
+  file.write("sigma", at::tensor({4.0, 6.0}));
+  for (int i = 0; i < 5000; ++i) {
+    const std::string name = "counts/" + std::to_string(i);
+    file.write(name, at::zeros({2, 3}, at::kLong));
+    file.set_axes(name, {{"sigma", "sigma"}, {"channel"}});
+  }
+  file.commit();
+  const auto script = folder.write("read.py", R"python(
+import sys, h5py
+f = h5py.File(sys.argv[1])
+for number in (0, 4999):
+    dims = f[f"counts/{number}"].dims
+    assert [d.label for d in dims] == ["sigma", "channel"]
+    assert list(f[f"counts/{number}"].attrs["axes"]) == ["sigma", "channel"]
+    assert len(dims[1]) == 0 and len(dims[0]) == (number == 0)
+assert f["counts/0"].dims[0][0][()].tolist() == [4, 6]
+)python");
+  EXPECT_EQ(run_python(script, folder / "a.h5"), 0);
+}
+
 TEST(Hdf5, ReadsWhatH5pyWrites) {
   if (!have_h5py()) GTEST_SKIP() << kPython << " has no h5py (apt: python3-h5py)";
   const TemporaryFolder folder;

@@ -83,8 +83,9 @@ TEST(SiteErrors, AgainstASeparateComputation) {
                            "{include: placements/outlier_suppression.yaml,"
                            " rules: [{sites: ['weight:*', 'activation:*'], bits: 6}]}");
   const auto batches = read_batches(tiny_model() / "inputs.safetensors", {"b0.input_ids"});
-  network.calibrate(batches);
   Log log(Verbosity::kQuiet);
+  EXPECT_TRUE(site_errors(network.model(), network.context(), batches, log).empty());
+  network.calibrate(batches);
   const auto errors = site_errors(network.model(), network.context(), batches, log);
   EXPECT_EQ(errors.size(), 26u);  // the activations of this placement
 
