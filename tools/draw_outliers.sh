@@ -5,25 +5,7 @@ set -euo pipefail
 
 folder=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
-modules="import h5py, matplotlib, pandas"
-
-find_python() {
-  local python
-  for python in python3 /usr/bin/python3; do
-    if "$python" -c "$modules" 2> /dev/null; then
-      echo "$python"
-      return
-    fi
-  done
-}
-
-python=$(find_python)
-if [[ -z $python ]] && command -v apt-get > /dev/null && ((EUID == 0)); then
-  echo "Installing packages: python3-h5py python3-matplotlib python3-pandas"
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-    python3-h5py python3-matplotlib python3-pandas > /dev/null 2>&1 || true
-  python=$(find_python)
-fi
+python=$("$root/tools/python_with.sh" h5py matplotlib pandas)
 if [[ -z $python ]]; then
   echo "No picture of the outliers: it needs Python with h5py, pandas and matplotlib."
   exit 0

@@ -12,29 +12,8 @@ runs=$(realpath "$2")
 root=$(cd "$(dirname "$0")/.." && pwd)
 settings=()
 for setting in "${@:3}"; do settings+=(--set "$setting"); done
-modules="import h5py, ipykernel, matplotlib, nbclient, nbformat, pandas"
-packages=(python3-h5py python3-ipykernel python3-matplotlib python3-nbclient python3-nbformat
-  python3-pandas)
 
-find_python() {
-  local python
-  for python in python3 /usr/bin/python3; do
-    if "$python" -c "$modules" 2> /dev/null; then
-      echo "$python"
-      return
-    fi
-  done
-}
-
-python=$(find_python)
-if [[ -z $python ]] && command -v apt-get > /dev/null && ((EUID == 0)); then
-  echo "Installing packages: ${packages[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  { apt-get install -qq -y --no-install-recommends "${packages[@]}" ||
-    { apt-get update -qq && apt-get install -qq -y --no-install-recommends "${packages[@]}"; }; } \
-    > /dev/null 2>&1 || true
-  python=$(find_python)
-fi
+python=$("$root/tools/python_with.sh" h5py ipykernel matplotlib nbclient nbformat pandas)
 if [[ -z $python ]]; then
   echo "No notebooks: they need Python with h5py, ipykernel, matplotlib, nbclient, nbformat and pandas."
   exit 77
