@@ -21,8 +21,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
 
-constexpr const char* kRepeatable[] = {"config.resolved.yaml", "metrics.json", "results.h5",
-                                       "predictions.jsonl"};
 constexpr const char* kAllFiles[] = {"config.resolved.yaml", "metrics.json",     "results.h5",
                                      "predictions.jsonl",    "environment.json", "log.txt"};
 

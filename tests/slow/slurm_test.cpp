@@ -21,8 +21,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
 
-constexpr const char* kRepeatable[] = {"config.resolved.yaml", "metrics.json", "results.h5",
-                                       "predictions.jsonl"};
 // One task at a time, so that the test can come in between.
 constexpr const char* kSweep = R"(
 base: few.yaml

@@ -22,8 +22,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
 
-constexpr const char* kRepeatable[] = {"config.resolved.yaml", "metrics.json", "results.h5",
-                                       "predictions.jsonl"};
 constexpr const char* kSweep = R"(
 base: few.yaml
 output: out

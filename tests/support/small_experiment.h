@@ -1,5 +1,5 @@
 // Experiments that the program runs in a second: the tiny golden BERT on given tokens, and the
-// quick start on a few sentences.
+// quick start on a few sentences; and what to compare of their runs.
 #pragma once
 
 #include <fmt/format.h>
@@ -11,6 +11,10 @@
 #include "tests/support/temporary_folder.h"
 
 namespace quell {
+
+// Files of a run folder that an equal run writes with the same bytes.
+inline constexpr const char* kRepeatable[] = {"config.resolved.yaml", "metrics.json", "results.h5",
+                                              "predictions.jsonl"};
 
 inline std::filesystem::path tiny_model() { return test_data() / "parity/outlier_suppression"; }
 inline std::filesystem::path quickstart() { return source_folder() / "experiments/quickstart"; }
