@@ -3,7 +3,7 @@
 Metrics are shares in [0, 1] and drawn in percent."""
 from __future__ import annotations
 
-from typing import Mapping, Optional
+from typing import Mapping, Optional, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -51,11 +51,7 @@ def draw_accuracy(axes: Axes, metrics: pd.DataFrame, metric: str, bits: str, key
                       linewidth=1.2, capsize=2.5, elinewidth=0.9, label=label)
     if reference is not None:
         draw_reference(axes, 100 * reference, "float")
-    axes.set_xticks(range(len(widths)), [f"{width:g}" for width in widths])
-    axes.set_xlabel("bits of weights and activations")
-    axes.set_ylabel(f"{metric} (%)")
-    axes.grid(axis="y", color=PALE, linewidth=0.6)
-    axes.legend(loc="lower left")
+    label_bits(axes, widths, metric, "bits of weights and activations")
     return axes
 
 
@@ -95,12 +91,17 @@ def draw_group_bits(axes: Axes, table: pd.DataFrame, metric: str, most: int = 4)
                   linewidth=1.3, zorder=3, label=name.split(":")[-1].replace("_", " "))
     axes.plot([], [], color=QUIET, linewidth=0.9, label=f"{len(order) - most} other groups")
     draw_reference(axes, 100 * float(table[table["mode"] == "float"][metric].iloc[0]), "float")
+    label_bits(axes, widths, metric, "bits of the group")
+    return axes
+
+
+def label_bits(axes: Axes, widths: Sequence[float], metric: str, meaning: str) -> None:
+    """Names the axes of a plot of a metric against bit widths, which are at 0, 1, ..."""
     axes.set_xticks(range(len(widths)), [f"{width:g}" for width in widths])
-    axes.set_xlabel("bits of the group")
+    axes.set_xlabel(meaning)
     axes.set_ylabel(f"{metric} (%)")
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.legend(loc="lower left")
-    return axes
 
 
 def draw_reference(axes: Axes, value: float, label: str) -> None:

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "framework/io/sha256.h"
 #include "framework/run/environment.h"
@@ -10,18 +12,6 @@ namespace quell {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Tokenizer, generation settings and the like.
-void add_model_texts(const Checkpoint& checkpoint, std::set<std::string>& files) {
-  const auto& hashed = checkpoint.files();
-  for (const auto& entry : fs::directory_iterator(checkpoint.folder())) {
-    const std::string ending = entry.path().extension().string();
-    const bool is_text = ending == ".json" || ending == ".txt" || ending == ".model";
-    if (!is_text || !entry.is_regular_file()) continue;
-    if (std::find(hashed.begin(), hashed.end(), entry.path()) != hashed.end()) continue;
-    files.insert(entry.path().string());
-  }
-}
 
 void add_named_files(const ConfigNode& node, std::set<std::string>& files) {
   std::error_code ignored;
@@ -43,14 +33,26 @@ const std::string& FileHashes::of(const std::string& file) {
   return entry->second;
 }
 
-std::string inputs_text(const ExperimentSpec& spec, const Checkpoint& checkpoint,
-                        const std::string& model_hash, const std::vector<std::string>& task_files,
-                        FileHashes& hashes) {
-  std::set<std::string> files(task_files.begin(), task_files.end());
-  add_model_texts(checkpoint, files);
-  add_named_files(to_node(spec), files);
-  std::string text = fmt::format("{}\nmodel {}\n", code_version(), model_hash);
-  for (const std::string& file : files) text += fmt::format("file {}\n", hashes.of(file));
+std::vector<std::string> input_files(const Checkpoint& checkpoint,
+                                     std::vector<std::string> task_files) {
+  std::vector<std::string> files = std::move(task_files);
+  const auto& hashed = checkpoint.files();
+  for (const auto& entry : fs::directory_iterator(checkpoint.folder())) {
+    const std::string ending = entry.path().extension().string();
+    const bool is_text = ending == ".json" || ending == ".txt" || ending == ".model";
+    if (!is_text || !entry.is_regular_file()) continue;
+    if (std::find(hashed.begin(), hashed.end(), entry.path()) != hashed.end()) continue;
+    files.push_back(entry.path().string());
+  }
+  return files;
+}
+
+std::string inputs_text(const ExperimentSpec& spec, const std::string& model,
+                        const std::vector<std::string>& files, FileHashes& hashes) {
+  std::set<std::string> all(files.begin(), files.end());
+  add_named_files(to_node(spec), all);
+  std::string text = fmt::format("{}\nmodel {}\n", code_version(), model);
+  for (const std::string& file : all) text += fmt::format("file {}\n", hashes.of(file));
   return text;
 }
 
@@ -64,13 +66,7 @@ std::string step_settings(const ExperimentSpec& spec, size_t step) {
 std::string network_settings(const ExperimentSpec& spec, size_t step) {
   ExperimentSpec before = spec;
   before.pipeline.resize(step);
-  std::vector<const char*> names = {"seed", "model", "task", "calibration"};
-  if (step > 0) names.push_back("pipeline");
-  // Transforms do not depend on quantizers; solvers may train the network with them.
-  const bool solved = std::any_of(before.pipeline.begin(), before.pipeline.end(),
-                                  [](const StepChoice& done) { return done.solver() != nullptr; });
-  if (solved) names.push_back("quant");
-  return sections(to_node(before), names);
+  return sections(to_node(before), {"seed", "model", "task", "calibration", "pipeline"});
 }
 
 std::string float_settings(const ExperimentSpec& spec) {

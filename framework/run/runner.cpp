@@ -234,7 +234,8 @@ void Runner::read_calibration() {
 std::string Runner::origin(const std::string& settings) {
   if (inputs_.empty()) {
     FileHashes hashes;
-    inputs_ = inputs_text(spec_, checkpoint_, checkpoint_.fingerprint(), task_files(), hashes);
+    inputs_ = inputs_text(spec_, checkpoint_.fingerprint(), input_files(checkpoint_, task_files()),
+                          hashes);
   }
   return inputs_ + settings;
 }
@@ -266,7 +267,8 @@ void Runner::run_step(size_t index, const std::filesystem::path& progress,
   }
   std::optional<StepStore> store;
   std::string end;  // what the end of the step follows from
-  if (cache_.enabled()) {
+  // Not behind training: the network follows from files that are not among the inputs.
+  if (cache_.enabled() && !context.trained) {
     // Some sums round differently on other numbers of threads.
     const std::string threads = fmt::format("threads {}\n", at::get_num_threads());
     store.emplace(cache_, origin(network_settings(spec_, index) + threads));

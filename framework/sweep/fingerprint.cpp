@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 #include <map>
-#include <memory>
 
 #include "framework/base/error.h"
 #include "framework/io/sha256.h"
@@ -16,9 +15,8 @@ namespace fs = std::filesystem;
 // Model and data that several cells share.
 struct Source {
   std::vector<Site> sites;
-  std::unique_ptr<Checkpoint> checkpoint;
-  std::string model;               // its fingerprint
-  std::vector<std::string> files;  // that the task reads
+  std::string model;  // fingerprint of the checkpoint
+  std::vector<std::string> files;
 };
 
 class Fingerprints {
@@ -28,9 +26,8 @@ class Fingerprints {
   std::string of(const Cell& cell, Problems& problems) {
     const Source& source = source_of(cell);
     plan_sites(source.sites, cell.spec.quant.rules, plugins_, problems);
-    return sha256_of_text(
-        "quell sweep cell 2\n" + cell.config +
-        inputs_text(cell.spec, *source.checkpoint, source.model, source.files, hashes_));
+    return sha256_of_text("quell sweep cell 2\n" + cell.config +
+                          inputs_text(cell.spec, source.model, source.files, hashes_));
   }
 
  private:
@@ -52,9 +49,8 @@ class Fingerprints {
     if (!spec.pipeline.empty()) runner.task().calibration(spec.calibration, spec.seed);
     Source source;
     source.sites.assign(runner.model().sites().begin(), runner.model().sites().end());
-    source.checkpoint = std::make_unique<Checkpoint>(spec.model.path);
-    source.model = source.checkpoint->fingerprint();
-    source.files = runner.task_files();
+    source.model = runner.checkpoint().fingerprint();
+    source.files = input_files(runner.checkpoint(), runner.task_files());
     return sources_.emplace(key, std::move(source)).first->second;
   }
 

@@ -22,15 +22,8 @@ using nlohmann::json;
 using testing::HasSubstr;
 
 // One task at a time, so that the test can come in between.
-constexpr const char* kSweep = R"(
-base: few.yaml
-output: out
-grid:
-  rules[0].bits: [6, 3]
-  seed: [1, 2]
-set: {stages: [float, quantized]}
-slurm: {array_limit: 1, time: "0:10:00", memory: 500M}
-)";
+const std::string kSweep =
+    std::string(kFewCells) + "slurm: {array_limit: 1, time: \"0:10:00\", memory: 500M}\n";
 
 class SlurmTest : public testing::Test {
  protected:

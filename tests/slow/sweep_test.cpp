@@ -22,15 +22,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
 
-constexpr const char* kSweep = R"(
-base: few.yaml
-output: out
-grid:
-  rules[0].bits: [6, 3]
-  seed: [1, 2]
-set: {stages: [float, quantized]}
-)";
-
 // What a search computed and did not know: "93 of 900 batch runs" in the log.
 int64_t batch_runs(const fs::path& run) {
   const std::string log = read_file(run / "log.txt");
@@ -43,7 +34,7 @@ class SweepTest : public testing::Test {
  protected:
   SweepTest() {
     folder_.write("few.yaml", glue_experiment(folder_));
-    folder_.write("sweep.yaml", kSweep);
+    folder_.write("sweep.yaml", kFewCells);
   }
 
   ProgramResult quell(const std::vector<std::string>& arguments) {

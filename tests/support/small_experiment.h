@@ -39,6 +39,16 @@ quant:
                      model.string(), (tiny_model() / "inputs.safetensors").string());
 }
 
+// A sweep of four cells over glue_experiment() in the file few.yaml, into the folder out.
+inline constexpr const char* kFewCells = R"(
+base: few.yaml
+output: out
+grid:
+  rules[0].bits: [6, 3]
+  seed: [1, 2]
+set: {stages: [float, quantized]}
+)";
+
 // SST-2 with 12 sentences in `folder`/dev.tsv, which the caller may replace, and 20 for
 // calibration.
 inline std::string glue_experiment(const TemporaryFolder& folder,
