@@ -12,6 +12,7 @@
 #include "framework/config/enum_name.h"
 #include "framework/config/load.h"
 #include "framework/io/safetensors.h"
+#include "framework/quant/codes.h"
 #include "framework/run/quant_rules.h"
 
 namespace quell {
@@ -90,15 +91,32 @@ ProbeLayout read_layout(const CommandLine& line) {
   return layout;
 }
 
+// What is written to --out.
+enum class Output { kNothing, kValues, kCodes };
+
+Output read_output(const CommandLine& line) {
+  if (!line.has("codes")) return line.has("out") ? Output::kValues : Output::kNothing;
+  if (!line.has("out")) throw ConfigError("--codes needs --out: the file that receives them");
+  return Output::kCodes;
+}
+
 void check_finite(const Names& tensors, const QuantParameters& parameters) {
   if (at::isfinite(parameters.scale).all().item<bool>()) return;
   throw DataError(fmt::format("the range of {} is not finite: NaN or infinities in the tensor",
                               fmt::join(tensors, ", ")));
 }
 
-// Observes the tensors in order, then quantizes each; `quantized` receives them, unless it is null.
+void add_codes(const std::string& name, const at::Tensor& values, const ProbeLayout& layout,
+               const QuantParameters& parameters, const QuantSpec& spec, NamedTensors& all) {
+  const IntegerCodes found = integer_codes(layout.rows(values), parameters, spec);
+  all.emplace_back(name, layout.restore(found.codes, values));
+  all.emplace_back(name + ".scale", found.parameters.scale);
+  all.emplace_back(name + ".zero_point", found.parameters.zero_point);
+}
+
+// Observes the tensors in order, then quantizes each; `quantized` receives what `output` asks for.
 Probe probe(const Names& tensors, const ProbeSource& source, const ProbeLayout& layout,
-            const SitePlan& plan, NamedTensors* quantized) {
+            const SitePlan& plan, Output output, NamedTensors& quantized) {
   Probe result;
   result.tensors = tensors;
   const auto quantizer = plan.quantizer.create(plan.spec);
@@ -121,9 +139,12 @@ Probe probe(const Names& tensors, const ProbeSource& source, const ProbeLayout& 
     result.squared_value += rows.to(at::kDouble).square().sum().item<double>();
     result.largest_error = std::max(result.largest_error, error.abs().max().item<double>());
     count += static_cast<double>(rows.numel());
-    if (quantized == nullptr) continue;
-    quantized->emplace_back(
-        name, layout.restore(quantizer->apply(layout.rows(values), /*in_place=*/false), values));
+    if (output == Output::kValues) {
+      quantized.emplace_back(
+          name, layout.restore(quantizer->apply(layout.rows(values), /*in_place=*/false), values));
+    } else if (output == Output::kCodes) {
+      add_codes(name, values, layout, result.parameters, plan.spec, quantized);
+    }
   }
   result.squared_error /= count;
   result.squared_value /= count;
@@ -215,7 +236,8 @@ void add_options(CommandLine& line) {
       "lengths", text(),
       "tokens per sequence that are no padding: 5,7 or the tensor that holds them, \"{}.lens\"")(
       "out", text(), "write the quantized tensors, padding included, to a safetensors file")(
-      "json", "print JSON");
+      "codes", "write integer codes instead, with NAME.scale and NAME.zero_point")("json",
+                                                                                   "print JSON");
   line.positional("file", 1);
 }
 
@@ -230,12 +252,13 @@ int run_probe(const Plugins& plugins, const Arguments& arguments) {
   const auto files = line.list("file");
   if (files.empty()) throw ConfigError("probe needs a file; see `quell probe --help`");
   const ProbeLayout layout = read_layout(line);
+  const Output output = read_output(line);
   const SitePlan plan = read_plan(line, layout, plugins);
   const ProbeSource source = open_probe_source(files[0], /*list=*/!line.has("tensor"));
   std::vector<Probe> probes;
   NamedTensors quantized;
   for (const Names& tensors : chosen(line, source)) {
-    probes.push_back(probe(tensors, source, layout, plan, line.has("out") ? &quantized : nullptr));
+    probes.push_back(probe(tensors, source, layout, plan, output, quantized));
   }
   if (probes.empty()) throw DataError(fmt::format("{}: no tensor of real numbers", files[0]));
   if (line.has("out")) write_safetensors(line.get<std::string>("out"), quantized);

@@ -13,15 +13,29 @@ HWY_BEFORE_NAMESPACE();
 namespace quell::kernels {
 namespace HWY_NAMESPACE {
 
-// No step may be fused (MulAdd), or the last bits would differ between machines. Adding the zero
-// point turns -0 into +0 even when it is 0. Comparisons instead of Min and Max, which disagree
-// between instruction sets on NaN: here it stays.
+// max(code, low) and min(code, high), where NaN stays NaN: in Max and Min of x86 the second operand
+// wins then; of other instruction sets they say nothing of NaN.
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128 && HWY_TARGET != HWY_SCALAR
 template <class V>
-HWY_INLINE V code_of(V x, V scale, V zero_point, V low, V high) {
+HWY_INLINE V clamp(V code, V low, V high) {
   namespace hn = hwy::HWY_NAMESPACE;
-  V code = hn::Add(hn::Round(hn::Div(x, scale)), zero_point);
+  return hn::Min(high, hn::Max(low, code));
+}
+#else
+template <class V>
+HWY_INLINE V clamp(V code, V low, V high) {
+  namespace hn = hwy::HWY_NAMESPACE;
   code = hn::IfThenElse(hn::Lt(code, low), low, code);
   return hn::IfThenElse(hn::Lt(high, code), high, code);
+}
+#endif
+
+// `quotient` is x / scale. From here on no step may be fused (MulAdd), or the last bits would
+// differ between machines. Adding the zero point turns -0 into +0 even when it is 0.
+template <class V>
+HWY_INLINE V code_of(V quotient, V zero_point, V low, V high) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  return clamp(hn::Add(hn::Round(quotient), zero_point), low, high);
 }
 
 template <class V>

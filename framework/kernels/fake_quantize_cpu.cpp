@@ -13,6 +13,7 @@
 
 #include "framework/kernels/fake_quantize-inl.h"
 #include "framework/kernels/min_max-inl.h"
+#include "framework/kernels/quotient-inl.h"
 
 #ifndef QUELL_FAKE_QUANTIZE_PARTS
 #define QUELL_FAKE_QUANTIZE_PARTS
@@ -34,9 +35,12 @@ namespace hn = hwy::HWY_NAMESPACE;
 using FloatTag = hn::ScalableTag<float>;
 using Vector = hn::Vec<FloatTag>;
 
-HWY_INLINE Vector fake_quantize(Vector x, Vector scale, Vector zero_point, Vector low,
-                                Vector high) {
-  return value_of(code_of(x, scale, zero_point, low, high), scale, zero_point);
+HWY_INLINE Vector load(const float* from) { return hn::LoadU(FloatTag(), from); }
+
+// The first `count` values, less than a vector.
+HWY_INLINE Vector load_some(const float* from, int64_t count) {
+  const FloatTag tag;
+  return hn::MaskedLoad(hn::FirstN(tag, static_cast<size_t>(count)), tag, from);
 }
 
 HWY_INLINE void store(Vector value, float* to, Writing writing) {
@@ -47,6 +51,11 @@ HWY_INLINE void store(Vector value, float* to, Writing writing) {
   }
 }
 
+HWY_INLINE void store_some(Vector value, float* to, int64_t count) {
+  const FloatTag tag;
+  hn::BlendedStore(value, hn::FirstN(tag, static_cast<size_t>(count)), tag, to);
+}
+
 // Values before the first that can be streamed, which starts a cache line.
 int64_t values_before_line(const float* y, int64_t size) {
   constexpr uintptr_t kLine = 64;
@@ -54,50 +63,49 @@ int64_t values_before_line(const float* y, int64_t size) {
   return std::min(size, static_cast<int64_t>((kLine - beyond) % kLine / sizeof(float)));
 }
 
+// y = values(x, more...), where `more` are arguments for each value.
+template <class Values, class... More>
+HWY_INLINE void write_all(const float* x, float* y, int64_t size, Writing writing,
+                          const Values& values, const More*... more) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    store(values(load(x + i), load(more + i)...), y + i, writing);
+  }
+  const int64_t rest = size - i;
+  if (rest > 0) {
+    store_some(values(load_some(x + i, rest), load_some(more + i, rest)...), y + i, rest);
+  }
+}
+
+template <class Values, class... More>
+HWY_INLINE void write(const float* x, float* y, int64_t size, Writing writing, const Values& values,
+                      const More*... more) {
+  const int64_t begin = writing == Writing::kStream ? values_before_line(y, size) : 0;
+  write_all(x, y, begin, Writing::kCached, values, more...);
+  write_all(x + begin, y + begin, size - begin, writing, values, (more + begin)...);
+}
+
 void with_one_scale(const float* x, float* y, int64_t size, float scale, float zero_point,
                     Levels levels, Writing writing) {
   const FloatTag tag;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
-  const Vector s = hn::Set(tag, scale);
-  const Vector z = hn::Set(tag, zero_point);
-  const Vector low = hn::Set(tag, levels.low);
-  const Vector high = hn::Set(tag, levels.high);
-  int64_t i = 0;
-  if (writing == Writing::kStream) {
-    i = values_before_line(y, size);
-    with_one_scale(x, y, i, scale, zero_point, levels, Writing::kCached);
-  }
-  for (; i + lanes <= size; i += lanes) {
-    store(fake_quantize(hn::LoadU(tag, x + i), s, z, low, high), y + i, writing);
-  }
-  if (i == size) return;
-  const auto rest = hn::FirstN(tag, static_cast<size_t>(size - i));
-  const Vector last = hn::MaskedLoad(rest, tag, x + i);
-  hn::BlendedStore(fake_quantize(last, s, z, low, high), rest, tag, y + i);
+  const Vector s = hn::Set(tag, scale), z = hn::Set(tag, zero_point);
+  const Vector low = hn::Set(tag, levels.low), high = hn::Set(tag, levels.high);
+  with_quotient<Vector>(scale, size, [&](const auto& quotient) {
+    write(x, y, size, writing,
+          [&](Vector v) { return value_of(code_of(quotient(v), z, low, high), s, z); });
+  });
 }
 
+// A reciprocal would be one more argument to read, which costs what it saves.
 void with_a_scale_each(const float* x, float* y, int64_t size, const float* scale,
                        const float* zero_point, Levels levels, Writing writing) {
   const FloatTag tag;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
-  const Vector low = hn::Set(tag, levels.low);
-  const Vector high = hn::Set(tag, levels.high);
-  int64_t i = 0;
-  if (writing == Writing::kStream) {
-    i = values_before_line(y, size);
-    with_a_scale_each(x, y, i, scale, zero_point, levels, Writing::kCached);
-  }
-  for (; i + lanes <= size; i += lanes) {
-    const Vector s = hn::LoadU(tag, scale + i);
-    const Vector z = hn::LoadU(tag, zero_point + i);
-    store(fake_quantize(hn::LoadU(tag, x + i), s, z, low, high), y + i, writing);
-  }
-  if (i == size) return;
-  const auto rest = hn::FirstN(tag, static_cast<size_t>(size - i));
-  const Vector s = hn::MaskedLoad(rest, tag, scale + i);
-  const Vector z = hn::MaskedLoad(rest, tag, zero_point + i);
-  const Vector last = hn::MaskedLoad(rest, tag, x + i);
-  hn::BlendedStore(fake_quantize(last, s, z, low, high), rest, tag, y + i);
+  const Vector low = hn::Set(tag, levels.low), high = hn::Set(tag, levels.high);
+  const auto values = [&](Vector v, Vector s, Vector z) {
+    return value_of(code_of(hn::Div(v, s), z, low, high), s, z);
+  };
+  write(x, y, size, writing, values, scale, zero_point);
 }
 
 // Elements first..last of x [outer, channels, inner].
@@ -119,15 +127,27 @@ void with_channel_scales(const float* x, float* y, int64_t first, int64_t last, 
   if (writing == Writing::kStream) hwy::FlushStream();
 }
 
+// The ranges of short rows are taken together, because the steps of one wait for each other.
+constexpr int64_t kRowsTogether = 8;
+constexpr int64_t kValuesTogether = 2048;
+
 void with_own_ranges(const float* x, float* y, int64_t rows, int64_t features,
                      const AffineRule& rule, float* scale, float* zero_point, Writing writing) {
-  for (int64_t row = 0; row < rows; ++row) {
-    const MinMax range = range_of(x + row * features, features);
-    const ScaleZeroPoint found = scale_zero_point(rule, range.min, range.max);
-    with_one_scale(x + row * features, y + row * features, features, found.scale, found.zero_point,
-                   rule.levels, writing);
-    if (scale != nullptr) scale[row] = found.scale;
-    if (zero_point != nullptr) zero_point[row] = found.zero_point;
+  const int64_t together =
+      std::clamp(kValuesTogether / std::max<int64_t>(features, 1), int64_t{1}, kRowsTogether);
+  ScaleZeroPoint found[kRowsTogether];
+  for (int64_t first = 0; first < rows; first += together) {
+    const int64_t last = std::min(rows, first + together);
+    for (int64_t row = first; row < last; ++row) {
+      const MinMax range = range_of(x + row * features, features);
+      found[row - first] = scale_zero_point(rule, range.min, range.max);
+      if (scale != nullptr) scale[row] = found[row - first].scale;
+      if (zero_point != nullptr) zero_point[row] = found[row - first].zero_point;
+    }
+    for (int64_t row = first; row < last; ++row) {
+      with_one_scale(x + row * features, y + row * features, features, found[row - first].scale,
+                     found[row - first].zero_point, rule.levels, writing);
+    }
   }
   if (writing == Writing::kStream) hwy::FlushStream();
 }
@@ -158,14 +178,6 @@ Writing writing_of(const float* x, const float* y, int64_t size) {
   return large && x != y ? Writing::kStream : Writing::kCached;
 }
 
-void for_each_part(int64_t size, ParallelFor parallel_for,
-                   const std::function<void(int64_t, int64_t)>& body) {
-  const int64_t blocks = (size + kBlock - 1) / kBlock;
-  parallel_for(0, blocks, kBlocksPerPart, [&](int64_t first, int64_t last) {
-    body(first * kBlock, std::min(size, last * kBlock));
-  });
-}
-
 }  // namespace
 
 void fake_quantize_tensor(const float* x, float* y, int64_t size, float scale, float zero_point,
@@ -178,9 +190,10 @@ void fake_quantize_channels(const float* x, float* y, int64_t outer, int64_t cha
                             Levels levels, ParallelFor parallel_for) {
   const int64_t size = outer * channels * inner;
   const Writing writing = writing_of(x, y, size);
-  for_each_part(size, parallel_for, [&](int64_t first, int64_t last) {
+  parallel_for(0, (size + kBlock - 1) / kBlock, kBlocksPerPart, [&](int64_t first, int64_t last) {
     HWY_DYNAMIC_DISPATCH(with_channel_scales)
-    (x, y, first, last, channels, inner, scale, zero_point, levels, writing);
+    (x, y, first * kBlock, std::min(size, last * kBlock), channels, inner, scale, zero_point,
+     levels, writing);
   });
 }
 

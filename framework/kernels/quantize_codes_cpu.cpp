@@ -110,7 +110,7 @@ class Coder {
     const FloatTag tag;
     const hn::Rebind<int32_t, FloatTag> integers;
     const hn::Rebind<Code, FloatTag> narrow;
-    const Vector code = code_of(load(x_ + at, count), scale, zero_point, low_, high_);
+    const Vector code = code_of(hn::Div(load(x_ + at, count), scale), zero_point, low_, high_);
     const Vector value = value_of(code, scale, zero_point);
     const auto none = hn::IsNaN(code);
     missing_ = hn::IfThenElse(none, hn::Set(tag, 1.0f), missing_);

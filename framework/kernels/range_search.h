@@ -2,7 +2,10 @@
 // MSE observers.
 #pragma once
 
-#include "framework/kernels/quantization_error.h"
+#include <vector>
+
+#include "framework/kernels/grid.h"
+#include "framework/kernels/min_max.h"
 
 namespace quell::kernels {
 
@@ -13,13 +16,15 @@ enum class Side { kBoth, kPositive, kNegative };
 // All values at or above zero (zeros alone are positive), at or below it, or neither.
 Side side_of(MinMax extremes);
 
+// `values` [n], n > 0, are finite and in any order.
+
 // The best of a grid of candidates, the first of equal ones. One free number: `candidates` bounds
 // in equal steps up to the largest absolute value. Two: as many widths, each with every zero
 // point, cut to the extremes.
-MinMax search_grid(const SortedValues& values, const AffineRule& rule, Side side, int candidates);
+MinMax search_grid(std::vector<float> values, const AffineRule& rule, Side side, int candidates);
 
 // Brent's method over the bound, or over the width with another search over the shift inside of
 // it. A local minimum, within 1e-5 of the bound.
-MinMax search_brent(const SortedValues& values, const AffineRule& rule, Side side);
+MinMax search_brent(std::vector<float> values, const AffineRule& rule, Side side);
 
 }  // namespace quell::kernels

@@ -91,17 +91,26 @@ HWY_INLINE Powers no_powers() {
   return {zero, zero, zero, zero};
 }
 
-// Adds lane by lane; sums: four arrays, `stride` apart.
-HWY_INLINE void add_to(double* sums, int64_t stride, const Powers& powers) {
-  constexpr int64_t kWidth = static_cast<int64_t>(hn::MaxLanes(Tag()));
-  HWY_ALIGN float buffer[4][kWidth];
-  hn::Store(powers.s1, Tag(), buffer[0]);
-  hn::Store(powers.s2, Tag(), buffer[1]);
-  hn::Store(powers.s3, Tag(), buffer[2]);
-  hn::Store(powers.s4, Tag(), buffer[3]);
-  for (int64_t power = 0; power < 4; ++power) {
-    for (int64_t i = 0; i < kWidth; ++i) sums[power * stride + i] += buffer[power][i];
+// Adds lane by lane.
+HWY_INLINE void add_to(double* sums, Vector values) {
+  const hn::CappedTag<double, kLanes / 2> wide;
+  const hn::Rebind<float, decltype(wide)> half;
+  constexpr auto kWidth = static_cast<int64_t>(hn::MaxLanes(Tag()));
+  const auto step = static_cast<int64_t>(hn::Lanes(wide));
+  HWY_ALIGN float buffer[kWidth];
+  hn::Store(values, Tag(), buffer);
+  for (int64_t i = 0; i < kWidth; i += step) {
+    const auto more = hn::PromoteTo(wide, hn::Load(half, buffer + i));
+    hn::StoreU(hn::Add(hn::LoadU(wide, sums + i), more), wide, sums + i);
   }
+}
+
+// sums: four arrays, `stride` apart.
+HWY_INLINE void add_to(double* sums, int64_t stride, const Powers& powers) {
+  add_to(sums, powers.s1);
+  add_to(sums + stride, powers.s2);
+  add_to(sums + 2 * stride, powers.s3);
+  add_to(sums + 3 * stride, powers.s4);
 }
 
 // In the order of a tree, which does not depend on the width of vectors.

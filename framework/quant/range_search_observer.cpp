@@ -21,7 +21,7 @@ Range search_ranges(const at::Tensor& rows, const QuantSpec& spec, kernels::Side
   float* max = range.max.mutable_data_ptr<float>();
   for_each_channel(rows, spec, [&](int64_t channel, std::vector<float> values) {
     if (!std::isfinite(max[channel] - min[channel])) return;
-    const kernels::MinMax found = search(kernels::SortedValues(std::move(values)), rule, side);
+    const kernels::MinMax found = search(std::move(values), rule, side);
     min[channel] = found.min;
     max[channel] = found.max;
   });

@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "framework/kernels/range_search.h"
 #include "framework/quant/batch_range_observer.h"
@@ -12,7 +13,7 @@ namespace quell {
 
 // Finds the range of the values of one scale.
 using RangeSearch = std::function<kernels::MinMax(
-    const kernels::SortedValues& values, const kernels::AffineRule& rule, kernels::Side side)>;
+    std::vector<float> values, const kernels::AffineRule& rule, kernels::Side side)>;
 
 // The side on which all of `rows` lie, whatever the granularity. NaN lies on both.
 kernels::Side side_of(const at::Tensor& rows);
@@ -56,8 +57,9 @@ struct GridSearchParams {
   }
   RangeSearch search() const {
     return [count = static_cast<int>(candidates)](
-               const kernels::SortedValues& values, const kernels::AffineRule& rule,
-               kernels::Side side) { return kernels::search_grid(values, rule, side, count); };
+               std::vector<float> values, const kernels::AffineRule& rule, kernels::Side side) {
+      return kernels::search_grid(std::move(values), rule, side, count);
+    };
   }
 };
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <memory>
 
+#include "framework/kernels/quantization_error.h"
 #include "framework/quant/range_search_observer.h"
 #include "tests/benchmarks/published/operations.h"
 #include "tests/benchmarks/support/data.h"

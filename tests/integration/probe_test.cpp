@@ -112,6 +112,38 @@ TEST_F(ProbeTest, QuantizedTensorsKeepTheirShape) {
   }
 }
 
+// Codes, scales and zero points together say the same as the quantized values.
+TEST_F(ProbeTest, IntegerCodes) {
+  const at::Tensor x = at::randn({2, 5, 6});
+  write_safetensors(folder_ / "x.safetensors", {{"x", x}});
+  struct Case {
+    std::vector<std::string> options;
+    at::ScalarType type;
+    std::vector<int64_t> scales;  // the shape in which they apply to x
+  };
+  const std::vector<Case> cases = {
+      {{"--bits", "8"}, at::kByte, {1}},
+      {{"--bits", "4", "--symmetric"}, at::kChar, {1}},
+      {{"--bits", "12", "--symmetric"}, at::kShort, {1}},
+      {{"--bits", "16"}, at::kInt, {1}},
+      {{"--bits", "6", "--channel_axis", "1"}, at::kByte, {1, 5, 1}},
+      {{"--bits", "6", "--sequence_axis", "1", "--channel_axis", "2"}, at::kByte, {1, 1, 6}},
+      {{"--bits", "6", "--sequence_axis", "1", "--granularity", "token"}, at::kByte, {2, 5, 1}}};
+  for (Case one : cases) {
+    one.options.insert(one.options.begin(), {"x.safetensors", "--out", "y.safetensors"});
+    parsed(one.options);
+    const at::Tensor y = SafetensorsFile(folder_ / "y.safetensors").read("x");
+    one.options.push_back("--codes");
+    parsed(one.options);
+    const SafetensorsFile found(folder_ / "y.safetensors");
+    const at::Tensor codes = found.read("x");
+    EXPECT_EQ(codes.scalar_type(), one.type);
+    const at::Tensor scale = found.read("x.scale").view(one.scales);
+    const at::Tensor zero_point = found.read("x.zero_point").view(one.scales);
+    EXPECT_TRUE(at::equal((codes.to(at::kFloat) - zero_point) * scale, y));
+  }
+}
+
 TEST_F(ProbeTest, Hdf5) {
   Hdf5Writer writer(folder_ / "x.h5");
   writer.write("layer/values", at::tensor({-1.0f, 0.5f, 2.0f}));
@@ -146,6 +178,7 @@ TEST_F(ProbeTest, RefusesWhatItCannotDo) {
   refused({"--lengths", "1,9", "--sequence_axis", "1"}, "length 9");
   refused({"--sequence_axis", "4"}, "sequence axis 4");
   refused({"--channel_axis", "4"}, "channel axis 4");
+  refused({"--codes"}, "--codes needs --out");
   refused({"--granularity", "channel"}, "--channel_axis");
   refused({"--granularity", "group"}, "group_size");
 }

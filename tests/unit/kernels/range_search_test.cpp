@@ -33,9 +33,13 @@ double brute_force(const std::vector<float>& x, const AffineRule& rule, MinMax r
   return sum / static_cast<double>(x.size());
 }
 
+MinMax range_of(const std::vector<float>& x) {
+  return min_max_tensor(x.data(), static_cast<int64_t>(x.size()));
+}
+
 // Widths in increasing order, zero points from the lowest; a later candidate has to be better.
 MinMax published_order(const std::vector<float>& x, const AffineRule& rule, Side side) {
-  const MinMax extremes = SortedValues(x).range();
+  const MinMax extremes = range_of(x);
   MinMax best = extremes;
   double least = INFINITY;
   const auto consider = [&](MinMax candidate) {
@@ -70,7 +74,7 @@ TEST(RangeSearch, GridFindsTheBestCandidate) {
       for (const int bits : {2, 3, 4, 6}) {
         const AffineRule rule = affine_rule(Grid::kOs, bits, symmetric);
         const std::vector<float> x = values_on(side, 200, static_cast<unsigned>(bits));
-        const MinMax found = search_grid(SortedValues(x), rule, side, 100);
+        const MinMax found = search_grid(x, rule, side, 100);
         const MinMax expected = published_order(x, rule, side);
         // Candidates of mathematically equal error may differ in the order of its summation.
         EXPECT_LE(brute_force(x, rule, found), brute_force(x, rule, expected) * (1 + 1e-12));
@@ -81,10 +85,28 @@ TEST(RangeSearch, GridFindsTheBestCandidate) {
   }
 }
 
+// Many values are not sorted at first; few of them, each repeated, are, and have the same errors.
+TEST(RangeSearch, ManyValuesAreSearchedAsFew) {
+  for (const Side side : {Side::kBoth, Side::kPositive, Side::kNegative}) {
+    for (const bool symmetric : {false, true}) {
+      for (const int bits : {3, 6, 8, 12}) {
+        const AffineRule rule = affine_rule(Grid::kOs, bits, symmetric);
+        const std::vector<float> few = values_on(side, 3001, static_cast<unsigned>(bits));
+        std::vector<float> many;
+        for (int i = 0; i < 40; ++i) many.insert(many.end(), few.begin(), few.end());
+        const MinMax found = search_grid(many, rule, side, 100);
+        const MinMax expected = search_grid(few, rule, side, 100);
+        EXPECT_EQ(found.min, expected.min) << bits;
+        EXPECT_EQ(found.max, expected.max) << bits;
+      }
+    }
+  }
+}
+
 TEST(RangeSearch, TheFirstOfEqualCandidatesWins) {
   // At any width, the zero is exact: all candidates are equally good.
   const AffineRule rule = affine_rule(Grid::kOs, 4, /*symmetric=*/true);
-  const MinMax found = search_grid(SortedValues({0.0f, 0.0f}), rule, Side::kPositive, 100);
+  const MinMax found = search_grid({0.0f, 0.0f}, rule, Side::kPositive, 100);
   EXPECT_EQ(found.max, 0.0f);
 }
 
@@ -93,9 +115,8 @@ TEST(RangeSearch, BrentImprovesOnTheFullRange) {
     for (const bool symmetric : {false, true}) {
       const AffineRule rule = affine_rule(Grid::kOs, 4, symmetric);
       const std::vector<float> x = values_on(side, 3000, 5);
-      const SortedValues sorted(x);
-      const MinMax found = search_brent(sorted, rule, side);
-      EXPECT_LT(brute_force(x, rule, found), 0.9 * brute_force(x, rule, sorted.range()));
+      const MinMax found = search_brent(x, rule, side);
+      EXPECT_LT(brute_force(x, rule, found), 0.9 * brute_force(x, rule, range_of(x)));
       EXPECT_GE(found.min, side == Side::kPositive ? 0.0f : -40.0f);
       EXPECT_LE(found.max, side == Side::kNegative ? 0.0f : 40.0f);
     }
