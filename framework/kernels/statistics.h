@@ -50,4 +50,8 @@ struct Limits {
 void add_statistics(const float* x, int64_t rows, int64_t features, Limits limits,
                     Moments* channels, Moments* tokens, ParallelFor parallel_for = serial_for);
 
+// Where x [size] is below `low` or above `high`: indices into found [size], ascending; returns how
+// many there are.
+int64_t find_outside(const float* x, int64_t size, float low, float high, int32_t* found);
+
 }  // namespace quell::kernels

@@ -312,6 +312,25 @@ void statistics_of_rows(const Rows& of) {
   }
 }
 
+int64_t indices_outside(const float* x, int64_t size, float low, float high, int32_t* found) {
+  const Tag tag;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const Vector least = hn::Set(tag, low), most = hn::Set(tag, high);
+  int64_t count = 0, i = 0;
+  for (; i + lanes <= size; i += lanes) {
+    const Vector value = hn::LoadU(tag, x + i);
+    const auto outside = hn::Or(hn::Lt(value, least), hn::Lt(most, value));
+    if (hn::AllFalse(tag, outside)) continue;
+    const IntVector indices = hn::Iota(IntTag(), static_cast<int32_t>(i));
+    count += static_cast<int64_t>(hn::CompressBlendedStore(
+        indices, hn::RebindMask(IntTag(), outside), IntTag(), found + count));
+  }
+  for (; i < size; ++i) {
+    if (x[i] < low || x[i] > high) found[count++] = static_cast<int32_t>(i);
+  }
+  return count;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace quell::kernels
 HWY_AFTER_NAMESPACE();
@@ -321,6 +340,7 @@ namespace quell::kernels {
 namespace {
 
 HWY_EXPORT(statistics_of_rows);
+HWY_EXPORT(indices_outside);
 
 // Rows are cut into chunks in a way that depends on their number alone: not so many that merging
 // them costs, not so few that threads go idle.
@@ -352,6 +372,10 @@ void add_statistics(const float* x, int64_t rows, int64_t features, Limits limit
   for (size_t i = 0; i < parts.size(); ++i) {
     merge(parts[i], channels[static_cast<int64_t>(i) % features]);
   }
+}
+
+int64_t find_outside(const float* x, int64_t size, float low, float high, int32_t* found) {
+  return HWY_DYNAMIC_DISPATCH(indices_outside)(x, size, low, high, found);
 }
 
 }  // namespace quell::kernels

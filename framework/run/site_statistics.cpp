@@ -218,29 +218,30 @@ void SiteStatistics::count_rows(const float* x, int64_t rows) {
   const size_t sigmas = low_.size(), channels = summary_.channels.size();
   std::mutex mutex;
   parallel_for(0, rows, kRowGrain, [&](int64_t first, int64_t last) {
-    std::vector<int64_t> by_candidate(sigmas * candidates_.size());
-    std::vector<int64_t> by_kind(sigmas * kTokenKinds);
+    std::vector<int64_t> by_channel(sigmas * channels), by_kind(sigmas * kTokenKinds);
+    std::vector<int32_t> outside(channels);
     for (int64_t row = first; row < last; ++row) {
       const auto index = static_cast<size_t>(seen_rows_ + row);
       // Most rows have no outlier.
       if (summary_.row_min[index] >= low_[0] && summary_.row_max[index] <= high_[0]) continue;
-      const int64_t kind =
-          tokens == nullptr ? 0 : static_cast<int64_t>(tokens->kinds[seen_rows_ + row]);
-      for (size_t i = 0; i < candidates_.size(); ++i) {
-        const float value = x[row * static_cast<int64_t>(channels) + candidates_[i]];
+      const int64_t kind = tokens == nullptr ? 0 : static_cast<int64_t>(tokens->kinds[index]);
+      const float* values = x + row * static_cast<int64_t>(channels);
+      const int64_t count = kernels::find_outside(values, static_cast<int64_t>(channels), low_[0],
+                                                  high_[0], outside.data());
+      for (int64_t i = 0; i < count; ++i) {
+        const auto channel = static_cast<size_t>(outside[i]);
+        const float value = values[channel];
         for (size_t s = 0; s < sigmas && (value < low_[s] || value > high_[s]); ++s) {
-          ++by_candidate[s * candidates_.size() + i];
+          ++by_channel[s * channels + channel];
           ++by_kind[s * kTokenKinds + kind];
-          if (options_.all_tokens) ++summary_.row_beyond[(seen_rows_ + row) * sigmas + s];
+          if (options_.all_tokens) ++summary_.row_beyond[index * sigmas + s];
         }
       }
     }
     const std::lock_guard lock(mutex);
+    std::transform(by_channel.begin(), by_channel.end(), summary_.channel_beyond.begin(),
+                   summary_.channel_beyond.begin(), std::plus<>());
     for (size_t s = 0; s < sigmas; ++s) {
-      for (size_t i = 0; i < candidates_.size(); ++i) {
-        summary_.channel_beyond[s * channels + candidates_[i]] +=
-            by_candidate[s * candidates_.size() + i];
-      }
       for (int kind = 0; tokens != nullptr && kind < kTokenKinds; ++kind) {
         summary_.kinds[kind].beyond[s] += by_kind[s * kTokenKinds + kind];
       }

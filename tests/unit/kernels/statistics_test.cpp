@@ -224,5 +224,26 @@ TEST(Statistics, NothingChangesNothing) {
   EXPECT_TRUE(same({channel}, {before}));
 }
 
+TEST(FindOutside, IndicesOfAnySize) {
+  on_every_instruction_set([] {
+    std::mt19937 random(2);
+    std::normal_distribution<float> normal;
+    for (const int64_t size : {0, 1, 15, 16, 17, 200}) {
+      std::vector<float> x(size);
+      for (float& value : x) value = normal(random);
+      if (size > 16) x[16] = NAN;  // lies nowhere
+      if (size > 17) x[17] = INFINITY;
+      for (const float limit : {0.0f, 1.0f, 2.5f, 1e30f}) {
+        std::vector<int32_t> expected, found(size);
+        for (int64_t i = 0; i < size; ++i) {
+          if (x[i] < -limit || x[i] > limit / 2) expected.push_back(static_cast<int32_t>(i));
+        }
+        found.resize(find_outside(x.data(), size, -limit, limit / 2, found.data()));
+        EXPECT_EQ(found, expected) << size << " values, limit " << limit;
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace quell::kernels
