@@ -159,7 +159,8 @@ BinnedValues::BinnedValues(const float* x, int64_t size, MinMax range) {
     const auto count = static_cast<double>(table[bin] >> kCountShift);
     const auto places = static_cast<double>(table[bin] % (uint64_t{1} << kCountShift));
     const double middle = origin_ + (static_cast<double>(bin) + 0.5) * width_;
-    // The sum of distances to the middle; a place is half a step wider than its number.
+    // The sum of distances to the middle. A place begins at its number: values lie half of it
+    // beyond.
     const double offset = (places / kPlacesOfBin + (0.5 / kPlacesOfBin - 0.5) * count) * width_;
     sums.count += count;
     sums.value += count * middle + offset;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "framework/kernels/codes.h"
 #include "framework/kernels/grid.h"
 #include "framework/kernels/parallel.h"
 
@@ -29,6 +30,14 @@ void fake_quantize_rows_dynamic(const Device& device, const float* x, float* y, 
                                 int64_t features, const AffineRule& rule, float* scale,
                                 float* zero_point);
 
+// quantize_codes.h; `y` may be null, and a NaN gets the lowest code.
+void quantize_codes_channels(const Device& device, const float* x, Codes codes, int64_t outer,
+                             int64_t channels, int64_t inner, const float* scale,
+                             const float* zero_point, Levels levels, float* y);
+void quantize_codes_rows_dynamic(const Device& device, const float* x, Codes codes, int64_t rows,
+                                 int64_t features, const AffineRule& rule, float* scale,
+                                 float* zero_point, float* y);
+
 // fake_quantize_gradient.h
 void fake_quantize_gradient(const Device& device, const float* x, const float* dy, float* dx,
                             int64_t outer, int64_t channels, int64_t inner, const float* scale,
@@ -38,5 +47,11 @@ void fake_quantize_gradient(const Device& device, const float* x, const float* d
 // min_max.h. A whole tensor is [1, 1, size].
 void min_max_channels(const Device& device, const float* x, int64_t outer, int64_t channels,
                       int64_t inner, float* min, float* max);
+void min_max_tokens(const Device& device, const float* x, int64_t sequences, int64_t length,
+                    int64_t features, const int64_t* lengths, float* min, float* max);
+
+// histogram.h, with bins from low to high ([1] each); `magnitudes`: of |x|.
+void add_to_histogram(const Device& device, const float* x, int64_t size, const float* low,
+                      const float* high, int64_t bins, bool magnitudes, int64_t* counts);
 
 }  // namespace quell::kernels

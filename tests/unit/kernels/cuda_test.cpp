@@ -37,9 +37,14 @@ TEST(Cuda, WithoutItTheErrorSaysWhatToDo) {
   EXPECT_THROW(fake_quantize_gradient(device, &x, &x, &x, 1, 1, 1, &one, &one, {0, 3}, &x, &x),
                std::runtime_error);
   EXPECT_THROW(min_max_channels(device, &x, 1, 1, 1, &x, &x), std::runtime_error);
-  EXPECT_THROW(cuda::min_max_tokens(&x, 1, 1, 1, nullptr, &x, &x, nullptr), std::runtime_error);
+  EXPECT_THROW(min_max_tokens(device, &x, 1, 1, 1, nullptr, &x, &x), std::runtime_error);
   int64_t count = 0;
-  EXPECT_THROW(cuda::add_to_histogram(&x, 1, &x, &one, 1, false, &count, nullptr),
+  EXPECT_THROW(add_to_histogram(device, &x, 1, &x, &one, 1, false, &count), std::runtime_error);
+  EXPECT_THROW(quantize_codes_channels(device, &x, {&count, CodeType::kInt8}, 1, 1, 1, &one, &one,
+                                       {0, 3}, nullptr),
+               std::runtime_error);
+  EXPECT_THROW(quantize_codes_rows_dynamic(device, &x, {&count, CodeType::kInt8}, 1, 1,
+                                           affine_rule(Grid::kOs, 8, false), &x, &x, nullptr),
                std::runtime_error);
   EXPECT_THROW(cuda::statistics_channels(&x, 1, 1, 1, nullptr, {}, nullptr, nullptr),
                std::runtime_error);
@@ -59,6 +64,21 @@ TEST(Dispatch, TheCpuTakesTheSamePointers) {
                          zero.data(), {0, 3}, dscale.data(), dzero.data());
   EXPECT_EQ(dx, (std::vector<float>{0, 1, 0, 1}));
   EXPECT_EQ(dzero[0], -1.0f);  // two outside, -0.5 each
+  std::vector<uint8_t> codes(4), row_codes(4);
+  quantize_codes_channels(Device{}, x.data(), {codes.data(), CodeType::kUint8}, 1, 1, 4,
+                          scale.data(), zero.data(), {0, 3}, nullptr);
+  EXPECT_EQ(codes, (std::vector<uint8_t>{0, 2, 3, 2}));
+  quantize_codes_rows_dynamic(Device{}, x.data(), {row_codes.data(), CodeType::kUint8}, 2, 2, rule,
+                              scales.data(), zeros.data(), y.data());
+  EXPECT_EQ(row_codes, (std::vector<uint8_t>{0, 15, 15, 1}));
+  min_max_tokens(Device{}, x.data(), 1, 2, 2, nullptr, low.data(), high.data());
+  EXPECT_EQ(high, (std::vector<float>{0.26f, 9.0f}));
+  const float from = 0, to = 10;
+  std::vector<int64_t> counts(2), magnitudes(2);
+  add_to_histogram(Device{}, x.data(), 4, &from, &to, 2, false, counts.data());
+  add_to_histogram(Device{}, x.data(), 4, &from, &to, 2, true, magnitudes.data());
+  EXPECT_EQ(counts, (std::vector<int64_t>{2, 1}));
+  EXPECT_EQ(magnitudes, (std::vector<int64_t>{3, 1}));
 }
 
 #ifdef QUELL_HAS_CUDA
