@@ -236,8 +236,9 @@ void add_options(CommandLine& line) {
       "lengths", text(),
       "tokens per sequence that are no padding: 5,7 or the tensor that holds them, \"{}.lens\"")(
       "out", text(), "write the quantized tensors, padding included, to a safetensors file")(
-      "codes", "write integer codes instead, with NAME.scale and NAME.zero_point")("json",
-                                                                                   "print JSON");
+      "codes",
+      "with --out: integer codes in place of values, NAME.scale and NAME.zero_point beside them")(
+      "json", "print JSON");
   line.positional("file", 1);
 }
 
@@ -261,7 +262,7 @@ int run_probe(const Plugins& plugins, const Arguments& arguments) {
     probes.push_back(probe(tensors, source, layout, plan, output, quantized));
   }
   if (probes.empty()) throw DataError(fmt::format("{}: no tensor of real numbers", files[0]));
-  if (line.has("out")) write_safetensors(line.get<std::string>("out"), quantized);
+  if (output != Output::kNothing) write_safetensors(line.get<std::string>("out"), quantized);
   if (line.has("json")) {
     print_json(report_json(plan, probes, source));
   } else {

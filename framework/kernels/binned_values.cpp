@@ -17,8 +17,7 @@
 namespace quell::kernels {
 
 // A place within the range is an integer of 24 bits: 16 of the bin, and 8 that say where in it.
-constexpr int kBinBits = 16;
-constexpr int64_t kBins = int64_t{1} << kBinBits;
+constexpr int64_t kBins = 65536;
 constexpr int64_t kPlacesOfBin = 256;
 
 // A bin counts its values and adds up their places in it, both in one number.

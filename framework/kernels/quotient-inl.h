@@ -11,11 +11,12 @@
 
 #include <cstdint>
 
-#include "framework/kernels/quotient.h"
-
 HWY_BEFORE_NAMESPACE();
 namespace quell::kernels {
 namespace HWY_NAMESPACE {
+
+// Whether ByReciprocal may be used: what is left of a dividend, 2^-48 of it, must not underflow.
+HWY_INLINE bool has_reciprocal(float divisor) { return divisor > 0x1p-60f && divisor < 0x1p60f; }
 
 template <class V>
 struct ByDivision {
@@ -24,7 +25,7 @@ struct ByDivision {
   HWY_INLINE V operator()(V x) const { return hwy::HWY_NAMESPACE::Div(x, divisor); }
 };
 
-// The same bits in a third of the time, where has_reciprocal(divisor): x * (1 / divisor) is at most
+// The same bits in fewer cycles, where has_reciprocal(divisor): x * (1 / divisor) is at most
 // 1.5 units in the last place off, and one step with what is left of x rounds it right (P.
 // Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990).
 // But quotients below 2^-80 may be off in the last place. The step has to be exact: instruction

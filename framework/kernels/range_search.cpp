@@ -54,6 +54,14 @@ void for_each_candidate(MinMax extremes, const AffineRule& rule, Side side, int 
   }
 }
 
+std::vector<MinMax> all_candidates(MinMax extremes, const AffineRule& rule, Side side,
+                                   int candidates) {
+  std::vector<MinMax> all;
+  for_each_candidate(extremes, rule, side, candidates,
+                     [&](MinMax candidate) { all.push_back(candidate); });
+  return all;
+}
+
 // The least error so far. Of equal ones the last is kept, the first of the published order.
 struct Best {
   MinMax range;
@@ -125,29 +133,25 @@ Side side_of(MinMax extremes) {
 MinMax search_grid(std::vector<float> values, const AffineRule& rule, Side side, int candidates) {
   const auto size = static_cast<int64_t>(values.size());
   const MinMax extremes = min_max_tensor(values.data(), size);
+  const bool bins = values.size() >= kManyValues &&
+                    rule.levels.high - rule.levels.low < kFewCodes &&
+                    BinnedValues::can_hold(extremes, size);
+  const std::vector<MinMax> tried =
+      bins ? possible_candidates(BinnedValues(values.data(), size, extremes), extremes, rule, side,
+                                 candidates)
+           : all_candidates(extremes, rule, side, candidates);
+  if (tried.size() == 1) return tried.front();
   Best best{extremes};
-  std::vector<MinMax> possible;
-  if (values.size() >= kManyValues && rule.levels.high - rule.levels.low < kFewCodes &&
-      BinnedValues::can_hold(extremes, size)) {
-    const BinnedValues binned(values.data(), size, extremes);
-    possible = possible_candidates(binned, extremes, rule, side, candidates);
-    if (possible.size() == 1) return possible.front();
-    if (possible.size() <= kFewCandidates) {
-      for (const MinMax candidate : possible) {
-        const ScaleZeroPoint grid = scale_zero_point(rule, candidate.min, candidate.max);
-        best.consider(candidate, mean_squared_error(values.data(), size, grid, rule.levels));
-      }
-      return best.range;
+  if (bins && tried.size() <= kFewCandidates) {
+    for (const MinMax candidate : tried) {
+      const ScaleZeroPoint grid = scale_zero_point(rule, candidate.min, candidate.max);
+      best.consider(candidate, mean_squared_error(values.data(), size, grid, rule.levels));
     }
+    return best.range;
   }
   const SortedValues sorted(std::move(values));
-  const auto consider = [&](MinMax candidate) {
+  for (const MinMax candidate : tried) {
     best.consider(candidate, error_of(sorted, rule, candidate, best.error));
-  };
-  if (possible.empty()) {
-    for_each_candidate(extremes, rule, side, candidates, consider);
-  } else {
-    for (const MinMax candidate : possible) consider(candidate);
   }
   return best.range;
 }

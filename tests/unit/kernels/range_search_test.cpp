@@ -22,15 +22,7 @@ std::vector<float> values_on(Side side, size_t count, unsigned seed) {
 }
 
 double brute_force(const std::vector<float>& x, const AffineRule& rule, MinMax range) {
-  const ScaleZeroPoint grid = scale_zero_point(rule, range.min, range.max);
-  std::vector<float> y(x.size());
-  fake_quantize_tensor(x.data(), y.data(), static_cast<int64_t>(x.size()), grid.scale,
-                       grid.zero_point, rule.levels);
-  double sum = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    sum += (static_cast<double>(x[i]) - y[i]) * (static_cast<double>(x[i]) - y[i]);
-  }
-  return sum / static_cast<double>(x.size());
+  return brute_force(x, scale_zero_point(rule, range.min, range.max), rule.levels);
 }
 
 MinMax range_of(const std::vector<float>& x) {

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,6 +29,30 @@ inline int64_t first_difference(const std::vector<float>& a, const std::vector<f
     if (!same_bits(a[i], b[i])) return static_cast<int64_t>(i);
   }
   return -1;
+}
+
+// Normally distributed, the first and every `step`-th value after it times `outlier`.
+inline std::vector<float> normal_values(size_t count, float outlier, size_t step,
+                                        float centre = 0) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal(centre);
+  std::vector<float> x(count);
+  for (float& value : x) value = normal(random);
+  for (size_t i = 0; i < count; i += step) x[i] *= outlier;
+  return x;
+}
+
+// The mean squared error by its definition, value by value, by the quantizer's own code.
+inline double brute_force(const std::vector<float>& x, ScaleZeroPoint grid, Levels levels) {
+  std::vector<float> y(x.size());
+  fake_quantize_tensor(x.data(), y.data(), static_cast<int64_t>(x.size()), grid.scale,
+                       grid.zero_point, levels);
+  double sum = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double error = static_cast<double>(x[i]) - y[i];
+    sum += error * error;
+  }
+  return sum / static_cast<double>(x.size());
 }
 
 // Two threads that take turns with small parts, so that borders fall everywhere.
