@@ -1,6 +1,7 @@
 #include "framework/run/environment.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -8,6 +9,7 @@
 #include <torch/version.h>
 #include <unistd.h>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -63,8 +65,15 @@ std::string processor() {
   return "unknown";
 }
 
+std::string instruction_sets() {
+  const char* limit = std::getenv("ONEDNN_MAX_CPU_ISA");
+  return fmt::format("LibTorch {}, oneDNN {}", at::get_cpu_capability(),
+                     limit == nullptr ? "unlimited" : limit);
+}
+
 std::string code_version() {
-  return fmt::format("quell {} (build {}), LibTorch {}", QUELL_VERSION, build_id(), TORCH_VERSION);
+  return fmt::format("quell {} (build {}), LibTorch {} ({})", QUELL_VERSION, build_id(),
+                     TORCH_VERSION, instruction_sets());
 }
 
 std::string environment_json(const Runner& runner) {
@@ -79,6 +88,7 @@ std::string environment_json(const Runner& runner) {
       fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
   root["host"] = host;
   root["processor"] = processor();
+  root["instruction_sets"] = instruction_sets();
   root["threads"] = at::get_num_threads();
   root["model"] = {{"path", runner.checkpoint().folder().string()},
                    {"sha256", runner.checkpoint().fingerprint()}};

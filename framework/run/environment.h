@@ -14,7 +14,11 @@ std::string environment_json(const Runner& runner);
 // The name of the processor, or "unknown".
 std::string processor();
 
-// "quell 0.1.0 (build 39dbfd41...), LibTorch 2.11.0": another text for every change of the code.
+// Of the kernels below ours, which decide how sums round: "LibTorch AVX2, oneDNN AVX2".
+std::string instruction_sets();
+
+// "quell 0.1.0 (build 39dbfd41...), LibTorch 2.11.0 (...)": another text for every change of the
+// code, and for other instruction sets.
 std::string code_version();
 
 }  // namespace quell

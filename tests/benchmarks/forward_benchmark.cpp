@@ -14,6 +14,7 @@
 #include <iostream>
 #include <random>
 
+#include "framework/base/instruction_sets.h"
 #include "tests/benchmarks/support/environment.h"
 #include "tests/benchmarks/support/paired.h"
 #include "tests/benchmarks/support/program.h"
@@ -104,5 +105,6 @@ int run(int argc, const char** argv) {
 }  // namespace quell
 
 int main(int argc, const char** argv) {
+  quell::fix_instruction_sets();
   return quell::benchmarks::guarded([&] { return quell::run(argc, argv); });
 }

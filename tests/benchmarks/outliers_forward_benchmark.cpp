@@ -11,6 +11,7 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
+#include "framework/base/instruction_sets.h"
 #include "framework/run/site_statistics.h"
 #include "tests/benchmarks/support/environment.h"
 #include "tests/benchmarks/support/paired.h"
@@ -110,5 +111,6 @@ int run(int argc, const char** argv) {
 }  // namespace quell
 
 int main(int argc, const char** argv) {
+  quell::fix_instruction_sets();
   return quell::benchmarks::guarded([&] { return quell::run(argc, argv); });
 }

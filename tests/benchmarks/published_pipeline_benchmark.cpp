@@ -18,6 +18,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
+#include "framework/base/instruction_sets.h"
 #include "framework/io/json.h"
 #include "tests/benchmarks/published/comparison.h"
 #include "tests/benchmarks/published/mse_search.h"
@@ -182,5 +183,6 @@ int run(int argc, const char** argv) {
 }  // namespace quell
 
 int main(int argc, const char** argv) {
+  quell::fix_instruction_sets();
   return quell::benchmarks::guarded([&] { return quell::run(argc, argv); });
 }
