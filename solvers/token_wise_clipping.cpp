@@ -127,25 +127,24 @@ std::vector<RatioGroup> groups_of(const PipelineContext& context,
   return groups;
 }
 
-void report(const SearchRecord& record, const OutputLoss::Effort& effort,
-            const PipelineContext& context) {
-  const auto batches = static_cast<int64_t>(context.calibration.size());
+void report(const SearchRecord& record, const RatioSearch& search, const PipelineContext& context) {
+  const auto batches = std::ssize(context.calibration);
+  const OutputLoss::Effort effort = search.effort();
   const SearchCandidate& best = record.candidates[static_cast<size_t>(record.chosen)];
   const auto given_up =
       std::count_if(record.candidates.begin(), record.candidates.end(),
                     [&](const SearchCandidate& tried) { return tried.batches < batches; });
-  context.log.info(
-      fmt::format("{}: ratio {:.4g} of {}, loss {:.6g}; {} given up early, {} of {} batch runs, {} "
-                  "of {} layer runs resumed",
-                  kName, best.value, record.candidates.size(), best.loss, given_up, effort.batches,
-                  static_cast<int64_t>(record.candidates.size()) * batches, effort.resumed_segments,
-                  effort.resumed_segments + effort.segments));
+  context.log.info(fmt::format(
+      "{}: ratio {:.4g} of {}, loss {:.6g}; {} given up early, {} of {} sequence runs, "
+      "{} of {} layer runs resumed",
+      kName, best.value, record.candidates.size(), best.loss, given_up, effort.sequences,
+      search.sequences(), effort.resumed_segments, effort.resumed_segments + effort.segments));
 }
 
 void TokenWiseClipping::search(PipelineContext& context, RatioSearch& search,
                                const std::vector<SiteId>& searched) const {
   context.searches.push_back(search.search({"", searched}));
-  report(context.searches.back(), search.effort(), context);
+  report(context.searches.back(), search, context);
   if (params_.ratio_per != RatioPer::kAll) refine(context, search, searched);
 }
 

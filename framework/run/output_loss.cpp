@@ -1,12 +1,14 @@
 #include "framework/run/output_loss.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <mutex>
 
 #include "framework/base/error.h"
+#include "framework/model/batch_part.h"
 #include "framework/quant/parallel.h"
 #include "framework/train/loss.h"
 
@@ -26,15 +28,21 @@ void append(std::vector<float>& values, const at::Tensor& tensor) {
   values.insert(values.end(), data, data + dense.numel());
 }
 
+bool belong_to_sequences(const Outputs& outputs, const Batch& batch) {
+  return !batch.decoder_token_ids.defined() &&
+         std::all_of(outputs.begin(), outputs.end(), [&](const auto& output) {
+           return output.second.size(0) == batch.sequences();
+         });
+}
+
 }  // namespace
 
 OutputLoss::OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
-                       const std::vector<SiteId>& varied, int64_t cache_bytes,
+                       const std::vector<SiteId>& varied, const Options& options,
                        std::vector<float> replay)
     : context_(context),
       targets_(std::move(targets)),
-      cache_bytes_(cache_bytes),
-      expected_(context.calibration.size()),
+      cache_bytes_(options.cache_bytes),
       replay_(std::move(replay)) {
   const auto segments = context.model.segments();
   varied_.resize(segments.size());
@@ -43,8 +51,27 @@ OutputLoss::OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
     while (segment > 0 && segments[segment].first_site > id) --segment;
     varied_[segment].push_back(id);
   }
-  trails_.resize(context.calibration.size());
-  for (Trail& trail : trails_) trail.states.resize(segments.size());
+  for (size_t i = 0; i < context.calibration.size(); ++i) split(i, options.sequences);
+  first_part_.push_back(parts_.size());
+  for (Part& part : parts_) part.trail.states.resize(segments.size());
+}
+
+void OutputLoss::split(size_t index, int64_t sequences) {
+  const Batch& batch = context_.calibration[index];
+  first_part_.push_back(parts_.size());
+  if (!belong_to_sequences(targets_[index], batch)) {
+    parts_.push_back({.of = index, .batch = batch, .targets = targets_[index]});
+    return;
+  }
+  for (int64_t first = 0; first < batch.sequences(); first += sequences) {
+    const int64_t count = std::min(sequences, batch.sequences() - first);
+    Part part{.of = index, .batch = part_of(batch, first, count)};
+    for (const auto& [name, target] : targets_[index]) {
+      part.targets[name] = target.narrow(0, first, count);
+    }
+    part.weight = static_cast<double>(count) / static_cast<double>(batch.sequences());
+    parts_.push_back(std::move(part));
+  }
 }
 
 OutputLoss::Setting OutputLoss::current_setting() const {
@@ -60,14 +87,29 @@ OutputLoss::Setting OutputLoss::current_setting() const {
   return setting;
 }
 
-// Unknown batches first, then those with large losses: whoever has to give up does so early.
+OutputLoss::Known& OutputLoss::known_of(const Setting& setting) {
+  Known& known = known_[setting];
+  if (!known.setting) {
+    known.setting = std::make_shared<const Setting>(setting);
+    known.shares.resize(parts_.size());
+    known.outputs.resize(parts_.size());
+    known.counted.resize(parts_.size());
+    known.losses.resize(targets_.size());
+    for (size_t batch = 0; batch < targets_.size(); ++batch) {
+      known.missing.push_back(static_cast<int64_t>(first_part_[batch + 1] - first_part_[batch]));
+    }
+  }
+  return known;
+}
+
+// Unknown parts first, then those with large losses: whoever has to give up does so early.
 std::vector<size_t> OutputLoss::order_of_rest(const Known& known) const {
   std::vector<size_t> order;
-  for (size_t batch = 0; batch < known.counted.size(); ++batch) {
-    if (!known.counted[batch]) order.push_back(batch);
+  for (size_t part = 0; part < parts_.size(); ++part) {
+    if (!known.counted[part]) order.push_back(part);
   }
-  const auto mean = [&](size_t batch) {
-    const auto& [sum, count] = expected_[batch];
+  const auto mean = [&](size_t part) {
+    const auto& [sum, count] = parts_[part].added;
     return count > 0 ? sum / static_cast<float>(count) : std::numeric_limits<float>::infinity();
   };
   std::stable_sort(order.begin(), order.end(),
@@ -75,41 +117,85 @@ std::vector<size_t> OutputLoss::order_of_rest(const Known& known) const {
   return order;
 }
 
-// Adds known losses up as far as `order` and `limit` lead, whichever batch was finished first. The
-// sum goes in the order of batches: then it is the published one in the end, and never larger
-// before, because rounding is monotonic.
+// Adds known losses up as far as `order` and `limit` lead, whichever part was finished first.
 void OutputLoss::count(Known& known, const std::vector<size_t>& order, float limit) {
-  for (const size_t batch : order) {
-    if (known.counted[batch]) continue;
-    if (!known.losses[batch] || known.result.loss >= limit) return;
-    const float loss = *known.losses[batch];
-    known.counted[batch] = true;
-    losses_.push_back(loss);
-    if (std::isfinite(loss)) {
-      expected_[batch].sum += loss;
-      ++expected_[batch].count;
+  for (const size_t index : order) {
+    if (known.counted[index]) continue;
+    if (!known.shares[index] || known.result.loss >= limit) return;
+    Part& part = parts_[index];
+    const float share = *known.shares[index];
+    known.counted[index] = true;
+    losses_.push_back(share);
+    if (std::isfinite(share)) {
+      part.added.sum += share;
+      ++part.added.count;
     }
-    ++known.result.batches;
-    known.result.loss = 0;
-    for (size_t i = 0; i < known.counted.size(); ++i) {
-      if (known.counted[i]) known.result.loss += *known.losses[i];
+    if (--known.missing[part.of] == 0) {
+      known.losses[part.of] = batch_loss(known, part.of);
+      ++known.result.batches;
     }
+    known.result.loss = sum_of(known);
   }
 }
 
+// The published loss of a batch, all parts of which are counted.
+float OutputLoss::batch_loss(Known& known, size_t batch) {
+  const size_t begin = first_part_[batch], end = first_part_[batch + 1];
+  if (end - begin == 1) return losses_.back();
+  if (losses_.size() < replay_.size()) {
+    losses_.push_back(replay_[losses_.size()]);
+    return losses_.back();
+  }
+  std::map<std::string, std::vector<at::Tensor>> pieces;
+  for (size_t i = begin; i < end; ++i) {
+    // A share that was replayed has no outputs.
+    if (known.outputs[i].empty()) known.outputs[i] = run(parts_[i], known.setting);
+    for (auto& [name, output] : known.outputs[i]) pieces[name].push_back(std::move(output));
+    known.outputs[i].clear();
+  }
+  Outputs outputs;
+  for (const auto& [name, tensors] : pieces) outputs[name] = at::cat(tensors);
+  losses_.push_back(
+      output_distance(outputs, targets_[batch], context_.calibration[batch]).item<float>());
+  return losses_.back();
+}
+
+// Losses of whole batches are added in the order of batches: then the sum is the published one in
+// the end, and never larger before, because rounding is monotonic. Shares of other batches count a
+// little less than their sum, which rounds differently.
+float OutputLoss::sum_of(const Known& known) const {
+  float whole = 0;
+  double all = 0;
+  bool has_parts = false;
+  for (size_t batch = 0; batch < known.losses.size(); ++batch) {
+    if (known.missing[batch] == 0) {
+      whole += known.losses[batch];
+      all += known.losses[batch];
+      continue;
+    }
+    for (size_t part = first_part_[batch]; part < first_part_[batch + 1]; ++part) {
+      if (!known.counted[part]) continue;
+      all += *known.shares[part];
+      has_parts = true;
+    }
+  }
+  if (!has_parts || std::isnan(whole)) return whole;
+  // One float32 rounding for each batch, and some dozens within a mean squared error.
+  const double rounding = std::ldexp(64.0 + static_cast<double>(known.losses.size()), -23);
+  const auto bound = static_cast<float>(all * (1 - rounding));
+  return std::isnan(bound) ? bound : std::max(whole, bound);
+}
+
 void OutputLoss::replay(Known& known, const std::vector<size_t>& order, float limit) {
-  for (const size_t batch : order) {
-    if (known.result.loss >= limit || losses_.size() == replay_.size()) return;
-    known.losses[batch] = replay_[losses_.size()];
+  for (const size_t part : order) {
+    if (known.result.loss >= limit || losses_.size() >= replay_.size()) return;
+    known.shares[part] = replay_[losses_.size()];
     count(known, order, limit);
   }
 }
 
 OutputLoss::Result OutputLoss::evaluate(float limit) {
-  const auto setting = std::make_shared<const Setting>(current_setting());
-  Known& known = known_[*setting];
-  known.losses.resize(trails_.size());
-  known.counted.resize(trails_.size());
+  Known& known = known_of(current_setting());
   const std::vector<size_t> order = order_of_rest(known);
   if (order.empty() || known.result.loss >= limit) {
     ++repeated_;
@@ -118,24 +204,27 @@ OutputLoss::Result OutputLoss::evaluate(float limit) {
   if (losses_.size() < replay_.size()) replay(known, order, limit);
   std::mutex mutex;
   for_each_dynamically(std::ssize(order), [&](int64_t i) {
-    const size_t batch = order[static_cast<size_t>(i)];
+    const size_t index = order[static_cast<size_t>(i)];
     {
       const std::lock_guard<std::mutex> lock(mutex);
       count(known, order, limit);
-      if (known.losses[batch] || known.result.loss >= limit) return;
+      if (known.shares[index] || known.result.loss >= limit) return;
     }
-    const float loss = run_batch(batch, setting);
+    Part& part = parts_[index];
+    Outputs outputs = run(part, known.setting);
+    const double distance = output_distance(outputs, part.targets, part.batch).item<double>();
     const std::lock_guard<std::mutex> lock(mutex);
-    known.losses[batch] = loss;
+    known.shares[index] = static_cast<float>(distance * part.weight);
+    known.outputs[index] = std::move(outputs);
     count(known, order, limit);
   });
   return known.result;
 }
 
-float OutputLoss::run_batch(size_t index, const std::shared_ptr<const Setting>& setting) {
+Outputs OutputLoss::run(Part& part, const std::shared_ptr<const Setting>& setting) {
   const at::NoGradGuard no_gradients;  // threads have a mode of their own
   const auto segments = context_.model.segments();
-  Trail& trail = trails_[index];
+  Trail& trail = part.trail;
   size_t first = 0;
   if (trail.setting) {
     const auto changed = std::mismatch(setting->begin(), setting->end(), trail.setting->begin());
@@ -145,13 +234,13 @@ float OutputLoss::run_batch(size_t index, const std::shared_ptr<const Setting>& 
   State state = first > 0 ? *trail.states[first] : State{};
   for (size_t i = first; i < segments.size(); ++i) {
     if (i > first) keep(trail.states[i], state);
-    segments[i].run(state, context_.calibration[index], context_.quant);
+    segments[i].run(state, part.batch, context_.quant);
   }
   trail.setting = setting;
-  ++batches_;
+  sequences_ += part.batch.sequences();
   resumed_ += static_cast<int64_t>(first);
   segments_ += static_cast<int64_t>(segments.size() - first);
-  return output_distance(state.outputs, targets_[index], context_.calibration[index]).item<float>();
+  return std::move(state.outputs);
 }
 
 void OutputLoss::keep(std::optional<State>& place, const State& state) {

@@ -14,10 +14,12 @@ namespace {
 
 constexpr float kNone = std::numeric_limits<float>::infinity();
 constexpr const char* kTask = "token_wise_clipping";
+constexpr const char* kLosses = "shares_and_losses";  // in what is saved
 
 std::vector<float> saved_losses(const NamedTensors& saved) {
-  if (saved.empty()) return {};
-  const at::Tensor& losses = saved.at("losses");
+  const auto found = saved.find(kLosses);
+  if (found == saved.end()) return {};
+  const at::Tensor& losses = found->second;
   return {losses.const_data_ptr<float>(), losses.const_data_ptr<float>() + losses.numel()};
 }
 
@@ -55,9 +57,15 @@ RatioSearch::RatioSearch(PipelineContext& context, std::vector<Outputs> targets,
     : context_(context),
       candidates_(std::move(candidates)),
       early_abandon_(options.early_abandon),
-      loss_(context, std::move(targets), sites, options.cache_bytes,
+      loss_(context, std::move(targets), sites, {.cache_bytes = options.cache_bytes},
             saved_losses(context.progress.saved())),
       best_loss_(kNone) {}
+
+int64_t RatioSearch::sequences() const {
+  int64_t sequences = 0;
+  for (const Batch& batch : context_.calibration) sequences += batch.sequences();
+  return std::ssize(candidates_) * sequences;
+}
 
 SearchRecord RatioSearch::search(const RatioGroup& group) {
   const std::map<SiteId, double> before = ratios_;
@@ -99,10 +107,9 @@ std::optional<size_t> RatioSearch::race(const RatioGroup& group,
 OutputLoss::Result RatioSearch::evaluate(const RatioGroup& group, double ratio, float limit) {
   set_ratio(group, ratio);
   const OutputLoss::Result result = loss_.evaluate(limit);
-  if (context_.progress.due()) context_.progress.save({{"losses", at::tensor(loss_.losses())}});
+  if (context_.progress.due()) context_.progress.save({{kLosses, at::tensor(loss_.losses())}});
   context_.log.progress(kTask + (group.name.empty() ? "" : " " + group.name),
-                        loss_.effort().batches,
-                        static_cast<int64_t>(candidates_.size() * context_.calibration.size()));
+                        loss_.effort().sequences, sequences());
   return result;
 }
 

@@ -40,6 +40,8 @@ class RatioSearch {
 
   float best_loss() const { return best_loss_; }
   OutputLoss::Effort effort() const { return loss_.effort(); }
+  // What effort() has of them when one search saves nothing.
+  int64_t sequences() const;
 
  private:
   // The candidate that wins, if one is better than best_loss_.

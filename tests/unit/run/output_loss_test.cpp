@@ -70,19 +70,20 @@ class OutputLossTest : public testing::Test {
 constexpr std::pair<float, float> kSettings[] = {{9, 9}, {9, 4}, {9, 3}, {5, 3}, {5, 8}, {9, 8}};
 
 TEST_F(OutputLossTest, EqualsFullPassesBitForBit) {
-  for (const int64_t cache : {int64_t{0}, int64_t{20'000}, kPlenty}) {
-    OutputLoss loss(context_, original_outputs(context_), varied_, cache);
+  for (const auto& [cache, sequences] :
+       {std::pair<int64_t, int64_t>{0, 8}, {20'000, 8}, {kPlenty, 8}, {kPlenty, 3}, {20'000, 4}}) {
+    OutputLoss loss(context_, original_outputs(context_), varied_, {cache, sequences});
     for (const auto& [first, second] : kSettings) {
       set(first, second);
       const auto found = loss.evaluate(kNoLimit);
-      EXPECT_EQ(found.loss, full_loss()) << cache;
+      EXPECT_EQ(found.loss, full_loss()) << cache << " " << sequences;
       EXPECT_EQ(found.batches, 4);
     }
   }
 }
 
 TEST_F(OutputLossTest, ResumesFromTheFirstSegmentThatChanged) {
-  OutputLoss loss(context_, original_outputs(context_), varied_, kPlenty);
+  OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty});
   set(9, 9);
   loss.evaluate(kNoLimit);
   EXPECT_EQ(loss.effort().segments, 4 * 5);  // embeddings, three layers, head; four batches
@@ -96,7 +97,7 @@ TEST_F(OutputLossTest, ResumesFromTheFirstSegmentThatChanged) {
 }
 
 TEST_F(OutputLossTest, RunsASettingOnce) {
-  OutputLoss loss(context_, original_outputs(context_), varied_, kPlenty);
+  OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty});
   set(9, 9);
   const float first = loss.evaluate(kNoLimit).loss;
   set(5, 5);
@@ -112,20 +113,20 @@ TEST_F(OutputLossTest, GivesUpAtTheLimit) {
   set(2, 2);
   const std::vector<float> losses = losses_of_full_passes();
   const float two = losses[0] + losses[1];
-  OutputLoss loss(context_, original_outputs(context_), varied_, kPlenty);
+  OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty});
   const auto found = loss.evaluate(two);
   EXPECT_EQ(found.batches, 2);
   EXPECT_EQ(found.loss, two);
   // A higher limit goes on from there.
   EXPECT_EQ(loss.evaluate(kNoLimit).loss, full_loss());
-  EXPECT_EQ(loss.effort().batches, 4);
+  EXPECT_EQ(loss.effort().sequences, 32);
   // What is known answers a lower limit, too.
   EXPECT_GE(loss.evaluate(two).loss, two);
-  EXPECT_EQ(loss.effort().batches, 4);
+  EXPECT_EQ(loss.effort().sequences, 32);
 }
 
 TEST_F(OutputLossTest, BatchesWithLargeLossesComeFirst) {
-  OutputLoss loss(context_, original_outputs(context_), varied_, kPlenty);
+  OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty});
   set(9, 9);
   loss.evaluate(kNoLimit);
   const std::vector<float> first = losses_of_full_passes();
@@ -138,35 +139,73 @@ TEST_F(OutputLossTest, BatchesWithLargeLossesComeFirst) {
   EXPECT_NE(worst, 0) << "the order of batches would pass this test too";
 }
 
+// A lower bound while parts of a batch are missing, and work for no more than those that it needs.
+TEST_F(OutputLossTest, GivesUpWithinABatch) {
+  set(2, 2);
+  const std::vector<float> losses = losses_of_full_passes();
+  const float full = full_loss();
+  for (const float share : {0.01f, 0.2f, 0.5f, 0.9f, 0.9999f, 1.0f}) {
+    OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty, 2});
+    const float limit = share * full;
+    const auto found = loss.evaluate(limit);
+    EXPECT_GE(found.loss, limit);
+    EXPECT_LE(found.loss, full);
+    EXPECT_EQ(found.loss == full, found.batches == 4) << share;
+    if (share < 0.02f) {
+      EXPECT_EQ(loss.effort().sequences, 2);
+      EXPECT_EQ(found.batches, 0);
+      EXPECT_LT(found.loss, losses[0]);
+    }
+    EXPECT_EQ(loss.evaluate(kNoLimit).loss, full);
+    EXPECT_EQ(loss.effort().sequences, 32) << "every sequence once";
+  }
+}
+
 TEST_F(OutputLossTest, ReplaysAStoppedSearch) {
   constexpr float kLimits[] = {kNoLimit, 1e-3f, 2e-3f, kNoLimit, 1e-3f, kNoLimit};
-  OutputLoss whole(context_, original_outputs(context_), varied_, kPlenty);
-  std::vector<std::pair<float, int64_t>> expected;
-  std::vector<float> stopped;
-  for (size_t i = 0; i < std::size(kSettings); ++i) {
-    if (i == 3) stopped = whole.losses();
-    set(kSettings[i].first, kSettings[i].second);
-    const auto found = whole.evaluate(kLimits[i]);
-    expected.emplace_back(found.loss, found.batches);
-  }
-  OutputLoss resumed(context_, original_outputs(context_), varied_, kPlenty, stopped);
-  for (size_t i = 0; i < std::size(kSettings); ++i) {
-    set(kSettings[i].first, kSettings[i].second);
-    const auto found = resumed.evaluate(kLimits[i]);
-    EXPECT_EQ(std::pair(found.loss, found.batches), expected[i]) << i;
-    if (i == 2) {
-      EXPECT_EQ(resumed.effort().batches, 0);
+  constexpr size_t kStop = 3;
+  for (const int64_t part : {8, 3}) {
+    OutputLoss whole(context_, original_outputs(context_), varied_, {kPlenty, part});
+    std::vector<std::pair<float, int64_t>> expected;
+    std::vector<float> stopped;
+    int64_t sequences_before = 0;
+    for (size_t i = 0; i < std::size(kSettings); ++i) {
+      if (i == kStop) {
+        stopped = whole.losses();
+        sequences_before = whole.effort().sequences;
+      }
+      set(kSettings[i].first, kSettings[i].second);
+      const auto found = whole.evaluate(kLimits[i]);
+      expected.emplace_back(found.loss, found.batches);
     }
+    // What was given up before the stop goes on after it.
+    set(kSettings[1].first, kSettings[1].second);
+    const float continued = whole.evaluate(kNoLimit).loss;
+
+    OutputLoss resumed(context_, original_outputs(context_), varied_, {kPlenty, part}, stopped);
+    for (size_t i = 0; i < std::size(kSettings); ++i) {
+      set(kSettings[i].first, kSettings[i].second);
+      const auto found = resumed.evaluate(kLimits[i]);
+      EXPECT_EQ(std::pair(found.loss, found.batches), expected[i]) << i;
+      if (i == kStop - 1) {
+        EXPECT_EQ(resumed.effort().sequences, 0);
+      }
+    }
+    const int64_t rest = whole.effort().sequences - sequences_before;
+    set(kSettings[1].first, kSettings[1].second);
+    EXPECT_EQ(resumed.evaluate(kNoLimit).loss, continued);
+    EXPECT_EQ(resumed.losses(), whole.losses());
+    // Parts whose outputs were not kept run again where their batch becomes whole.
+    EXPECT_GE(resumed.effort().sequences, rest);
+    EXPECT_LE(resumed.effort().sequences, rest + 8);
   }
-  EXPECT_EQ(resumed.losses(), whole.losses());
-  EXPECT_EQ(resumed.effort().batches, static_cast<int64_t>(whole.losses().size() - stopped.size()));
 }
 
 TEST_F(OutputLossTest, DoesNotDependOnThreads) {
   std::vector<std::pair<float, int64_t>> alone, together;
   for (const int threads : {1, 4}) {
     at::set_num_threads(threads);
-    OutputLoss loss(context_, original_outputs(context_), varied_, kPlenty);
+    OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty, 3});
     float best = kNoLimit;
     for (const auto& [first, second] : kSettings) {
       set(first, second);
