@@ -147,7 +147,7 @@ std::vector<Batch> Summarization::calibration(const CalibrationOptions& options,
       draw_calibration(std::ssize(data.examples), data.file.string(), options, seed);
   auto batches = calibration_batches(encode(data, positions), options, params_.batch_size,
                                      params_.max_source_length, context_.pad_id);
-  keeps_padding_ = options.padding == Padding::kKeep;
+  keeps_padding_ = options.padding != Padding::kDrop;
   calibration_indices_.clear();
   for (const int64_t position : positions) {
     calibration_indices_.push_back(data.examples[position].index);

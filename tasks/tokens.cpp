@@ -167,7 +167,7 @@ at::Tensor to_tensor(std::span<const int64_t> values) {
 
 Batch Tokens::pack_part(const TokenGroup& group, size_t begin, size_t count,
                         const CalibrationOptions& options) const {
-  const bool keep = options.padding == Padding::kKeep;
+  const bool keep = options.padding != Padding::kDrop;
   const int64_t length = options.pad_to > 0 ? options.pad_to : group.positions();
   Batch batch = pack(part_of(group.sequences, begin, count), keep ? length : 0, limits_.pad_id);
   if (!group.decoder_sequences.empty()) {

@@ -22,6 +22,7 @@ struct Batch {
   at::Tensor position_ids;             // [tokens] int64, 0-based within each sequence
   std::vector<int64_t> offsets;        // [sequences + 1], cumulative lengths
   std::vector<int64_t> valid_lengths;  // [sequences], real tokens at the start of each sequence
+  bool padding_unobserved = false;     // observers do not see kept padding
   int64_t pad_to = 0;                  // columns of attention matrices; 0: the longest sequence
   at::Tensor labels;                   // [sequences] int64 or float32; undefined without labels
   std::vector<int64_t> example_ids;    // [sequences], the example that each sequence comes from
@@ -53,7 +54,7 @@ struct Batch {
   }
   int64_t target_tokens() const { return target_offsets().back(); }
   int64_t target_pad_to() const { return decoder_token_ids.defined() ? decoder_pad_to : pad_to; }
-  bool keeps_padding() const;  // some position of the sequences is padding (`padding: keep`)
+  bool keeps_padding() const;  // some position of the sequences is padding
 };
 
 // Packs sequences in the given order. With `keep_padding_to` > 0 every sequence is filled up to

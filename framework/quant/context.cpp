@@ -57,7 +57,8 @@ at::Tensor QuantContext::activation(SiteId id, at::Tensor rows) {
     return rows;
   }
   if (point->observe) {
-    point->observer->observe(rows);
+    const int64_t heads = sites_[static_cast<size_t>(id)].heads;
+    point->observer->observe(observed_rows_ ? observed_rows_->of(rows, heads) : rows);
     if (point->quantize) point->quantizer->init(point->observer->range());
   }
   if (!point->quantize) {

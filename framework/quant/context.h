@@ -4,13 +4,16 @@
 #include <ATen/core/Tensor.h>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "framework/quant/dropout.h"
 #include "framework/quant/observer.h"
 #include "framework/quant/quantizer.h"
+#include "framework/quant/real_rows.h"
 #include "framework/quant/site.h"
 
 namespace quell {
@@ -70,6 +73,8 @@ class QuantContext {
   }
   // Drops activations until it is removed with a null; must live until then.
   void set_dropout(Dropout* dropout) { dropout_ = dropout; }
+  // Observers see these rows only, of every batch that follows; nothing: all rows.
+  void set_observed_rows(std::optional<RealRows> rows) { observed_rows_ = std::move(rows); }
   // Forgets the cached quantized weight after its parameters or its float values changed.
   void weight_changed(SiteId id) { quantized_weights_[id] = at::Tensor(); }
 
@@ -100,6 +105,7 @@ class QuantContext {
   Tap tap_;
   TapMatrices tap_matrices_ = TapMatrices::kRows;
   Dropout* dropout_ = nullptr;
+  std::optional<RealRows> observed_rows_;
 };
 
 }  // namespace quell

@@ -80,9 +80,17 @@ void keep_states(const std::vector<SiteId>& observed, const std::string& origin,
   context.shared->keep(origin, states);
 }
 
+void observe_batch(PipelineContext& context, const Batch& batch) {
+  if (batch.padding_unobserved) {
+    context.quant.set_observed_rows(RealRows(batch.offsets, batch.valid_lengths));
+  }
+  context.model.forward(batch, context.quant);
+  context.quant.set_observed_rows({});
+}
+
 void observe_batches(PipelineContext& context) {
   for (size_t batch = 0; batch < context.calibration.size(); ++batch) {
-    context.model.forward(context.calibration[batch], context.quant);
+    observe_batch(context, context.calibration[batch]);
     context.log.progress("calibrate", static_cast<int64_t>(batch) + 1,
                          static_cast<int64_t>(context.calibration.size()));
   }

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <thread>
 
 #include "framework/base/error.h"
@@ -63,6 +64,17 @@ class StepStore final : public TensorStore {
   const ResultCache& cache_;
   std::string origin_;
 };
+
+// The decoder of a model that writes text has lengths of its own, which a site does not know.
+void hide_padding(std::span<Batch> batches) {
+  for (Batch& batch : batches) {
+    if (batch.decoder_token_ids.defined()) {
+      throw ConfigError(
+          "calibration.padding: unobserved is not for models that write text; use drop or keep");
+    }
+    batch.padding_unobserved = true;
+  }
+}
 
 }  // namespace
 
@@ -229,6 +241,7 @@ void Runner::read_calibration() {
     network.generate = cache_.cached(origin(float_settings(spec_)), network.generate);
   }
   task_->complete_calibration(calibration_, network);
+  if (spec_.calibration.padding == Padding::kUnobserved) hide_padding(calibration_);
 }
 
 std::string Runner::origin(const std::string& settings) {

@@ -54,12 +54,17 @@ struct Evaluation {
   std::vector<Prediction> predictions;  // in order of sets and indices
 };
 
-enum class Padding { kDrop, kKeep };
+// What becomes of the padding of calibration batches.
+enum class Padding {
+  kDrop,        // not computed
+  kUnobserved,  // computed; observers do not see it
+  kKeep,        // computed; observers see it
+};
 
 template <>
 struct EnumNames<Padding> {
-  static constexpr std::pair<const char*, Padding> values[] = {{"drop", Padding::kDrop},
-                                                               {"keep", Padding::kKeep}};
+  static constexpr std::pair<const char*, Padding> values[] = {
+      {"drop", Padding::kDrop}, {"unobserved", Padding::kUnobserved}, {"keep", Padding::kKeep}};
 };
 
 // The `calibration:` section of an experiment.
@@ -70,7 +75,7 @@ struct CalibrationOptions {
   int64_t batch_size = 0;      // 0: that of the task
   int64_t batches = 0;         // only the first ones; 0: all
   Padding padding = Padding::kDrop;
-  int64_t pad_to = 0;  // columns of attention matrices, or length of kept padding
+  int64_t pad_to = 0;  // columns of attention matrices, or length of padded sequences
 
   template <class V>
   static void describe(V& v) {
@@ -82,10 +87,11 @@ struct CalibrationOptions {
       at_least(0));
     v("batches", &CalibrationOptions::batches, "use only the first batches; 0: all", at_least(0));
     v("padding", &CalibrationOptions::padding,
-      "keep: padding positions are ordinary rows that observers see, as in published code");
+      "drop: not computed; unobserved: computed like tokens, but observers do not see it, as in "
+      "published code; keep: observers see it, too");
     v("pad_to", &CalibrationOptions::pad_to,
-      "columns of attention matrices, with padding: keep the length of every sequence; 0: the "
-      "longest sequence, with padding: keep the maximum length of the task",
+      "columns of attention matrices, with computed padding the length of every sequence; 0: the "
+      "longest sequence, with computed padding the maximum length of the task",
       at_least(0));
   }
 };

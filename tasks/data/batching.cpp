@@ -113,7 +113,7 @@ std::vector<int64_t> draw_calibration(int64_t available, const std::string& orig
 std::vector<Batch> calibration_batches(std::span<const TokenSequence> sequences,
                                        const CalibrationOptions& options, int64_t batch_size,
                                        int64_t max_length, int64_t pad_id) {
-  const bool keep = options.padding == Padding::kKeep;
+  const bool keep = options.padding != Padding::kDrop;
   const int64_t length = options.pad_to > 0 ? options.pad_to : max_length;
   std::vector<Batch> batches = make_batches(
       sequences, in_order(sequences), options.batch_size > 0 ? options.batch_size : batch_size,
