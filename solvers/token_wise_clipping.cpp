@@ -65,7 +65,7 @@ struct Params {
     v("passes", &Params::passes, "times that this is repeated, while it still helps", at_least(1));
     v("early_abandon", &Params::early_abandon,
       "give a ratio up once it cannot win any more; the choice is the same, but its stored loss is "
-      "that of some batches");
+      "a lower bound");
     v("cache_megabytes", &Params::cache_megabytes,
       "memory for states between layers, from which ratios with equal parameters go on",
       at_least(0));

@@ -2,10 +2,12 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty_like.h>
+#include <fmt/format.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <algorithm>
 #include <cmath>
 
+#include "framework/base/error.h"
 #include "framework/kernels/fake_quantize_gradient.h"
 #include "framework/quant/parallel.h"
 
@@ -21,6 +23,60 @@ struct Quantized {
   QuantParameters parameters;  // as they were used
   ChannelView view;
   float factor;  // of the gradients of the parameters
+};
+
+// The sum of rows [sequences * length, heads * head size] in float32, in the order of heads.
+at::Tensor sum_by_heads(const at::Tensor& rows, const HeadOrder& order) {
+  if (order.heads == 0) return rows.sum();
+  if (rows.size(0) % order.length != 0 || rows.size(1) % order.heads != 0) {
+    throw ConfigError(fmt::format(
+        "gradients of a tensor [{}, {}] cannot be added in the order of sequences of {} tokens and "
+        "{} heads; calibrate with padding: unobserved and pad_to: {}",
+        rows.size(0), rows.size(1), order.length, order.heads, order.length));
+  }
+  const at::Tensor heads =
+      rows.reshape({-1, order.length, order.heads, rows.size(1) / order.heads});
+  return heads.permute({0, 2, order.transposed ? 3 : 1, order.transposed ? 1 : 3})
+      .contiguous()
+      .sum();
+}
+
+// The published operations: c = clamp(round(x / s) + z), y = (c - z) s.
+class PublishedFakeQuantize final : public torch::autograd::Function<PublishedFakeQuantize> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& rows,
+                            const at::Tensor& /*scale*/, const at::Tensor& /*zero_point*/,
+                            const Quantized& quantized, const HeadOrder& order) {
+    const auto& parameters = quantized.parameters;
+    context->save_for_backward({rows, parameters.scale, parameters.zero_point});
+    auto& saved = context->saved_data;
+    saved["levels"] = std::vector<double>{parameters.levels.low, parameters.levels.high};
+    saved["factor"] = static_cast<double>(quantized.factor);
+    saved["order"] = std::vector<int64_t>{order.heads, order.length, order.transposed};
+    return quantized.values;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const std::vector<int64_t> numbers = context->saved_data["order"].toIntVector();
+    const HeadOrder order{numbers[0], numbers[1], numbers[2] != 0};
+    const std::vector<double> levels = context->saved_data["levels"].toDoubleVector();
+    const double factor = context->saved_data["factor"].toDouble();
+    const at::Tensor x = saved[0].contiguous(), dy = gradients[0].contiguous();
+    const at::Tensor &scale = saved[1], &zero_point = saved[2];
+    const at::Tensor quotient = x.div(scale);
+    const at::Tensor codes = quotient.round().add(zero_point);
+    const at::Tensor inside = codes.ge(levels[0]).logical_and_(codes.le(levels[1]));
+    const at::Tensor dvalues = dy.mul(scale);
+    const at::Tensor dcodes = dvalues.mul(inside);
+    // The gradient comes from a product of heads; behind the clamp it lies as the values do.
+    const at::Tensor dscale =
+        sum_by_heads(dy.mul(codes.clamp(levels[0], levels[1]).sub(zero_point)), order)
+            .add(dcodes.neg().mul(quotient.div(scale)).sum());
+    const at::Tensor dzero_point = dcodes.sum().sub(sum_by_heads(dvalues, order));
+    return {dcodes.div(scale), dscale.mul(factor).reshape(scale.sizes()),
+            dzero_point.mul(factor).reshape(scale.sizes()), at::Tensor(), at::Tensor()};
+  }
 };
 
 class FakeQuantize final : public torch::autograd::Function<FakeQuantize> {
@@ -104,8 +160,12 @@ at::Tensor fake_quantize_learned(const at::Tensor& rows, const QuantParameters& 
   const ChannelView view = scales == 1 ? ChannelView{1, 1, rows.numel()} : channel_view(rows, spec);
   const float factor =
       rule.gradient_scaling ? gradient_factor(values, parameters.levels.high) : 1.0f;
-  return FakeQuantize::apply(rows, parameters.scale, parameters.zero_point,
-                             Quantized{result, effective, view, factor});
+  const Quantized quantized{result, effective, view, factor};
+  if (rule.published) {
+    return PublishedFakeQuantize::apply(rows, parameters.scale, parameters.zero_point, quantized,
+                                        *rule.published);
+  }
+  return FakeQuantize::apply(rows, parameters.scale, parameters.zero_point, quantized);
 }
 
 at::Tensor fake_quantize_dynamic_straight_through(const at::Tensor& rows, const QuantSpec& spec,

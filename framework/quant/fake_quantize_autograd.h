@@ -3,9 +3,19 @@
 // result has no second derivative.
 #pragma once
 
+#include <optional>
+
 #include "framework/quant/spec.h"
 
 namespace quell {
+
+// The order of values in which published code adds the gradients of a tensor that belongs to heads:
+// [sequences, heads, length, head size], or transposed [sequences, heads, head size, length].
+struct HeadOrder {
+  int64_t heads = 0;  // 0: the order of rows
+  int64_t length = 0;
+  bool transposed = false;
+};
 
 // How the parameters of a grid are learned: Outlier Suppression's LSQFakeQuantize and
 // LSQPlusFakeQuantize. The default is a grid that is not.
@@ -14,6 +24,9 @@ struct LearningRule {
   bool gradient_scaling = false;
   // Zero points are any numbers, rounded where they are used (LSQ+).
   bool learned_zero_point = false;
+  // Gradients by the operations that PyTorch derives from the published ones, in float32 and in
+  // their order, for results with the same bits: slower, and sums are less exact. One scale only.
+  std::optional<HeadOrder> published = {};
 };
 
 // 1 / sqrt(values * highest_level), in double as in the published code, then float32. `values` is

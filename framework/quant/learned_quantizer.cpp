@@ -21,11 +21,27 @@ void assign(at::Tensor& to, const at::Tensor& from) {
   }
 }
 
+void check_gradients(const LearnedQuantizer::Params& params, const QuantSpec& spec,
+                     const std::string& name) {
+  if (params.gradients == Gradients::kFused) return;
+  if (spec.granularity != Granularity::kTensor) {
+    throw ConfigError(fmt::format(
+        "quantizer {}: gradients: published is for granularity tensor, not {}; use fused", name,
+        enum_name(spec.granularity)));
+  }
+  if (params.heads > 0 && params.length == 0) {
+    throw ConfigError(fmt::format(
+        "quantizer {}: heads: {} needs length, the tokens of each sequence with padding", name,
+        params.heads));
+  }
+}
+
 }  // namespace
 
 LearnedQuantizer::LearnedQuantizer(const Params& params, const QuantSpec& spec, Learns learns,
                                    const std::string& name)
     : params_(params), spec_(spec), learns_zero_point_(learns == Learns::kScaleAndZeroPoint) {
+  check_gradients(params, spec, name);
   if (!spec.is_dynamic()) return;
   throw ConfigError(
       fmt::format("quantizer {} learns scales, but with granularity {} every row of an activation "
@@ -59,8 +75,11 @@ QuantParameters LearnedQuantizer::parameters() const {
 
 at::Tensor LearnedQuantizer::apply(const at::Tensor& rows, bool in_place) {
   QUELL_ASSERT(scale_.defined(), "apply() before init()");
-  return fake_quantize_learned(rows, {scale(), zero_point_, levels_}, spec_,
-                               {params_.gradient_scaling, learns_zero_point_}, in_place);
+  LearningRule rule{params_.gradient_scaling, learns_zero_point_};
+  if (params_.gradients == Gradients::kPublished) {
+    rule.published = HeadOrder{params_.heads, params_.length, params_.transposed};
+  }
+  return fake_quantize_learned(rows, {scale(), zero_point_, levels_}, spec_, rule, in_place);
 }
 
 std::vector<LearnableTensor> LearnedQuantizer::learnable() {

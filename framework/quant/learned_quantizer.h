@@ -8,11 +8,26 @@
 
 namespace quell {
 
+enum class Gradients {
+  kFused,      // one pass; sums in double
+  kPublished,  // the operations of the published code, float32 sums in their order
+};
+
+template <>
+struct EnumNames<Gradients> {
+  static constexpr std::pair<const char*, Gradients> values[] = {
+      {"fused", Gradients::kFused}, {"published", Gradients::kPublished}};
+};
+
 class LearnedQuantizer : public Quantizer {
  public:
   struct Params {
     bool gradient_scaling = true;
     bool log_domain = false;
+    Gradients gradients = Gradients::kFused;
+    int64_t heads = 0;
+    int64_t length = 0;
+    bool transposed = false;
 
     template <class V>
     static void describe(V& v) {
@@ -20,12 +35,22 @@ class LearnedQuantizer : public Quantizer {
         "multiply gradients of scale and zero point by 1 / sqrt(values per scale * highest code)");
       v("log_domain", &Params::log_domain,
         "learn the logarithm of the scale: steps are relative, and a scale stays positive");
+      v("gradients", &Params::gradients,
+        "published: added in float32 in the order of the published code, to repeat its bits; "
+        "fused: in one pass, with sums in double");
+      v("heads", &Params::heads,
+        "of published gradients of a query, key or value, which are added head by head; 0: not one "
+        "of them",
+        at_least(0));
+      v("length", &Params::length, "tokens of each sequence, with padding; with heads",
+        at_least(0));
+      v("transposed", &Params::transposed, "of a key: the tokens of a head come last");
     }
   };
   enum class Learns { kScale, kScaleAndZeroPoint };
 
-  // Throws ConfigError for a dynamic granularity, which has nothing to learn. `name` is the
-  // plug-in's.
+  // Throws ConfigError for a dynamic granularity, which has nothing to learn, and for published
+  // gradients of several scales, or of heads without a length. `name` is the plug-in's.
   LearnedQuantizer(const Params& params, const QuantSpec& spec, Learns learns,
                    const std::string& name);
 
