@@ -2,13 +2,15 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/mse_loss.h>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <numeric>
 
 #include "framework/base/error.h"
-#include "framework/model/batch_part.h"
+#include "framework/model/gather.h"
 #include "framework/quant/parallel.h"
 #include "framework/train/loss.h"
 
@@ -28,11 +30,16 @@ void append(std::vector<float>& values, const at::Tensor& tensor) {
   values.insert(values.end(), data, data + dense.numel());
 }
 
-bool belong_to_sequences(const Outputs& outputs, const Batch& batch) {
-  return !batch.decoder_token_ids.defined() &&
-         std::all_of(outputs.begin(), outputs.end(), [&](const auto& output) {
-           return output.second.size(0) == batch.sequences();
-         });
+// The rows of one sequence: its tokens, or where there is one for each sequence that one.
+at::Tensor rows_of(const at::Tensor& rows, const Batch& batch, int64_t sequence) {
+  if (!rows.defined()) return rows;
+  return rows.size(0) == batch.tokens()
+             ? rows.narrow(0, batch.offsets[sequence], batch.length(sequence))
+             : rows.narrow(0, sequence, 1);
+}
+
+at::Tensor joined(const std::vector<at::Tensor>& parts) {
+  return parts.size() == 1 || !parts.front().defined() ? parts.front() : at::cat(parts);
 }
 
 }  // namespace
@@ -41,6 +48,7 @@ OutputLoss::OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
                        const std::vector<SiteId>& varied, const Options& options,
                        std::vector<float> replay)
     : context_(context),
+      options_(options),
       targets_(std::move(targets)),
       cache_bytes_(options.cache_bytes),
       replay_(std::move(replay)) {
@@ -51,27 +59,28 @@ OutputLoss::OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
     while (segment > 0 && segments[segment].first_site > id) --segment;
     varied_[segment].push_back(id);
   }
-  for (size_t i = 0; i < context.calibration.size(); ++i) split(i, options.sequences);
-  first_part_.push_back(parts_.size());
-  for (Part& part : parts_) part.trail.states.resize(segments.size());
+  for (size_t batch = 0; batch < targets_.size(); ++batch) add_units(batch);
+  first_unit_.push_back(units_.size());
+  for (Unit& unit : units_) unit.states.resize(segments.size());
 }
 
-void OutputLoss::split(size_t index, int64_t sequences) {
+void OutputLoss::add_units(size_t index) {
+  first_unit_.push_back(units_.size());
   const Batch& batch = context_.calibration[index];
-  first_part_.push_back(parts_.size());
-  if (!belong_to_sequences(targets_[index], batch)) {
-    parts_.push_back({.of = index, .batch = batch, .targets = targets_[index]});
-    return;
-  }
-  for (int64_t first = 0; first < batch.sequences(); first += sequences) {
-    const int64_t count = std::min(sequences, batch.sequences() - first);
-    Part part{.of = index, .batch = part_of(batch, first, count)};
-    for (const auto& [name, target] : targets_[index]) {
-      part.targets[name] = target.narrow(0, first, count);
-    }
-    part.weight = static_cast<double>(count) / static_cast<double>(batch.sequences());
-    parts_.push_back(std::move(part));
-  }
+  // Widths of attention matrices are those of a batch.
+  const auto needs_widths = [&](const Site& site) {
+    const auto id = static_cast<SiteId>(&site - context_.model.sites().data());
+    return site.heads > 0 && context_.quant.needs_equal_widths(id);
+  };
+  const auto& sites = context_.model.sites();
+  const auto& targets = targets_[index];
+  const bool divisible = !batch.decoder_token_ids.defined() &&
+                         std::none_of(sites.begin(), sites.end(), needs_widths) &&
+                         std::all_of(targets.begin(), targets.end(), [&](const auto& target) {
+                           return target.second.size(0) == batch.sequences();
+                         });
+  if (!divisible) units_.push_back({.batch = index});
+  for (int64_t i = 0; divisible && i < batch.sequences(); ++i) units_.push_back({index, i});
 }
 
 OutputLoss::Setting OutputLoss::current_setting() const {
@@ -89,72 +98,101 @@ OutputLoss::Setting OutputLoss::current_setting() const {
 
 OutputLoss::Known& OutputLoss::known_of(const Setting& setting) {
   Known& known = known_[setting];
-  if (!known.setting) {
-    known.setting = std::make_shared<const Setting>(setting);
-    known.shares.resize(parts_.size());
-    known.outputs.resize(parts_.size());
-    known.counted.resize(parts_.size());
-    known.losses.resize(targets_.size());
-    for (size_t batch = 0; batch < targets_.size(); ++batch) {
-      known.missing.push_back(static_cast<int64_t>(first_part_[batch + 1] - first_part_[batch]));
-    }
+  if (known.setting) return known;
+  known.setting = std::make_shared<const Setting>(setting);
+  known.counted.resize(units_.size());
+  known.shares.resize(units_.size());
+  known.outputs.resize(units_.size());
+  known.losses.resize(targets_.size());
+  for (size_t batch = 0; batch < targets_.size(); ++batch) {
+    known.missing.push_back(static_cast<int64_t>(first_unit_[batch + 1] - first_unit_[batch]));
   }
   return known;
 }
 
-// Unknown parts first, then those with large losses: whoever has to give up does so early.
+// Unknown ones first, then those that add much: whoever has to give up does so early.
 std::vector<size_t> OutputLoss::order_of_rest(const Known& known) const {
   std::vector<size_t> order;
-  for (size_t part = 0; part < parts_.size(); ++part) {
-    if (!known.counted[part]) order.push_back(part);
+  for (size_t unit = 0; unit < units_.size(); ++unit) {
+    if (!known.counted[unit]) order.push_back(unit);
   }
-  const auto mean = [&](size_t part) {
-    const auto& [sum, count] = parts_[part].added;
-    return count > 0 ? sum / static_cast<float>(count) : std::numeric_limits<float>::infinity();
+  const auto mean = [&](size_t index) {
+    const Unit& unit = units_[index];
+    return unit.count > 0 ? unit.sum / static_cast<float>(unit.count)
+                          : std::numeric_limits<float>::infinity();
   };
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return mean(a) > mean(b); });
   return order;
 }
 
-// Adds known losses up as far as `order` and `limit` lead, whichever part was finished first.
-void OutputLoss::count(Known& known, const std::vector<size_t>& order, float limit) {
-  for (const size_t index : order) {
-    if (known.counted[index]) continue;
-    if (!known.shares[index] || known.result.loss >= limit) return;
-    Part& part = parts_[index];
-    const float share = *known.shares[index];
-    known.counted[index] = true;
-    losses_.push_back(share);
-    if (std::isfinite(share)) {
-      part.added.sum += share;
-      ++part.added.count;
+// Whole batches, or some sequences at once; but never few ones, for which matrix products may round
+// differently.
+std::vector<OutputLoss::Group> OutputLoss::groups_of(const std::vector<size_t>& order) const {
+  const auto most = static_cast<size_t>(options_.sequences);
+  const auto is_sequence = [&](size_t unit) { return units_[unit].sequence >= 0; };
+  std::vector<Group> groups;
+  for (Group rest(order); !rest.empty();) {
+    size_t count = 1;
+    if (is_sequence(rest.front())) {
+      const auto end = std::find_if_not(rest.begin(), rest.end(), is_sequence);
+      count = static_cast<size_t>(end - rest.begin());
+      if (count >= most + most / 2) count = most;
     }
-    if (--known.missing[part.of] == 0) {
-      known.losses[part.of] = batch_loss(known, part.of);
-      ++known.result.batches;
-    }
-    known.result.loss = sum_of(known);
+    groups.push_back(rest.first(count));
+    rest = rest.subspan(count);
   }
+  return groups;
 }
 
-// The published loss of a batch, all parts of which are counted.
+void OutputLoss::count(Known& known, Group group, Shares found) {
+  for (size_t i = 0; i < group.size(); ++i) {
+    Unit& unit = units_[group[i]];
+    const float share = found.shares[i];
+    known.counted[group[i]] = true;
+    known.shares[group[i]] = share;
+    if (!found.outputs.empty()) known.outputs[group[i]] = std::move(found.outputs[i]);
+    losses_.push_back(share);
+    if (std::isfinite(share)) {
+      unit.sum += share;
+      ++unit.count;
+    }
+    --known.missing[unit.batch];
+  }
+  for (const size_t index : group) {
+    const size_t batch = units_[index].batch;
+    if (known.missing[batch] != 0) continue;
+    known.missing[batch] = -1;  // whole
+    known.losses[batch] = batch_loss(known, batch);
+    ++known.result.batches;
+  }
+  known.result.loss = sum_of(known);
+}
+
+// The published loss of a batch whose units are all counted.
 float OutputLoss::batch_loss(Known& known, size_t batch) {
-  const size_t begin = first_part_[batch], end = first_part_[batch + 1];
-  if (end - begin == 1) return losses_.back();
+  const size_t begin = first_unit_[batch], end = first_unit_[batch + 1];
+  if (units_[begin].sequence < 0) return known.shares[begin];
   if (losses_.size() < replay_.size()) {
     losses_.push_back(replay_[losses_.size()]);
     return losses_.back();
   }
-  std::map<std::string, std::vector<at::Tensor>> pieces;
-  for (size_t i = begin; i < end; ++i) {
-    // A share that was replayed has no outputs.
-    if (known.outputs[i].empty()) known.outputs[i] = run(parts_[i], known.setting);
-    for (auto& [name, output] : known.outputs[i]) pieces[name].push_back(std::move(output));
-    known.outputs[i].clear();
+  std::vector<size_t> units(end - begin);
+  std::iota(units.begin(), units.end(), begin);
+  // A share that was replayed has no outputs.
+  if (std::any_of(units.begin(), units.end(),
+                  [&](size_t unit) { return known.outputs[unit].empty(); })) {
+    std::vector<Outputs> outputs = run(units, known.setting);
+    std::move(outputs.begin(), outputs.end(),
+              known.outputs.begin() + static_cast<std::ptrdiff_t>(begin));
+  }
+  std::map<std::string, std::vector<at::Tensor>> rows;
+  for (const size_t unit : units) {
+    for (auto& [name, output] : known.outputs[unit]) rows[name].push_back(std::move(output));
+    known.outputs[unit].clear();
   }
   Outputs outputs;
-  for (const auto& [name, tensors] : pieces) outputs[name] = at::cat(tensors);
+  for (const auto& [name, parts] : rows) outputs[name] = at::cat(parts);
   losses_.push_back(
       output_distance(outputs, targets_[batch], context_.calibration[batch]).item<float>());
   return losses_.back();
@@ -166,32 +204,29 @@ float OutputLoss::batch_loss(Known& known, size_t batch) {
 float OutputLoss::sum_of(const Known& known) const {
   float whole = 0;
   double all = 0;
-  bool has_parts = false;
+  bool has_shares = false;
   for (size_t batch = 0; batch < known.losses.size(); ++batch) {
-    if (known.missing[batch] == 0) {
+    if (known.missing[batch] < 0) {
       whole += known.losses[batch];
       all += known.losses[batch];
       continue;
     }
-    for (size_t part = first_part_[batch]; part < first_part_[batch + 1]; ++part) {
-      if (!known.counted[part]) continue;
-      all += *known.shares[part];
-      has_parts = true;
+    for (size_t unit = first_unit_[batch]; unit < first_unit_[batch + 1]; ++unit) {
+      if (!known.counted[unit]) continue;
+      all += known.shares[unit];
+      has_shares = true;
     }
   }
-  if (!has_parts || std::isnan(whole)) return whole;
+  if (!has_shares || std::isnan(whole)) return whole;
   // One float32 rounding for each batch, and some dozens within a mean squared error.
   const double rounding = std::ldexp(64.0 + static_cast<double>(known.losses.size()), -23);
   const auto bound = static_cast<float>(all * (1 - rounding));
   return std::isnan(bound) ? bound : std::max(whole, bound);
 }
 
-void OutputLoss::replay(Known& known, const std::vector<size_t>& order, float limit) {
-  for (const size_t part : order) {
-    if (known.result.loss >= limit || losses_.size() >= replay_.size()) return;
-    known.shares[part] = replay_[losses_.size()];
-    count(known, order, limit);
-  }
+OutputLoss::Shares OutputLoss::replayed(Group group) {
+  const auto begin = replay_.begin() + std::ssize(losses_);
+  return {{begin, begin + std::ssize(group)}, {}};
 }
 
 OutputLoss::Result OutputLoss::evaluate(float limit) {
@@ -201,57 +236,137 @@ OutputLoss::Result OutputLoss::evaluate(float limit) {
     ++repeated_;
     return known.result;
   }
-  if (losses_.size() < replay_.size()) replay(known, order, limit);
+  const std::vector<Group> groups = groups_of(order);
   std::mutex mutex;
-  for_each_dynamically(std::ssize(order), [&](int64_t i) {
-    const size_t index = order[static_cast<size_t>(i)];
+  // Groups are counted in order, whichever was finished first, and only until the limit is reached.
+  std::vector<std::optional<Shares>> finished(groups.size());
+  size_t next = 0;
+  const auto count_finished = [&] {
+    for (; next < groups.size() && known.result.loss < limit; ++next) {
+      if (losses_.size() < replay_.size()) {
+        count(known, groups[next], replayed(groups[next]));
+      } else if (finished[next]) {
+        count(known, groups[next], *std::move(finished[next]));
+      } else {
+        return;
+      }
+    }
+  };
+  for_each_dynamically(std::ssize(groups), [&](int64_t i) {
+    const auto index = static_cast<size_t>(i);
     {
       const std::lock_guard<std::mutex> lock(mutex);
-      count(known, order, limit);
-      if (known.shares[index] || known.result.loss >= limit) return;
+      count_finished();
+      if (index < next || known.result.loss >= limit) return;
     }
-    Part& part = parts_[index];
-    Outputs outputs = run(part, known.setting);
-    const double distance = output_distance(outputs, part.targets, part.batch).item<double>();
+    Shares shares = shares_of(groups[index], known.setting);
     const std::lock_guard<std::mutex> lock(mutex);
-    known.shares[index] = static_cast<float>(distance * part.weight);
-    known.outputs[index] = std::move(outputs);
-    count(known, order, limit);
+    finished[index] = std::move(shares);
+    count_finished();
   });
   return known.result;
 }
 
-Outputs OutputLoss::run(Part& part, const std::shared_ptr<const Setting>& setting) {
-  const at::NoGradGuard no_gradients;  // threads have a mode of their own
-  const auto segments = context_.model.segments();
-  Trail& trail = part.trail;
-  size_t first = 0;
-  if (trail.setting) {
-    const auto changed = std::mismatch(setting->begin(), setting->end(), trail.setting->begin());
-    first = std::min<size_t>(changed.first - setting->begin(), segments.size() - 1);
-    while (first > 0 && !trail.states[first]) --first;
+OutputLoss::Shares OutputLoss::shares_of(Group group,
+                                         const std::shared_ptr<const Setting>& setting) {
+  Shares result{{}, run(group, setting)};
+  for (size_t i = 0; i < group.size(); ++i) {
+    const Unit& unit = units_[group[i]];
+    const Batch& batch = context_.calibration[unit.batch];
+    const Outputs& targets = targets_[unit.batch];
+    double share = 0;
+    if (unit.sequence < 0) {
+      share = output_distance(result.outputs[i], targets, batch).item<double>();
+    } else {
+      for (const auto& [name, target] : targets) {
+        share += at::mse_loss(result.outputs[i].at(name), target.narrow(0, unit.sequence, 1))
+                     .item<double>();
+      }
+      share /= static_cast<double>(batch.sequences());
+    }
+    result.shares.push_back(static_cast<float>(share));
   }
-  State state = first > 0 ? *trail.states[first] : State{};
-  for (size_t i = first; i < segments.size(); ++i) {
-    if (i > first) keep(trail.states[i], state);
-    segments[i].run(state, part.batch, context_.quant);
-  }
-  trail.setting = setting;
-  sequences_ += part.batch.sequences();
-  resumed_ += static_cast<int64_t>(first);
-  segments_ += static_cast<int64_t>(segments.size() - first);
-  return std::move(state.outputs);
+  return result;
 }
 
-void OutputLoss::keep(std::optional<State>& place, const State& state) {
-  if (!place) {  // what is there already is replaced by as much
-    const int64_t bytes = bytes_of(state);
-    if (cache_bytes_.fetch_sub(bytes) < bytes) {
-      cache_bytes_ += bytes;
-      return;
+Batch OutputLoss::batch_of(Group group) const {
+  if (units_[group.front()].sequence < 0) return context_.calibration[units_[group.front()].batch];
+  std::vector<BatchSequence> chosen;
+  for (const size_t unit : group) chosen.push_back({units_[unit].batch, units_[unit].sequence});
+  return gather(context_.calibration, chosen);
+}
+
+// Where the unit may resume.
+size_t OutputLoss::first_segment(const Unit& unit, const Setting& setting) const {
+  if (!unit.setting) return 0;
+  const auto changed = std::mismatch(setting.begin(), setting.end(), unit.setting->begin());
+  size_t first = std::min<size_t>(changed.first - setting.begin(), varied_.size() - 1);
+  while (first > 0 && !unit.states[first]) --first;
+  return first;
+}
+
+std::vector<Outputs> OutputLoss::run(Group group, const std::shared_ptr<const Setting>& setting) {
+  const at::NoGradGuard no_gradients;  // threads have a mode of their own
+  const auto segments = context_.model.segments();
+  const Batch batch = batch_of(group);
+  size_t first = segments.size() - 1;
+  for (const size_t unit : group) first = std::min(first, first_segment(units_[unit], *setting));
+  while (first > 0 && !std::all_of(group.begin(), group.end(), [&](size_t unit) {
+           return units_[unit].states[first].has_value();
+         })) {
+    --first;
+  }
+  State state;
+  if (first > 0) {
+    std::vector<at::Tensor> rows, encoder_rows;
+    for (const size_t unit : group) {
+      rows.push_back(units_[unit].states[first]->rows);
+      encoder_rows.push_back(units_[unit].states[first]->encoder_rows);
+    }
+    state.rows = joined(rows);
+    state.encoder_rows = joined(encoder_rows);
+  }
+  for (size_t i = first; i < segments.size(); ++i) {
+    if (i > first) keep(group, i, state, batch);
+    segments[i].run(state, batch, context_.quant);
+  }
+  for (const size_t unit : group) units_[unit].setting = setting;
+  sequences_ += batch.sequences();
+  resumed_ += static_cast<int64_t>(first);
+  segments_ += static_cast<int64_t>(segments.size() - first);
+  if (units_[group.front()].sequence < 0) return {std::move(state.outputs)};
+  std::vector<Outputs> outputs(group.size());
+  for (const auto& [name, output] : state.outputs) {
+    for (size_t i = 0; i < group.size(); ++i) {
+      outputs[i][name] = output.narrow(0, static_cast<int64_t>(i), 1);
     }
   }
-  place = state;
+  return outputs;
+}
+
+void OutputLoss::keep(Group group, size_t segment, const State& state, const Batch& batch) {
+  for (size_t i = 0; i < group.size(); ++i) {
+    Unit& unit = units_[group[i]];
+    State part = state;
+    if (unit.sequence >= 0) {
+      part.rows = rows_of(state.rows, batch, static_cast<int64_t>(i));
+      part.encoder_rows = rows_of(state.encoder_rows, batch, static_cast<int64_t>(i));
+    }
+    std::optional<State>& place = unit.states[segment];
+    if (!place) {  // what is there already is replaced by as much
+      const int64_t bytes = bytes_of(part);
+      if (cache_bytes_.fetch_sub(bytes) < bytes) {
+        cache_bytes_ += bytes;
+        continue;
+      }
+    }
+    // A part of its own, so that it does not hold the rows of the others.
+    if (unit.sequence >= 0) {
+      part.rows = part.rows.clone();
+      if (part.encoder_rows.defined()) part.encoder_rows = part.encoder_rows.clone();
+    }
+    place = std::move(part);
+  }
 }
 
 }  // namespace quell

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "framework/model/pipeline.h"
@@ -17,8 +18,8 @@ namespace quell {
 // up, and work resumes from the first segment whose parameters changed. None of this moves a bit of
 // a whole loss. Everything else of the network must stay as it is meanwhile.
 //
-// The network runs on parts of a batch, a few sequences each, where its outputs belong to sequences
-// and not to tokens: so a setting is given up within a batch, too.
+// The network runs on a few sequences at once, from whatever batch, where its outputs belong to
+// sequences and not to tokens: so a setting is given up within a batch, too.
 class OutputLoss {
  public:
   struct Result {
@@ -30,13 +31,13 @@ class OutputLoss {
   struct Effort {
     int64_t repeated = 0;          // evaluations of what was known already
     int64_t sequences = 0;         // runs of the network on one sequence
-    int64_t segments = 0;          // runs of one segment on one part
+    int64_t segments = 0;          // runs of one segment on a few sequences, or a batch
     int64_t resumed_segments = 0;  // those that were left out because their state was known
   };
 
   struct Options {
     int64_t cache_bytes = 0;  // for states between segments
-    // Of a part. Few, so that settings are given up early; but products of few rows are slow.
+    // At once. Few, so that settings are given up early; but products of few rows are slow.
     int64_t sequences = 8;
   };
 
@@ -49,12 +50,12 @@ class OutputLoss {
 
   // The loss of the network as it is set now; both kinds of quantization are switched by the
   // caller. Given up when what was counted reaches `limit`: losses are not negative, so that the
-  // whole sum would, too. What had the largest losses so far comes first. A setting that was given
-  // up goes on from there.
+  // whole sum would, too. What added the most to losses so far comes first. A setting that was
+  // given up goes on from there.
   Result evaluate(float limit);
 
-  // What each counted part adds to the loss of its batch, in the order of counting, and behind the
-  // last of several parts the loss of the batch.
+  // What each counted sequence adds to the loss of its batch, in the order of counting, and behind
+  // the last ones the loss of the batch.
   const std::vector<float>& losses() const { return losses_; }
 
   Effort effort() const { return {repeated_, sequences_, segments_, resumed_}; }
@@ -62,51 +63,57 @@ class OutputLoss {
  private:
   // What the varied sites of each segment quantize with.
   using Setting = std::vector<std::vector<float>>;
-  // The states in which one part last entered each segment, where they were kept.
-  struct Trail {
-    std::shared_ptr<const Setting> setting;
-    std::vector<std::optional<State>> states;
+  // The least whose share of a loss is known: a sequence, or a batch whose outputs belong to
+  // tokens.
+  struct Unit {
+    size_t batch = 0;
+    int64_t sequence = -1;  // -1: all of them
+    // The states in which it last entered each segment, where they were kept.
+    std::shared_ptr<const Setting> setting = {};
+    std::vector<std::optional<State>> states = {};
+    // What it added to settings so far.
+    float sum = 0;
+    int64_t count = 0;
   };
   // What the network runs on at once.
-  struct Part {
-    size_t of = 0;  // the batch
-    Batch batch;
-    Outputs targets;
-    double weight = 1;  // of its mean squared error in that of the batch
-    Trail trail = {};
-    // What it added to settings so far.
-    struct {
-      float sum = 0;
-      int64_t count = 0;
-    } added = {};
-  };
+  using Group = std::span<const size_t>;
   // What is known of one setting. What is counted does not depend on threads.
   struct Known {
     std::shared_ptr<const Setting> setting;
-    std::vector<std::optional<float>> shares;  // by part: of the loss of its batch
-    std::vector<Outputs> outputs;              // by part, until its batch is whole
-    std::vector<bool> counted;                 // by part
-    std::vector<int64_t> missing;              // by batch, parts that are not counted yet
-    std::vector<float> losses;                 // by batch, of whole ones
-    Result result;                             // of those counted
+    std::vector<bool> counted;     // by unit
+    std::vector<float> shares;     // by unit: of the loss of its batch; of those counted
+    std::vector<Outputs> outputs;  // by unit, until its batch is whole
+    std::vector<int64_t> missing;  // by batch, units that are not counted yet
+    std::vector<float> losses;     // by batch, of whole ones
+    Result result;                 // of those counted
+  };
+  // Of the units of a group.
+  struct Shares {
+    std::vector<float> shares;
+    std::vector<Outputs> outputs;  // empty: the shares were replayed
   };
 
-  void split(size_t index, int64_t sequences);
+  void add_units(size_t batch);
   Setting current_setting() const;
   Known& known_of(const Setting& setting);
   std::vector<size_t> order_of_rest(const Known& known) const;
-  void replay(Known& known, const std::vector<size_t>& order, float limit);
-  void count(Known& known, const std::vector<size_t>& order, float limit);
+  std::vector<Group> groups_of(const std::vector<size_t>& order) const;
+  void count(Known& known, Group group, Shares shares);
   float batch_loss(Known& known, size_t batch);
   float sum_of(const Known& known) const;
-  Outputs run(Part& part, const std::shared_ptr<const Setting>& setting);
-  void keep(std::optional<State>& place, const State& state);
+  Shares replayed(Group group);
+  Shares shares_of(Group group, const std::shared_ptr<const Setting>& setting);
+  std::vector<Outputs> run(Group group, const std::shared_ptr<const Setting>& setting);
+  Batch batch_of(Group group) const;
+  size_t first_segment(const Unit& unit, const Setting& setting) const;
+  void keep(Group group, size_t segment, const State& state, const Batch& batch);
 
   PipelineContext& context_;
+  Options options_;
   std::vector<Outputs> targets_;
   std::vector<std::vector<SiteId>> varied_;  // by segment
-  std::vector<Part> parts_;                  // batch by batch
-  std::vector<size_t> first_part_;           // [batches + 1]
+  std::vector<Unit> units_;                  // batch by batch
+  std::vector<size_t> first_unit_;           // [batches + 1]
   std::atomic<int64_t> cache_bytes_;         // still free
   std::map<Setting, Known> known_;
   std::vector<float> losses_, replay_;

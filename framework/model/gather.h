@@ -1,0 +1,20 @@
+// Sequences of several batches as one batch.
+#pragma once
+
+#include <span>
+
+#include "framework/model/batch.h"
+
+namespace quell {
+
+struct BatchSequence {
+  size_t batch = 0;
+  int64_t sequence = 0;
+};
+
+// The chosen sequences, in their order. The network gives for them what it gives within their
+// batches. Attention matrices get the most columns of all `batches`, which must have no decoder
+// side.
+Batch gather(std::span<const Batch> batches, std::span<const BatchSequence> chosen);
+
+}  // namespace quell
