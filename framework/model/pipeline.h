@@ -17,7 +17,7 @@ namespace quell {
 
 // What a solver tried, for the results file.
 struct SearchCandidate {
-  double value = 0;  // of what is searched
+  double value = 0;     // of what is searched
   double loss = 0;      // over all batches; a lower bound where the candidate was given up
   int64_t batches = 0;  // that were counted whole
 };

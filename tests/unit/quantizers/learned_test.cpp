@@ -268,6 +268,61 @@ TEST(LearnedQuantizer, LogDomain) {
   EXPECT_TRUE(at::equal(restored.apply(rows, false), logarithmic.apply(rows, false)));
 }
 
+// Against what LibTorch derives itself, on tensors that lie in memory as those of attention do.
+TEST(LearnedQuantizer, PublishedGradientsHaveTheBitsOfAutograd) {
+  at::set_num_threads(1);  // a sum on several threads rounds otherwise
+  constexpr int64_t kSequences = 5, kLength = 12, kHeads = 4, kSize = 6;
+  const at::Tensor rows = rows_with_outliers(kSequences * kLength, kHeads * kSize);
+  const at::Tensor upstream = at::randn_like(rows);
+  enum { kRows, kHeadRows, kTransposed };
+  for (const int order : {kRows, kHeadRows, kTransposed}) {
+    LearnedQuantizer::Params params;
+    params.gradients = Gradients::kPublished;
+    params.heads = order == kRows ? 0 : kHeads;
+    params.length = kLength;
+    params.transposed = order == kTransposed;
+    Lsq quantizer(spec_of(), params);
+    quantizer.init(narrow_range(rows, spec_of()));
+    require_gradients(quantizer);
+    const at::Tensor x = rows.clone().requires_grad_();
+    quantizer.apply(x, false).backward(upstream);
+
+    const auto as_published = [&](const at::Tensor& values) {
+      if (order == kRows) return values;
+      const at::Tensor heads = values.view({kSequences, kLength, kHeads, kSize});
+      return order == kHeadRows ? heads.permute({0, 2, 1, 3}) : heads.permute({0, 2, 3, 1});
+    };
+    const QuantParameters parameters = quantizer.parameters();
+    const at::Tensor same_x = rows.clone().requires_grad_();
+    const at::Tensor scale = parameters.scale.requires_grad_();
+    const at::Tensor zero_point = parameters.zero_point.requires_grad_();
+    const double high = parameters.levels.high;
+    published(as_published(same_x), scale, zero_point, parameters.levels.low, high,
+              1 / std::sqrt(static_cast<double>(rows.numel()) * high))
+        .backward(as_published(upstream).contiguous());  // it comes from a product of heads
+    EXPECT_TRUE(x.grad().equal(same_x.grad())) << order;
+    EXPECT_TRUE(quantizer.learnable()[0].tensor.grad().equal(scale.grad())) << order;
+    EXPECT_TRUE(quantizer.learnable()[1].tensor.grad().equal(zero_point.grad())) << order;
+  }
+}
+
+TEST(LearnedQuantizer, PublishedGradientsNeedTheirShape) {
+  LearnedQuantizer::Params params;
+  params.gradients = Gradients::kPublished;
+  EXPECT_THAT(message_of<ConfigError>([&] { Lsq(spec_of(Granularity::kChannel), params); }),
+              HasSubstr("gradients: published is for granularity tensor, not channel"));
+  params.heads = 5;
+  EXPECT_THAT(message_of<ConfigError>([&] { Lsq(spec_of(), params); }),
+              HasSubstr("heads: 5 needs length"));
+  params.length = 10;
+  Lsq quantizer(spec_of(), params);
+  const at::Tensor rows = rows_with_outliers().requires_grad_();  // 24 features
+  quantizer.init(narrow_range(rows.detach(), spec_of()));
+  require_gradients(quantizer);
+  EXPECT_THAT(message_of<ConfigError>([&] { quantizer.apply(rows, false).sum().backward(); }),
+              HasSubstr("sequences of 10 tokens and 5 heads"));
+}
+
 TEST(LearnedQuantizer, RefusesWhatItCannotDo) {
   Plugins plugins;
   register_all_plugins(plugins);
