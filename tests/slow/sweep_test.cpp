@@ -22,11 +22,11 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
 
-// What a search computed and did not know: "93 of 900 batch runs" in the log.
-int64_t batch_runs(const fs::path& run) {
+// What a search computed and did not know: "731 of 7200 sequence runs" in the log.
+int64_t sequence_runs(const fs::path& run) {
   const std::string log = read_file(run / "log.txt");
   std::smatch found;
-  const std::regex pattern("(\\d+) of \\d+ batch runs");
+  const std::regex pattern("(\\d+) of \\d+ sequence runs");
   return std::regex_search(log, found, pattern) ? std::stoll(found[1]) : -1;
 }
 
@@ -196,8 +196,8 @@ pipeline:
     }
     // The shorter pipeline runs first, and the longer one goes on from its search.
     if (!folder.filename().string().starts_with("learning")) continue;
-    EXPECT_GT(batch_runs(alone), 500);
-    EXPECT_LT(batch_runs(folder), batch_runs(alone) / 2);
+    EXPECT_GT(sequence_runs(alone), 2000);
+    EXPECT_LT(sequence_runs(folder), sequence_runs(alone) / 2);
   }
 }
 
