@@ -232,7 +232,9 @@ OutputLoss::Shares OutputLoss::replayed(Group group) {
 OutputLoss::Result OutputLoss::evaluate(float limit) {
   Known& known = known_of(current_setting());
   const std::vector<size_t> order = order_of_rest(known);
-  if (order.empty() || known.result.loss >= limit) {
+  // Not for NaN either, which no other losses would change.
+  const auto goes_on = [&] { return known.result.loss < limit; };
+  if (order.empty() || !goes_on()) {
     ++repeated_;
     return known.result;
   }
@@ -242,7 +244,7 @@ OutputLoss::Result OutputLoss::evaluate(float limit) {
   std::vector<std::optional<Shares>> finished(groups.size());
   size_t next = 0;
   const auto count_finished = [&] {
-    for (; next < groups.size() && known.result.loss < limit; ++next) {
+    for (; next < groups.size() && goes_on(); ++next) {
       if (losses_.size() < replay_.size()) {
         count(known, groups[next], replayed(groups[next]));
       } else if (finished[next]) {
@@ -257,7 +259,7 @@ OutputLoss::Result OutputLoss::evaluate(float limit) {
     {
       const std::lock_guard<std::mutex> lock(mutex);
       count_finished();
-      if (index < next || known.result.loss >= limit) return;
+      if (index < next || !goes_on()) return;
     }
     Shares shares = shares_of(groups[index], known.setting);
     const std::lock_guard<std::mutex> lock(mutex);

@@ -4,8 +4,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/mse_loss.h>
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "framework/run/output_loss.h"
@@ -157,6 +159,17 @@ TEST_F(OutputLossTest, GivesUpWithinABatch) {
     }
     EXPECT_EQ(loss.evaluate(kNoLimit).loss, full);
     EXPECT_EQ(loss.effort().sequences, 32) << "every sequence once";
+  }
+}
+
+TEST_F(OutputLossTest, GivesUpAtNaN) {
+  std::vector<Outputs> targets = original_outputs(context_);
+  targets[0]["logits"] = at::full_like(targets[0]["logits"], std::nanf(""));
+  OutputLoss loss(context_, std::move(targets), varied_, {kPlenty});
+  set(2, 2);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(std::isnan(loss.evaluate(kNoLimit).loss));
+    EXPECT_EQ(loss.effort().sequences, 8);
   }
 }
 
