@@ -162,6 +162,22 @@ TEST_F(OutputLossTest, GivesUpWithinABatch) {
   }
 }
 
+// Everything but sequences that add nothing is counted, and the limit is the whole loss itself:
+// sums of shares round differently from it, and must not reach it.
+TEST_F(OutputLossTest, RoundingDoesNotGiveUpAtTheWholeLoss) {
+  set(2, 2);
+  std::vector<Outputs> targets = original_outputs(context_);
+  const at::Tensor last = network_.model().forward(batches_[3], network_.context()).at("logits");
+  targets[3]["logits"] = targets[3]["logits"].clone();
+  targets[3]["logits"].narrow(0, 4, 4).copy_(last.narrow(0, 4, 4));
+  OutputLoss whole(context_, targets, varied_, {kPlenty, 4});
+  const float full = whole.evaluate(kNoLimit).loss;
+  OutputLoss loss(context_, targets, varied_, {kPlenty, 4});
+  const auto found = loss.evaluate(full);
+  EXPECT_EQ(found.batches, 4);
+  EXPECT_EQ(found.loss, full);
+}
+
 TEST_F(OutputLossTest, GivesUpAtNaN) {
   std::vector<Outputs> targets = original_outputs(context_);
   targets[0]["logits"] = at::full_like(targets[0]["logits"], std::nanf(""));
