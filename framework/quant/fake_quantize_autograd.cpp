@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "framework/base/error.h"
@@ -23,6 +24,7 @@ struct Quantized {
   QuantParameters parameters;  // as they were used
   ChannelView view;
   float factor;  // of the gradients of the parameters
+  std::optional<HeadOrder> published = {};
 };
 
 // The sum of rows [sequences * length, heads * head size] in float32, in the order of heads.
@@ -41,43 +43,42 @@ at::Tensor sum_by_heads(const at::Tensor& rows, const HeadOrder& order) {
       .sum();
 }
 
-// The published operations: c = clamp(round(x / s) + z), y = (c - z) s.
-class PublishedFakeQuantize final : public torch::autograd::Function<PublishedFakeQuantize> {
- public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& rows,
-                            const at::Tensor& /*scale*/, const at::Tensor& /*zero_point*/,
-                            const Quantized& quantized, const HeadOrder& order) {
-    const auto& parameters = quantized.parameters;
-    context->save_for_backward({rows, parameters.scale, parameters.zero_point});
-    auto& saved = context->saved_data;
-    saved["levels"] = std::vector<double>{parameters.levels.low, parameters.levels.high};
-    saved["factor"] = static_cast<double>(quantized.factor);
-    saved["order"] = std::vector<int64_t>{order.heads, order.length, order.transposed};
-    return quantized.values;
-  }
+// Of x, the scale and the zero point, by the published operations: c = clamp(round(x / s) + z),
+// y = (c - z) s.
+std::array<at::Tensor, 3> published_gradients(const at::Tensor& x, const at::Tensor& dy,
+                                              const QuantParameters& parameters,
+                                              const HeadOrder& order) {
+  const auto& [scale, zero_point, levels] = parameters;
+  const at::Tensor quotient = x.div(scale);
+  const at::Tensor codes = quotient.round().add(zero_point);
+  const at::Tensor inside = codes.ge(levels.low).logical_and_(codes.le(levels.high));
+  const at::Tensor dvalues = dy.mul(scale);
+  const at::Tensor dcodes = dvalues.mul(inside);
+  // The gradient comes from a product of heads; behind the clamp it lies as the values do.
+  const at::Tensor dscale =
+      sum_by_heads(dy.mul(codes.clamp(levels.low, levels.high).sub(zero_point)), order)
+          .add(dcodes.neg().mul(quotient.div(scale)).sum());
+  const at::Tensor dzero_point = dcodes.sum().sub(sum_by_heads(dvalues, order));
+  return {dcodes.div(scale), dscale.reshape(scale.sizes()), dzero_point.reshape(scale.sizes())};
+}
 
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const variable_list saved = context->get_saved_variables();
-    const std::vector<int64_t> numbers = context->saved_data["order"].toIntVector();
-    const HeadOrder order{numbers[0], numbers[1], numbers[2] != 0};
-    const std::vector<double> levels = context->saved_data["levels"].toDoubleVector();
-    const double factor = context->saved_data["factor"].toDouble();
-    const at::Tensor x = saved[0].contiguous(), dy = gradients[0].contiguous();
-    const at::Tensor &scale = saved[1], &zero_point = saved[2];
-    const at::Tensor quotient = x.div(scale);
-    const at::Tensor codes = quotient.round().add(zero_point);
-    const at::Tensor inside = codes.ge(levels[0]).logical_and_(codes.le(levels[1]));
-    const at::Tensor dvalues = dy.mul(scale);
-    const at::Tensor dcodes = dvalues.mul(inside);
-    // The gradient comes from a product of heads; behind the clamp it lies as the values do.
-    const at::Tensor dscale =
-        sum_by_heads(dy.mul(codes.clamp(levels[0], levels[1]).sub(zero_point)), order)
-            .add(dcodes.neg().mul(quotient.div(scale)).sum());
-    const at::Tensor dzero_point = dcodes.sum().sub(sum_by_heads(dvalues, order));
-    return {dcodes.div(scale), dscale.mul(factor).reshape(scale.sizes()),
-            dzero_point.mul(factor).reshape(scale.sizes()), at::Tensor(), at::Tensor()};
-  }
-};
+HeadOrder order_of(const std::vector<int64_t>& numbers) {
+  return {numbers[0], numbers[1], numbers[2] != 0};
+}
+
+// The same in one pass, with sums in double.
+std::array<at::Tensor, 3> fused_gradients(const at::Tensor& x, const at::Tensor& dy,
+                                          const QuantParameters& parameters,
+                                          const std::vector<int64_t>& view) {
+  const auto& [scale, zero_point, levels] = parameters;
+  at::Tensor dx = at::empty_like(x);
+  at::Tensor dscale = at::empty_like(scale), dzero_point = at::empty_like(zero_point);
+  kernels::fake_quantize_gradient(
+      x.const_data_ptr<float>(), dy.const_data_ptr<float>(), dx.mutable_data_ptr<float>(), view[0],
+      view[1], view[2], scale.const_data_ptr<float>(), zero_point.const_data_ptr<float>(), levels,
+      dscale.mutable_data_ptr<float>(), dzero_point.mutable_data_ptr<float>(), parallel_for);
+  return {dx, dscale, dzero_point};
+}
 
 class FakeQuantize final : public torch::autograd::Function<FakeQuantize> {
  public:
@@ -85,30 +86,31 @@ class FakeQuantize final : public torch::autograd::Function<FakeQuantize> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& rows,
                             const at::Tensor& /*scale*/, const at::Tensor& /*zero_point*/,
                             const Quantized& quantized) {
-    const auto& [values, parameters, view, factor] = quantized;
+    const auto& [values, parameters, view, factor, published] = quantized;
     context->save_for_backward({rows, parameters.scale, parameters.zero_point});
     context->saved_data["view"] = std::vector<int64_t>{view.outer, view.channels, view.inner};
     context->saved_data["levels"] =
         std::vector<double>{parameters.levels.low, parameters.levels.high};
     context->saved_data["factor"] = static_cast<double>(factor);
+    if (published) {
+      context->saved_data["published"] =
+          std::vector<int64_t>{published->heads, published->length, published->transposed};
+    }
     return values;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    auto& numbers = context->saved_data;
     const variable_list saved = context->get_saved_variables();
-    const std::vector<int64_t> view = context->saved_data["view"].toIntVector();
-    const std::vector<double> levels = context->saved_data["levels"].toDoubleVector();
+    const std::vector<double> levels = numbers["levels"].toDoubleVector();
     const at::Tensor x = saved[0].contiguous(), dy = gradients[0].contiguous();
-    const at::Tensor &scale = saved[1], &zero_point = saved[2];
-    at::Tensor dx = at::empty_like(x);
-    at::Tensor dscale = at::empty_like(scale), dzero_point = at::empty_like(zero_point);
-    kernels::fake_quantize_gradient(
-        x.const_data_ptr<float>(), dy.const_data_ptr<float>(), dx.mutable_data_ptr<float>(),
-        view[0], view[1], view[2], scale.const_data_ptr<float>(),
-        zero_point.const_data_ptr<float>(),
-        {static_cast<float>(levels[0]), static_cast<float>(levels[1])},
-        dscale.mutable_data_ptr<float>(), dzero_point.mutable_data_ptr<float>(), parallel_for);
-    const double factor = context->saved_data["factor"].toDouble();
+    const QuantParameters parameters{
+        saved[1], saved[2], {static_cast<float>(levels[0]), static_cast<float>(levels[1])}};
+    auto [dx, dscale, dzero_point] =
+        numbers.count("published") == 0
+            ? fused_gradients(x, dy, parameters, numbers["view"].toIntVector())
+            : published_gradients(x, dy, parameters, order_of(numbers["published"].toIntVector()));
+    const double factor = numbers["factor"].toDouble();
     return {dx, dscale.mul_(factor), dzero_point.mul_(factor), at::Tensor()};
   }
 };
@@ -160,12 +162,8 @@ at::Tensor fake_quantize_learned(const at::Tensor& rows, const QuantParameters& 
   const ChannelView view = scales == 1 ? ChannelView{1, 1, rows.numel()} : channel_view(rows, spec);
   const float factor =
       rule.gradient_scaling ? gradient_factor(values, parameters.levels.high) : 1.0f;
-  const Quantized quantized{result, effective, view, factor};
-  if (rule.published) {
-    return PublishedFakeQuantize::apply(rows, parameters.scale, parameters.zero_point, quantized,
-                                        *rule.published);
-  }
-  return FakeQuantize::apply(rows, parameters.scale, parameters.zero_point, quantized);
+  return FakeQuantize::apply(rows, parameters.scale, parameters.zero_point,
+                             Quantized{result, effective, view, factor, rule.published});
 }
 
 at::Tensor fake_quantize_dynamic_straight_through(const at::Tensor& rows, const QuantSpec& spec,

@@ -21,6 +21,7 @@ at::Tensor RealRows::of(const at::Tensor& rows, int64_t heads) const {
       for (int64_t row = 0; row < valid_lengths_[i]; ++row) real.push_back(first + row);
     }
   }
+  if (std::ssize(real) == rows.size(0)) return rows;
   return at::index_select(rows, 0, at::tensor(real, at::kLong));
 }
 

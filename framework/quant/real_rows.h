@@ -16,7 +16,7 @@ class RealRows {
 
   // Of rows of tokens, or of attention matrices [sum of heads * queries, columns] whose queries
   // they are. Rows of another number, such as one for each sequence, are given back.
-  at::Tensor of(const at::Tensor& rows, int64_t heads) const;
+  at::Tensor of(const at::Tensor& rows, int64_t heads = 0) const;
 
  private:
   std::vector<int64_t> offsets_, valid_lengths_;

@@ -42,6 +42,17 @@ at::Tensor joined(const std::vector<at::Tensor>& parts) {
   return parts.size() == 1 || !parts.front().defined() ? parts.front() : at::cat(parts);
 }
 
+// Whether something sees how wide a matrix of attention is, which its batch decides.
+bool needs_widths(const PipelineContext& context) {
+  const auto& sites = context.model.sites();
+  for (size_t id = 0; id < sites.size(); ++id) {
+    if (sites[id].heads > 0 && context.quant.needs_equal_widths(static_cast<SiteId>(id))) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 OutputLoss::OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
@@ -67,15 +78,8 @@ OutputLoss::OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
 void OutputLoss::add_units(size_t index) {
   first_unit_.push_back(units_.size());
   const Batch& batch = context_.calibration[index];
-  // Widths of attention matrices are those of a batch.
-  const auto needs_widths = [&](const Site& site) {
-    const auto id = static_cast<SiteId>(&site - context_.model.sites().data());
-    return site.heads > 0 && context_.quant.needs_equal_widths(id);
-  };
-  const auto& sites = context_.model.sites();
-  const auto& targets = targets_[index];
-  const bool divisible = !batch.decoder_token_ids.defined() &&
-                         std::none_of(sites.begin(), sites.end(), needs_widths) &&
+  const Outputs& targets = targets_[index];
+  const bool divisible = !batch.decoder_token_ids.defined() && !needs_widths(context_) &&
                          std::all_of(targets.begin(), targets.end(), [&](const auto& target) {
                            return target.second.size(0) == batch.sequences();
                          });
@@ -97,9 +101,10 @@ OutputLoss::Setting OutputLoss::current_setting() const {
 }
 
 OutputLoss::Known& OutputLoss::known_of(const Setting& setting) {
-  Known& known = known_[setting];
-  if (known.setting) return known;
-  known.setting = std::make_shared<const Setting>(setting);
+  const auto [entry, is_new] = known_.try_emplace(setting);
+  Known& known = entry->second;
+  if (!is_new) return known;
+  known.setting = &entry->first;
   known.counted.resize(units_.size());
   known.shares.resize(units_.size());
   known.outputs.resize(units_.size());
@@ -182,7 +187,7 @@ float OutputLoss::batch_loss(Known& known, size_t batch) {
   // A share that was replayed has no outputs.
   if (std::any_of(units.begin(), units.end(),
                   [&](size_t unit) { return known.outputs[unit].empty(); })) {
-    std::vector<Outputs> outputs = run(units, known.setting);
+    std::vector<Outputs> outputs = run(units, *known.setting);
     std::move(outputs.begin(), outputs.end(),
               known.outputs.begin() + static_cast<std::ptrdiff_t>(begin));
   }
@@ -261,7 +266,7 @@ OutputLoss::Result OutputLoss::evaluate(float limit) {
       count_finished();
       if (index < next || !goes_on()) return;
     }
-    Shares shares = shares_of(groups[index], known.setting);
+    Shares shares = shares_of(groups[index], *known.setting);
     const std::lock_guard<std::mutex> lock(mutex);
     finished[index] = std::move(shares);
     count_finished();
@@ -269,8 +274,7 @@ OutputLoss::Result OutputLoss::evaluate(float limit) {
   return known.result;
 }
 
-OutputLoss::Shares OutputLoss::shares_of(Group group,
-                                         const std::shared_ptr<const Setting>& setting) {
+OutputLoss::Shares OutputLoss::shares_of(Group group, const Setting& setting) {
   Shares result{{}, run(group, setting)};
   for (size_t i = 0; i < group.size(); ++i) {
     const Unit& unit = units_[group[i]];
@@ -298,21 +302,19 @@ Batch OutputLoss::batch_of(Group group) const {
   return gather(context_.calibration, chosen);
 }
 
-// Where the unit may resume.
-size_t OutputLoss::first_segment(const Unit& unit, const Setting& setting) const {
-  if (!unit.setting) return 0;
+// The first segment that quantizes otherwise than when the unit ran last.
+size_t OutputLoss::first_changed(const Unit& unit, const Setting& setting) const {
+  if (unit.setting == nullptr) return 0;
   const auto changed = std::mismatch(setting.begin(), setting.end(), unit.setting->begin());
-  size_t first = std::min<size_t>(changed.first - setting.begin(), varied_.size() - 1);
-  while (first > 0 && !unit.states[first]) --first;
-  return first;
+  return std::min<size_t>(changed.first - setting.begin(), varied_.size() - 1);
 }
 
-std::vector<Outputs> OutputLoss::run(Group group, const std::shared_ptr<const Setting>& setting) {
+std::vector<Outputs> OutputLoss::run(Group group, const Setting& setting) {
   const at::NoGradGuard no_gradients;  // threads have a mode of their own
   const auto segments = context_.model.segments();
   const Batch batch = batch_of(group);
   size_t first = segments.size() - 1;
-  for (const size_t unit : group) first = std::min(first, first_segment(units_[unit], *setting));
+  for (const size_t unit : group) first = std::min(first, first_changed(units_[unit], setting));
   while (first > 0 && !std::all_of(group.begin(), group.end(), [&](size_t unit) {
            return units_[unit].states[first].has_value();
          })) {
@@ -332,7 +334,7 @@ std::vector<Outputs> OutputLoss::run(Group group, const std::shared_ptr<const Se
     if (i > first) keep(group, i, state, batch);
     segments[i].run(state, batch, context_.quant);
   }
-  for (const size_t unit : group) units_[unit].setting = setting;
+  for (const size_t unit : group) units_[unit].setting = &setting;
   sequences_ += batch.sequences();
   resumed_ += static_cast<int64_t>(first);
   segments_ += static_cast<int64_t>(segments.size() - first);

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -69,7 +68,7 @@ class OutputLoss {
     size_t batch = 0;
     int64_t sequence = -1;  // -1: all of them
     // The states in which it last entered each segment, where they were kept.
-    std::shared_ptr<const Setting> setting = {};
+    const Setting* setting = nullptr;
     std::vector<std::optional<State>> states = {};
     // What it added to settings so far.
     float sum = 0;
@@ -79,13 +78,13 @@ class OutputLoss {
   using Group = std::span<const size_t>;
   // What is known of one setting. What is counted does not depend on threads.
   struct Known {
-    std::shared_ptr<const Setting> setting;
-    std::vector<bool> counted;     // by unit
-    std::vector<float> shares;     // by unit: of the loss of its batch; of those counted
-    std::vector<Outputs> outputs;  // by unit, until its batch is whole
-    std::vector<int64_t> missing;  // by batch, units that are not counted yet
-    std::vector<float> losses;     // by batch, of whole ones
-    Result result;                 // of those counted
+    const Setting* setting = nullptr;  // its key in known_
+    std::vector<bool> counted;         // by unit
+    std::vector<float> shares;         // by unit: of the loss of its batch; of those counted
+    std::vector<Outputs> outputs;      // by unit, until its batch is whole
+    std::vector<int64_t> missing;      // by batch, units that are not counted yet
+    std::vector<float> losses;         // by batch, of whole ones
+    Result result;                     // of those counted
   };
   // Of the units of a group.
   struct Shares {
@@ -102,10 +101,10 @@ class OutputLoss {
   float batch_loss(Known& known, size_t batch);
   float sum_of(const Known& known) const;
   Shares replayed(Group group);
-  Shares shares_of(Group group, const std::shared_ptr<const Setting>& setting);
-  std::vector<Outputs> run(Group group, const std::shared_ptr<const Setting>& setting);
+  Shares shares_of(Group group, const Setting& setting);
+  std::vector<Outputs> run(Group group, const Setting& setting);
   Batch batch_of(Group group) const;
-  size_t first_segment(const Unit& unit, const Setting& setting) const;
+  size_t first_changed(const Unit& unit, const Setting& setting) const;
   void keep(Group group, size_t segment, const State& state, const Batch& batch);
 
   PipelineContext& context_;

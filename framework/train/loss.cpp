@@ -9,10 +9,10 @@
 #include <ATen/ops/max.h>
 #include <ATen/ops/min.h>
 #include <ATen/ops/mse_loss.h>
-#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include "framework/base/error.h"
+#include "framework/quant/real_rows.h"
 
 namespace quell {
 
@@ -62,17 +62,6 @@ at::Tensor position_loss(const at::Tensor& scores, const at::Tensor& positions,
   return sum.div(batch.sequences());
 }
 
-// Indices of the target tokens that are no padding; undefined when none is.
-at::Tensor real_targets(const Batch& batch) {
-  const std::vector<int64_t>& offsets = batch.target_offsets();
-  std::vector<int64_t> kept;
-  for (int64_t i = 0; i < batch.sequences(); ++i) {
-    for (int64_t k = 0; k < batch.target_valid_lengths()[i]; ++k) kept.push_back(offsets[i] + k);
-  }
-  if (static_cast<int64_t>(kept.size()) == batch.target_tokens()) return {};
-  return at::tensor(kept, at::kLong);
-}
-
 }  // namespace
 
 at::Tensor task_loss(const Outputs& outputs, const Batch& batch) {
@@ -105,14 +94,10 @@ at::Tensor distillation_loss(const Outputs& outputs, const Outputs& teacher, dou
 }
 
 at::Tensor output_distance(const Outputs& outputs, const Outputs& targets, const Batch& batch) {
-  const at::Tensor kept = real_targets(batch);
+  const RealRows real(batch.target_offsets(), batch.target_valid_lengths());
   at::Tensor sum;
   for (const auto& [name, target] : targets) {
-    const at::Tensor& output = outputs.at(name);
-    const bool per_token = kept.defined() && output.size(0) == batch.target_tokens();
-    const at::Tensor error =
-        per_token ? at::mse_loss(output.index_select(0, kept), target.index_select(0, kept))
-                  : at::mse_loss(output, target);
+    const at::Tensor error = at::mse_loss(real.of(outputs.at(name)), real.of(target));
     sum = sum.defined() ? at::add(sum, error) : error;
   }
   return sum;

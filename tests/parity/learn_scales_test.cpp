@@ -44,14 +44,16 @@ struct Method {
   bool published_gradients = false;
 };
 
-std::string quantizer(const Method& method) {
+// `order`: how published code adds the gradients, where it is not the order of rows.
+std::string quantizer(const Method& method, const std::string& order = "") {
   const char* type = method.symmetric ? "lsq" : "lsq_plus";
-  return method.published_gradients ? fmt::format("{{type: {}, gradients: published}}", type)
-                                    : type;
+  return method.published_gradients
+             ? fmt::format("{{type: {}, gradients: published{}}}", type, order)
+             : type;
 }
 
 std::string quant(const Method& method) {
-  std::string text = fmt::format(
+  const std::string rules = fmt::format(
       R"(
   include: [placements/{}.yaml, outlier_suppression/observers.yaml]
   rules:
@@ -60,17 +62,14 @@ std::string quant(const Method& method) {
 )",
       method.model == std::string(kQuestions) ? "outlier_suppression_qa" : "outlier_suppression",
       method.bits, method.symmetric, quantizer(method));
-  if (!method.published_gradients) return text;
-  const auto by_heads = [&](const char* sites, const char* transposed) {
-    text += fmt::format(
-        "    - {{sites: \"activation:*.attention.{}\", quantizer: {{type: {}, gradients: "
-        "published, "
-        "heads: 4, length: 32, transposed: {}}}}}\n",
-        sites, method.symmetric ? "lsq" : "lsq_plus", transposed);
-  };
-  by_heads("{query,value}", "false");
-  by_heads("key", "true");
-  return text;
+  if (!method.published_gradients) return rules;
+  const std::string by_heads = ", heads: 4, length: 32";
+  return rules + fmt::format(R"(
+    - {{sites: "activation:*.attention.{{query,value}}", quantizer: {}}}
+    - {{sites: "activation:*.attention.key", quantizer: {}}}
+)",
+                             quantizer(method, by_heads),
+                             quantizer(method, by_heads + ", transposed: true"));
 }
 
 // From the ranges of the published coarse stage, and with padding: the factor of the published
