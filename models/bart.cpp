@@ -2,38 +2,41 @@
 // Hugging Face layout.
 
 #include <ATen/ops/zeros.h>
+#include <cmath>
 
 #include "framework/plugin/registry.h"
 #include "models/blocks/classification_head.h"
-#include "models/blocks/encoder_decoder.h"
+#include "models/blocks/hf_config.h"
+#include "models/blocks/projection.h"
 #include "models/blocks/span_head.h"
+#include "models/blocks/transformer.h"
 
 namespace quell {
 namespace {
 
+constexpr double kNormEpsilon = 1e-5;   // config.json has no key for it
+constexpr int64_t kPositionOffset = 2;  // learned positions start at this row of their table
+constexpr const char* kSharedTable = "model.shared.weight";
+
 // Scores of the next token. The table is the one of the embeddings, quantized on its own.
 class LanguageHead final : public Head {
  public:
-  void expect(const HeadSizes& sizes, std::vector<ExpectedTensor>& expected) const override {
-    ExpectedTensor table{"lm_head.weight", {sizes.vocabulary, sizes.hidden}};
-    table.tied_to = "model.shared.weight";
-    expected.push_back(std::move(table));
-    expected.push_back({"final_logits_bias", {1, sizes.vocabulary}, /*optional=*/true});
-  }
-
-  void declare(const HeadSizes& sizes, Declarations& declarations) override {
+  void declare(const HeadSizes& sizes, ModelBuilder& builder) override {
     vocabulary_ = sizes.vocabulary;
-    table_ = declarations.linear("lm_head", "head", -1, "lm_head");
-    const at::Tensor bias = declarations.tensor("final_logits_bias");
-    if (bias.defined()) table_.bias = bias.view({sizes.vocabulary});
-    logits_site_ = declarations.activation("lm_head.logits", "logits", -1, {});
+    builder.linear(table_.linear, "lm_head", "head", "lm_head", sizes.vocabulary, sizes.hidden,
+                   /*has_bias=*/false, kSharedTable);
+    builder.tensor(table_.linear.bias, {"final_logits_bias",
+                                        {1, sizes.vocabulary},
+                                        /*optional=*/true});
+    table_.site = builder.activation("lm_head.logits", "logits");
   }
 
-  const Linear& first_linear() const override { return table_; }
+  Linear& first_linear() override { return table_.linear; }
+  RowsOf output_rows() const override { return RowsOf::kTargets; }
   bool writes_text() const override { return true; }
 
-  Outputs run(const at::Tensor& rows, const Batch&, QuantContext& context) const override {
-    return {{"logits", context.activation(logits_site_, table_.forward(context, rows))}};
+  Outputs run(const Rows& rows, const ModelInput&, const Pass& pass) const override {
+    return {{"logits", table_.forward(pass, rows).values}};
   }
 
   Outputs zero_outputs(const Batch& batch) const override {
@@ -42,8 +45,7 @@ class LanguageHead final : public Head {
 
  private:
   int64_t vocabulary_ = 0;
-  SiteId logits_site_ = kNoSite;
-  Linear table_;
+  Projection table_;
 };
 
 std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
@@ -54,14 +56,71 @@ std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
   return std::make_unique<ClassificationHead>(
       ClassificationHeadOptions{.dense = "classification_head.dense",
                                 .output = "classification_head.out_proj",
-                                .published = "classification_head",
                                 .end_id = HfEncoderDecoderConfig(checkpoint).end_id});
 }
 
-class Bart final : public EncoderDecoder {
+AttentionModules attention_modules(const std::string& module) {
+  return {module + ".q_proj", module + ".k_proj", module + ".v_proj", module + ".out_proj"};
+}
+
+StackShape stack_shape(const HfEncoderDecoderConfig& config, const std::string& name) {
+  const bool decodes = name == "decoder";
+  const StackSizes& sizes = decodes ? config.decoder : config.encoder;
+  const std::string prefix = "model." + name + ".";
+  const auto head_size = config.hidden / sizes.heads;
+  StackShape stack{.name = name, .embeddings = name + ".embeddings"};
+  stack.embedding = {.vocabulary = config.vocabulary_size,
+                     .hidden = config.hidden,
+                     .positions = config.max_positions + kPositionOffset,
+                     .first_position = kPositionOffset,
+                     .norm_epsilon = kNormEpsilon};
+  if (config.scales_embeddings) {
+    stack.embedding.word_factor = std::sqrt(static_cast<double>(config.hidden));
+  }
+  stack.embedding_names = {.word = prefix + "embed_tokens.weight",
+                           .position = prefix + "embed_positions.weight",
+                           .norm = prefix + "layernorm_embedding",
+                           .word_tied_to = kSharedTable};
+  stack.layers = sizes.layers;
+  stack.layer.residual.epsilon = kNormEpsilon;
+  stack.layer.causal = stack.layer.reads_memory = decodes;
+  stack.layer.attention = {.hidden = config.hidden,
+                           .head_size = head_size,
+                           .shape = {sizes.heads, sizes.heads},
+                           .query_factor = 1 / std::sqrt(static_cast<double>(head_size))};
+  stack.layer.ffn = {
+      .hidden = config.hidden, .width = sizes.ffn, .nonlinearity = config.nonlinearity};
+  const std::string layer = prefix + "layers.{}.";
+  stack.layer_names = {.attention = attention_modules(layer + "self_attn"),
+                       .attention_norm = layer + "self_attn_layer_norm",
+                       .attention_shortcut = layer + "self_attn.shortcut.scale",
+                       .cross_attention = attention_modules(layer + "encoder_attn"),
+                       .cross_attention_norm = layer + "encoder_attn_layer_norm",
+                       .cross_attention_shortcut = layer + "encoder_attn.shortcut.scale",
+                       .ffn = {layer + "fc1", layer + "fc2"},
+                       .ffn_norm = layer + "final_layer_norm",
+                       .ffn_shortcut = layer + "ffn.shortcut.scale"};
+  return stack;
+}
+
+TransformerShape transformer_shape(const Checkpoint& checkpoint) {
+  const HfEncoderDecoderConfig config(checkpoint);
+  TransformerShape shape{.family = "bart", .checkpoint_prefix = "model."};
+  shape.encoder = stack_shape(config, "encoder");
+  shape.decoder = stack_shape(config, "decoder");
+  shape.shared_table = kSharedTable;
+  shape.head = {config.hidden, config.labels, config.vocabulary_size};
+  shape.max_positions = config.max_positions;
+  shape.pad_id = config.pad_id;
+  shape.decoder_start_id = config.decoder_start_id;
+  shape.dropout = config.dropout;
+  return shape;
+}
+
+class Bart final : public Transformer {
  public:
   Bart(const NoParams&, const Checkpoint& checkpoint)
-      : EncoderDecoder(checkpoint, make_head(checkpoint)) {}
+      : Transformer(transformer_shape(checkpoint), make_head(checkpoint)) {}
 };
 
 }  // namespace

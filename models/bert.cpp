@@ -4,7 +4,8 @@
 #include <ATen/ops/zeros.h>
 
 #include "framework/plugin/registry.h"
-#include "models/blocks/encoder.h"
+#include "models/blocks/bert_family.h"
+#include "models/blocks/projection.h"
 #include "models/blocks/span_head.h"
 
 namespace quell {
@@ -13,34 +14,25 @@ namespace {
 // Pooler and classifier.
 class BertClassifier final : public Head {
  public:
-  void expect(const HeadSizes& sizes, std::vector<ExpectedTensor>& expected) const override {
-    expect_linear("bert.pooler.dense", sizes.hidden, sizes.hidden, expected);
-    expect_linear("classifier", sizes.labels, sizes.hidden, expected);
-  }
-
-  void declare(const HeadSizes& sizes, Declarations& declarations) override {
+  void declare(const HeadSizes& sizes, ModelBuilder& builder) override {
     labels_ = sizes.labels;
-    input_site_ = declarations.activation("pooler.input", "head_input", -1,
-                                          {"bert.pooler.getitem_post_act_fake_quantize", ""});
-    pooler_ = declarations.linear("pooler.dense", "head", -1, "bert.pooler.dense",
-                                  "bert.pooler.dense_act.0");
-    hidden_site_ = declarations.activation(
-        "pooler.output", "head_hidden", -1,
-        {"dropout_post_act_fake_quantize", "bert.pooler.dense_act.0.activation_quantizer"});
-    classifier_ = declarations.linear("classifier", "head", -1, "classifier");
-    logits_site_ = declarations.activation("classifier.logits", "logits", -1,
-                                           {"", "classifier.activation_quantizer"});
+    input_site_ = builder.activation("pooler.input", "head_input");
+    pooler_.nonlinearity = Nonlinearity::kTanh;
+    builder.linear(pooler_.linear, "pooler.dense", "head", "bert.pooler.dense", sizes.hidden,
+                   sizes.hidden);
+    pooler_.site = builder.activation("pooler.output", "head_hidden");
+    builder.linear(classifier_.linear, "classifier", "head", "classifier", sizes.labels,
+                   sizes.hidden);
+    classifier_.site = builder.activation("classifier.logits", "logits");
   }
 
-  const Linear& first_linear() const override { return pooler_; }
+  Linear& first_linear() override { return pooler_.linear; }
   bool reads_first_tokens() const override { return true; }
 
-  Outputs run(const at::Tensor& rows, const Batch& batch, QuantContext& context) const override {
-    at::Tensor cls = context.activation(input_site_, first_rows(rows, batch));
-    cls = apply(Nonlinearity::kTanh, pooler_.forward(context, cls));
-    cls = context.activation(hidden_site_, std::move(cls));
-    cls = context.dropout(DropoutPlace::kHead, std::move(cls));
-    return {{"logits", context.activation(logits_site_, classifier_.forward(context, cls))}};
+  Outputs run(const Rows& rows, const ModelInput& input, const Pass& pass) const override {
+    Rows cls = pass.activation(input_site_, first_rows(rows, input));
+    cls = pass.dropout(DropoutPlace::kHead, pooler_.forward(pass, cls));
+    return {{"logits", classifier_.forward(pass, cls).values}};
   }
 
   Outputs zero_outputs(const Batch& batch) const override {
@@ -49,8 +41,8 @@ class BertClassifier final : public Head {
 
  private:
   int64_t labels_ = 0;
-  SiteId input_site_, hidden_site_, logits_site_;
-  Linear pooler_, classifier_;
+  SiteId input_site_ = kNoSite;
+  Projection pooler_, classifier_;
 };
 
 std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
@@ -58,10 +50,11 @@ std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
   return std::make_unique<BertClassifier>();
 }
 
-class Bert final : public Encoder {
+class Bert final : public Transformer {
  public:
   Bert(const NoParams&, const Checkpoint& checkpoint)
-      : Encoder(checkpoint, {.prefix = "bert."}, make_head(checkpoint)) {}
+      : Transformer(transformer_shape(checkpoint, {.name = "bert", .prefix = "bert."}),
+                    make_head(checkpoint)) {}
 };
 
 }  // namespace

@@ -2,15 +2,15 @@
 // Hugging Face layout: BERT's layers under other names, without token types.
 
 #include "framework/plugin/registry.h"
+#include "models/blocks/bert_family.h"
 #include "models/blocks/classification_head.h"
-#include "models/blocks/encoder.h"
 #include "models/blocks/span_head.h"
 
 namespace quell {
 namespace {
 
-EncoderFamily family(const Checkpoint& checkpoint) {
-  EncoderFamily family{.prefix = "distilbert."};
+BertFamily family(const Checkpoint& checkpoint) {
+  BertFamily family{.name = "distilbert", .prefix = "distilbert."};
   family.layers = "transformer.layer";
   family.modules = {{"attention.self.query", "attention.q_lin"},
                     {"attention.self.key", "attention.k_lin"},
@@ -42,10 +42,10 @@ std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
                                 .drops_input = false});
 }
 
-class DistilBert final : public Encoder {
+class DistilBert final : public Transformer {
  public:
   DistilBert(const NoParams&, const Checkpoint& checkpoint)
-      : Encoder(checkpoint, family(checkpoint), make_head(checkpoint)) {}
+      : Transformer(transformer_shape(checkpoint, family(checkpoint)), make_head(checkpoint)) {}
 };
 
 }  // namespace

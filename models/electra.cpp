@@ -3,8 +3,8 @@
 // embeddings are as wide as their layers.
 
 #include "framework/plugin/registry.h"
+#include "models/blocks/bert_family.h"
 #include "models/blocks/classification_head.h"
-#include "models/blocks/encoder.h"
 #include "models/blocks/span_head.h"
 
 namespace quell {
@@ -16,10 +16,11 @@ std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
       ClassificationHeadOptions{.nonlinearity = Nonlinearity::kGelu});
 }
 
-class Electra final : public Encoder {
+class Electra final : public Transformer {
  public:
   Electra(const NoParams&, const Checkpoint& checkpoint)
-      : Encoder(checkpoint, {.prefix = "electra."}, make_head(checkpoint)) {}
+      : Transformer(transformer_shape(checkpoint, {.name = "electra", .prefix = "electra."}),
+                    make_head(checkpoint)) {}
 };
 
 }  // namespace

@@ -3,8 +3,8 @@
 // DistilRoBERTa is one with fewer layers.
 
 #include "framework/plugin/registry.h"
+#include "models/blocks/bert_family.h"
 #include "models/blocks/classification_head.h"
-#include "models/blocks/encoder.h"
 #include "models/blocks/span_head.h"
 
 namespace quell {
@@ -15,11 +15,13 @@ std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
   return std::make_unique<ClassificationHead>(ClassificationHeadOptions());
 }
 
-class Roberta final : public Encoder {
+class Roberta final : public Transformer {
  public:
   Roberta(const NoParams&, const Checkpoint& checkpoint)
-      : Encoder(checkpoint, {.prefix = "roberta.", .positions_behind_padding = true},
-                make_head(checkpoint)) {}
+      : Transformer(transformer_shape(checkpoint, {.name = "roberta",
+                                                   .prefix = "roberta.",
+                                                   .positions_behind_padding = true}),
+                    make_head(checkpoint)) {}
 };
 
 }  // namespace

@@ -34,7 +34,7 @@ class Calibrate final : public Solver {
   explicit Calibrate(const Params& params) : params_(params) {}
 
   void solve(PipelineContext& context) override {
-    SiteSet loaded(context.model.sites().size(), false);
+    SiteSet loaded;
     if (!params_.from.empty()) load(context, loaded);
     observe_weights(context, loaded);
     observe_activations(context, loaded);
@@ -55,7 +55,7 @@ QuantParameters to_parameters(const StoredParameters& stored, const QuantSpec& s
 // Whether a file has as many scales as the site needs: one for the tensor, or one per channel. How
 // many channels an activation has shows only when it is quantized.
 void check_count(const PipelineContext& context, SiteId id, size_t found) {
-  const QuantSpec& spec = context.quant.point(id)->spec;
+  const QuantSpec& spec = context.points.point(id)->spec;
   if (found == 1 || (!spec.is_weight && spec.granularity == Granularity::kChannel)) return;
   const int64_t expected =
       spec.is_weight ? channel_view(context.model.weight(id), spec).channels : 1;
@@ -77,14 +77,14 @@ void Calibrate::load(PipelineContext& context, SiteSet& loaded) const {
       throw DataError(fmt::format("{}: \"{}\" is no site of this model{}", params_.from.string(),
                                   name, did_you_mean(name, known)));
     }
-    QuantPoint* point = context.quant.point(id);
+    SitePoint* point = context.points.point(id);
     if (point == nullptr || point->spec.is_dynamic()) continue;
     check_count(context, id, parameters.scale.size());
     point->quantizer->set_parameters(to_parameters(parameters, point->spec));
     point->range = {};
     point->calibrated = true;
-    context.quant.weight_changed(id);
-    loaded[id] = true;
+    context.points.weight_changed(id);
+    loaded.insert(id);
     ++used;
   }
   context.log.info(fmt::format("calibrate: {} sites from {}", used, params_.from.string()));

@@ -45,7 +45,7 @@ struct Params {
 // The learnable parameters of one activation.
 struct LearnedSite {
   std::string key;
-  QuantPoint* point;
+  SitePoint* point;
 };
 
 class LearnScales final : public Solver {
@@ -55,7 +55,7 @@ class LearnScales final : public Solver {
   void solve(PipelineContext& context) override;
 
  private:
-  void learn(PipelineContext& context, const std::vector<LearnedSite>& sites,
+  void learn(PipelineContext& context, const Pass& pass, const std::vector<LearnedSite>& sites,
              const std::vector<Outputs>& targets) const;
 
   Params params_;
@@ -65,7 +65,7 @@ std::vector<LearnedSite> learned_sites(PipelineContext& context) {
   std::vector<LearnedSite> result;
   for (size_t i = 0; i < context.model.sites().size(); ++i) {
     const Site& site = context.model.sites()[i];
-    QuantPoint* point = context.quant.point(static_cast<SiteId>(i));
+    SitePoint* point = context.points.point(static_cast<SiteId>(i));
     if (site.kind != SiteKind::kActivation || point == nullptr || !point->calibrated) continue;
     if (!point->quantizer->learnable().empty()) result.push_back({site.key(), point});
   }
@@ -121,10 +121,10 @@ void go_on(const NamedTensors& saved, const std::vector<LearnedSite>& sites, Ada
 }
 
 // Of the loss, which it returns.
-double compute_gradients(PipelineContext& context, const Batch& batch, const Outputs& target) {
+double compute_gradients(const Model& model, const Pass& pass, const Batch& batch,
+                         const Outputs& target) {
   const at::AutoGradMode gradients(true);
-  const at::Tensor loss =
-      output_distance(context.model.forward(batch, context.quant), target, batch);
+  const at::Tensor loss = output_distance(model.forward(batch, pass), target, batch);
   loss.backward();
   return loss.item<double>();
 }
@@ -133,7 +133,8 @@ void constrain(const std::vector<LearnedSite>& sites) {
   for (const LearnedSite& site : sites) site.point->quantizer->constrain();
 }
 
-void LearnScales::learn(PipelineContext& context, const std::vector<LearnedSite>& sites,
+void LearnScales::learn(PipelineContext& context, const Pass& pass,
+                        const std::vector<LearnedSite>& sites,
                         const std::vector<Outputs>& targets) const {
   const auto batches = static_cast<int64_t>(context.calibration.size());
   const LearningRate rate{params_.learning_rate, params_.decay, params_.epochs * batches, 0};
@@ -144,7 +145,8 @@ void LearnScales::learn(PipelineContext& context, const std::vector<LearnedSite>
   for (int64_t step = adam.steps(); step < rate.steps; ++step) {
     const auto batch = static_cast<size_t>(step % batches);
     adam.clear_gradients();
-    record.loss.push_back(compute_gradients(context, context.calibration[batch], targets[batch]));
+    record.loss.push_back(
+        compute_gradients(context.model, pass, context.calibration[batch], targets[batch]));
     if (!std::isfinite(record.loss.back())) {
       throw Error(fmt::format("{}: the loss of step {} is not finite; lower learning_rate", kName,
                               step + 1));
@@ -170,11 +172,9 @@ void LearnScales::solve(PipelineContext& context) {
   }
   const std::vector<LearnedSite> sites = learned_sites(context);
   const std::vector<Outputs> targets = target_outputs(context, params_.targets);
-  context.quant.set_quantize(SiteKind::kActivation, true);
-  context.quant.set_quantize(SiteKind::kWeight, params_.quantize_weights);
-  learn(context, sites, targets);
-  context.quant.set_quantize(SiteKind::kActivation, false);
-  context.quant.set_quantize(SiteKind::kWeight, false);
+  const Pass pass(context.points,
+                  {.quantize = context.points.calibrated(params_.quantize_weights, true)});
+  learn(context, pass, sites, targets);
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ void Training::store(const std::vector<double>& losses) {
 }
 
 at::Tensor Training::loss(const Batch& batch) const {
-  const Outputs outputs = context_.model.forward(batch, context_.quant);
+  const Outputs outputs = context_.model.forward(batch, network_.pass());
   const auto& [weight, temperature] = options_.distillation;
   if (!teacher_) return task_loss(outputs, batch);
   const at::Tensor distance =

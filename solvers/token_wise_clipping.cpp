@@ -103,7 +103,7 @@ std::vector<SiteId> searched_sites(const PipelineContext& context) {
 
 int64_t fewest_bits(const PipelineContext& context, const std::vector<SiteId>& searched) {
   int64_t bits = std::numeric_limits<int64_t>::max();
-  for (const SiteId id : searched) bits = std::min(bits, context.quant.point(id)->spec.bits);
+  for (const SiteId id : searched) bits = std::min(bits, context.points.point(id)->spec.bits);
   return bits;
 }
 
@@ -173,15 +173,12 @@ void TokenWiseClipping::solve(PipelineContext& context) {
       params_.step, params_.iterations, fewest_bits(context, searched), context.calibration);
   observe_weights(context);
   observe_activations(context);
-  context.quant.set_quantize(SiteKind::kActivation, true);
-  context.quant.set_quantize(SiteKind::kWeight, params_.quantize_weights);
-  prepare_weights(context.model, context.quant);
+  const Pass pass(context.points,
+                  {.quantize = context.points.calibrated(params_.quantize_weights, true)});
   constexpr int64_t kBytesPerMegabyte = 1 << 20;
-  RatioSearch ratio_search(context, std::move(targets), searched, ratios,
+  RatioSearch ratio_search(context, pass, std::move(targets), searched, ratios,
                            {params_.early_abandon, params_.cache_megabytes * kBytesPerMegabyte});
   search(context, ratio_search, searched);
-  context.quant.set_quantize(SiteKind::kActivation, false);
-  context.quant.set_quantize(SiteKind::kWeight, false);
 }
 
 }  // namespace

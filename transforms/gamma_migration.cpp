@@ -40,8 +40,8 @@ class GammaMigration final : public Transform {
 
   void apply(PipelineContext& context) override {
     int64_t migrated = 0;
-    for (NormGroup& group : context.model.graph().norms) {
-      if (group.left_alone) continue;
+    for (ScaleGroup& group : context.model.graph().groups) {
+      if (group.norm == nullptr || group.outlier_suppression_skips) continue;
       migrate(group, context);
       ++migrated;
     }
@@ -54,45 +54,46 @@ class GammaMigration final : public Transform {
   }
 
  private:
-  void migrate(NormGroup& group, PipelineContext& context) const;
-  void report(const NormGroup& group, const at::Tensor& movable, Log& log) const;
+  void migrate(ScaleGroup& group, PipelineContext& context) const;
+  void report(const std::string& name, const at::Tensor& movable, Log& log) const;
 
   Params params_;
 };
 
 // Parameters that were found for the old values are no good any more.
-void values_changed(SiteId id, QuantContext& context) {
-  if (QuantPoint* point = context.point(id)) point->calibrated = point->spec.is_dynamic();
-  context.weight_changed(id);
+void values_changed(SiteId id, SitePoints& points) {
+  if (SitePoint* point = points.point(id)) point->calibrated = point->spec.is_dynamic();
+  points.weight_changed(id);
 }
 
-void GammaMigration::migrate(NormGroup& group, PipelineContext& context) const {
-  const at::Tensor movable = at::ge(at::abs(group.gamma), params_.smallest_gamma);
-  report(group, movable, context.log);
-  const at::Tensor moved = at::where(movable, group.gamma, at::ones_like(group.gamma));
-  group.beta.div_(moved);
-  group.gamma.div_(moved);  // exactly 1 where it moved
-  if (params_.epsilon) *group.epsilon = *params_.epsilon;
-  group.without_gamma = true;
-  values_changed(group.gamma_site, context.quant);
-  values_changed(group.output_site, context.quant);
-  for (Consumer& consumer : group.consumers) {
-    consumer.weight.mul_(moved);
-    values_changed(consumer.weight_site, context.quant);
+void GammaMigration::migrate(ScaleGroup& group, PipelineContext& context) const {
+  Norm& norm = *group.norm;
+  const at::Tensor movable = at::ge(at::abs(norm.weight), params_.smallest_gamma);
+  report(context.model.sites()[static_cast<size_t>(group.site)].name, movable, context.log);
+  const at::Tensor moved = at::where(movable, norm.weight, at::ones_like(norm.weight));
+  if (norm.bias.defined()) norm.bias.div_(moved);
+  norm.weight.div_(moved);  // exactly 1 where it moved
+  if (params_.epsilon) norm.epsilon = *params_.epsilon;
+  group.gamma_moved = true;
+  values_changed(norm.weight_site, context.points);
+  values_changed(group.site, context.points);
+  for (Linear* reader : group.readers) {
+    reader->weight.mul_(moved);
+    values_changed(reader->weight_site, context.points);
   }
   for (Shortcut* shortcut : group.shortcuts) {
     shortcut->scale = shortcut->scale.defined() ? at::mul(shortcut->scale, moved) : moved.clone();
   }
 }
 
-void GammaMigration::report(const NormGroup& group, const at::Tensor& movable, Log& log) const {
+void GammaMigration::report(const std::string& name, const at::Tensor& movable, Log& log) const {
   const at::Tensor left = movable.logical_not().nonzero().view({-1});
   if (left.numel() == 0) return;
   const int64_t* channels = left.const_data_ptr<int64_t>();
   log.info(
       fmt::format("gamma_migration: {} of {} channels of {} keep their gamma, which is below {}: "
                   "{}",
-                  left.numel(), movable.numel(), group.name, params_.smallest_gamma,
+                  left.numel(), movable.numel(), name, params_.smallest_gamma,
                   fmt::join(channels, channels + left.numel(), ", ")));
 }
 

@@ -4,20 +4,34 @@
 #include <ATen/core/Tensor.h>
 #include <cstdint>
 #include <span>
+#include <vector>
+
+#include "framework/model/model.h"
 
 namespace quell {
 
-// The hypotheses that are being written for the sequences of one batch, all equally long. The
-// encoder has run, and keys and values of earlier tokens are kept.
+// The hypotheses that are being written for the sequences of one batch, all equally long. Keys and
+// values of earlier tokens are kept.
 class Decoding {
  public:
-  virtual ~Decoding() = default;
+  // Runs the encoder over the batch, whose decoder side is not looked at. Throws ConfigError when
+  // the model writes no text. Needs model and pass as long as it lives.
+  Decoding(const Model& model, const Batch& batch, const Pass& pass);
 
   // Writes one more token of each hypothesis: hypothesis i continues the earlier hypothesis
   // parents[i] with tokens[i]. In the first call a parent is the index of a sequence in the batch.
   // Hypotheses of one sequence lie together, in the order of the sequences; those that are no
   // one's parent are dropped. Returns the logits of what follows, [hypotheses, vocabulary].
-  virtual at::Tensor step(std::span<const int64_t> parents, std::span<const int64_t> tokens) = 0;
+  at::Tensor step(std::span<const int64_t> parents, std::span<const int64_t> tokens);
+
+ private:
+  const Model& model_;
+  const Pass& pass_;
+  Batch batch_;
+  Rows encoder_rows_;
+  KeyValueCache cache_;
+  std::vector<int64_t> sources_;  // [hypotheses], the sequence that each is written for
+  int64_t written_ = 0;           // tokens of each hypothesis
 };
 
 }  // namespace quell

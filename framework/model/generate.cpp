@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "framework/base/error.h"
+#include "framework/model/decoding.h"
 #include "framework/model/text_search.h"
 
 namespace quell {
@@ -35,10 +36,10 @@ void check(const GenerationOptions& options, const Model& model) {
 }  // namespace
 
 std::vector<GeneratedSequence> generate(const Model& model, const Batch& batch,
-                                        const GenerationOptions& options, QuantContext& context) {
+                                        const GenerationOptions& options, const Pass& pass) {
   check(options, model);
   const at::NoGradGuard no_gradients;
-  const std::unique_ptr<Decoding> decoding = model.start_decoding(batch, context);
+  Decoding decoding(model, batch, pass);
   std::vector<std::unique_ptr<TextSearch>> searches;
   // Where the hypotheses of each sequence began in the last step.
   std::vector<int64_t> first;
@@ -59,7 +60,7 @@ std::vector<GeneratedSequence> generate(const Model& model, const Batch& batch,
       }
     }
     if (tokens.empty()) break;
-    at::Tensor scores = decoding->step(parents, tokens);
+    at::Tensor scores = decoding.step(parents, tokens);
     scores = options.num_beams == 1 ? scores.contiguous() : at::log_softmax(scores, -1);
     float* values = scores.mutable_data_ptr<float>();
     const int64_t vocabulary = scores.size(1);

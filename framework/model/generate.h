@@ -12,6 +12,6 @@ namespace quell {
 // finished take no more time. Throws ConfigError when the model writes no text or an option does
 // not fit it.
 std::vector<GeneratedSequence> generate(const Model& model, const Batch& batch,
-                                        const GenerationOptions& options, QuantContext& context);
+                                        const GenerationOptions& options, const Pass& pass);
 
 }  // namespace quell

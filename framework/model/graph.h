@@ -2,48 +2,43 @@
 // without changing what the model computes.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-#include <string>
+#include <functional>
 #include <vector>
 
-#include "framework/quant/site.h"
+#include "framework/model/operands.h"
 
 namespace quell {
 
-// A residual connection: rows that are added to the output of a branch.
-struct Shortcut {
-  at::Tensor scale;  // [features], multiplies the rows; undefined: they are added as they are
+class Pass;
+struct ModelInput;
+struct Rows;
+struct State;
 
-  // branch + scale * rows, written into `branch` [tokens, features].
-  at::Tensor add(at::Tensor branch, const at::Tensor& rows) const;
-};
+// Runs what reads a group's rows, up to where it joins the residual stream again: what a search may
+// compare. `rows` are those of the group's site, `state` that of its segment.
+using LocalOutput =
+    std::function<Rows(const Rows& rows, const State& state, const ModelInput&, const Pass&)>;
 
-// A linear that reads rows: scaling their features is undone by its columns.
-struct Consumer {
-  at::Tensor weight;  // [outputs, features]
-  SiteId weight_site = kNoSite;
-};
-
-// A normalization gamma * (x - mean) / sqrt(variance + epsilon) + beta, and everything that reads
-// its output. The tensors are the model's own: writing into them changes the model. A model whose
-// consumers share a tensor with something else (tied weights) gives them a copy beforehand.
-struct NormGroup {
-  std::string name;  // of the output site
-  at::Tensor gamma;  // [features]
-  at::Tensor beta;   // [features]
-  double* epsilon = nullptr;
-  SiteId gamma_site = kNoSite;
-  SiteId output_site = kNoSite;
-  std::vector<Consumer> consumers;
-  std::vector<Shortcut*> shortcuts;
+// Rows that some linears read, by the features of their weights, and what makes them: a factor or a
+// shift that is taken from the producers is undone by the readers and the shortcuts. A model whose
+// readers share a tensor with something else (tied weights) gives them a copy beforehand.
+struct ScaleGroup {
+  SiteId site = kNoSite;  // of the rows
+  Norm* norm = nullptr;   // that makes the rows; null: linears do
+  // Whose outputs are the rows but for what passes positive factors on: an average, a product,
+  // ReLU.
+  std::vector<Linear*> producers = {};
+  std::vector<Linear*> readers = {};
+  std::vector<Shortcut*> shortcuts = {};
+  LocalOutput local = {};  // empty where the group has none
   // Outlier Suppression leaves this one as it is: the last norm of an encoder.
-  bool left_alone = false;
-  // Its gamma was moved elsewhere: it has none any more to be trained.
-  bool without_gamma = false;
+  bool outlier_suppression_skips = false;
+  // The gamma of its norm was moved elsewhere: it has none any more to be trained.
+  bool gamma_moved = false;
 };
 
 struct Graph {
-  std::vector<NormGroup> norms;  // in the order of execution
+  std::vector<ScaleGroup> groups;  // in the order of execution
 };
 
 }  // namespace quell

@@ -1,8 +1,11 @@
 #include "framework/model/model.h"
 
-#include <ATen/ATen.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 #include <algorithm>
+#include <numeric>
+#include <set>
 
 #include "framework/base/error.h"
 
@@ -21,13 +24,17 @@ void check_lengths(const std::vector<int64_t>& offsets, const char* side, const 
 }
 
 void check_ids(const at::Tensor& ids, const Model& model) {
-  const int64_t largest = ids.max().item<int64_t>();
-  const int64_t smallest = ids.min().item<int64_t>();
-  if (smallest >= 0 && largest < model.vocabulary_size()) return;
+  const int64_t* values = ids.const_data_ptr<int64_t>();
+  const auto [smallest, largest] = std::minmax_element(values, values + ids.numel());
+  if (*smallest >= 0 && *largest < model.vocabulary_size()) return;
   throw DataError(
       fmt::format("token id {} is outside of the model's vocabulary of {} entries; "
                   "the tokenizer or the file of token ids belongs to another model",
-                  smallest < 0 ? smallest : largest, model.vocabulary_size()));
+                  *smallest < 0 ? *smallest : *largest, model.vocabulary_size()));
+}
+
+int64_t elements(const std::vector<int64_t>& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
 
 }  // namespace
@@ -40,20 +47,122 @@ void Model::check(const Batch& batch) const {
   check_ids(batch.decoder_token_ids, *this);
 }
 
-Outputs Model::forward(const Batch& batch, QuantContext& context) const {
+ModelInput Model::bind(const Batch& batch) const {
   check(batch);
-  State state;
-  for (const Segment& segment : segments()) segment.run(state, batch, context);
-  return std::move(state.outputs);
+  ModelInput input{batch};
+  const std::vector<int64_t> first_tokens(batch.offsets.begin(), batch.offsets.end() - 1);
+  input.first_rows = at::tensor(first_tokens, at::kLong);
+  complete(input);
+  return input;
 }
 
-std::unique_ptr<Decoding> Model::start_decoding(const Batch&, QuantContext&) const {
-  throw ConfigError("this model writes no text; take an encoder-decoder such as bart");
+ModelInput Model::bind_next(const Batch& batch, std::span<const int64_t> sources,
+                            std::span<const int64_t> tokens, int64_t position) const {
+  const auto hypotheses = static_cast<int64_t>(tokens.size());
+  ModelInput input{batch};
+  input.target_ids = at::tensor(at::ArrayRef<int64_t>(tokens.data(), tokens.size()));
+  input.target_position_ids = at::full({hypotheses}, position, at::kLong);
+  AttentionSpans own;
+  for (int64_t i = 0; i <= hypotheses; ++i) {
+    own.queries.push_back(i);
+    own.keys.push_back(i * (position + 1));
+  }
+  own.valid_keys.assign(tokens.size(), position + 1);
+  own.causal = true;
+  input.target_attention = std::make_shared<AttentionSpans>(std::move(own));
+  // All hypotheses of a sequence are queries to its rows.
+  AttentionSpans cross{{0}, batch.offsets, batch.valid_lengths, /*causal=*/false, batch.pad_to};
+  for (int64_t sequence = 0; sequence < batch.sequences(); ++sequence) {
+    const auto count = std::count(sources.begin(), sources.end(), sequence);
+    cross.queries.push_back(cross.queries.back() + count);
+  }
+  input.cross_attention = std::make_shared<AttentionSpans>(std::move(cross));
+  return input;
+}
+
+Outputs Model::forward(const ModelInput& input, const Pass& pass) const {
+  State state;
+  for (const Segment& segment : segments_) segment.run(state, input, pass);
+  return std::move(state.outputs);
 }
 
 SiteId Model::add_site(Site site) {
   sites_.push_back(std::move(site));
   return static_cast<SiteId>(sites_.size() - 1);
+}
+
+Segment& Model::add_segment(std::string name) {
+  return segments_.emplace_back(
+      Segment{std::move(name), static_cast<SiteId>(sites_.size()), {}, {}});
+}
+
+const ModelTensor& Model::tensor_of(SiteId id) const {
+  auto segment = std::find_if(segments_.rbegin(), segments_.rend(),
+                              [&](const Segment& one) { return one.first_site <= id; });
+  QUELL_ASSERT(segment != segments_.rend(), "a site of no segment");
+  const auto found = std::find_if(segment->tensors.begin(), segment->tensors.end(),
+                                  [&](const ModelTensor& tensor) { return tensor.site == id; });
+  QUELL_ASSERT(found != segment->tensors.end(), "a site that is no weight");
+  return *found;
+}
+
+// Before tensors are loaded, those that a checkpoint may leave out count as tied.
+std::string Model::identity(const ModelTensor& tensor) {
+  if (tensor.place->defined()) return fmt::format("{}", tensor.place->const_data_ptr());
+  return tensor.stored.tied_to.empty() ? tensor.stored.name : tensor.stored.tied_to;
+}
+
+void Model::load(const Checkpoint& checkpoint) {
+  std::vector<ExpectedTensor> expected;
+  for (const Segment& segment : segments_) {
+    for (const ModelTensor& tensor : segment.tensors) expected.push_back(tensor.stored);
+  }
+  const auto found = checkpoint.load(expected, {"position_ids"}, checkpoint_prefix());
+  std::map<const void*, int> readers;
+  for (Segment& segment : segments_) {
+    for (ModelTensor& tensor : segment.tensors) {
+      const auto one = found.find(tensor.stored.name);
+      if (one == found.end()) continue;
+      *tensor.place = one->second;
+      tensor.stored.optional = false;
+      ++readers[one->second.const_data_ptr()];
+    }
+  }
+  // Nothing may be multiplied into a tied table, which has other readers.
+  std::erase_if(graph_.groups, [&](const ScaleGroup& group) {
+    return std::any_of(group.readers.begin(), group.readers.end(), [&](const Linear* reader) {
+      return readers[reader->weight.const_data_ptr()] > 1;
+    });
+  });
+}
+
+std::map<std::string, at::Tensor> Model::parameters() const {
+  std::map<std::string, at::Tensor> parameters;
+  std::set<std::string> seen;
+  for (const Segment& segment : segments_) {
+    for (const ModelTensor& tensor : segment.tensors) {
+      if (!tensor.place->defined() || !seen.insert(identity(tensor)).second) continue;
+      parameters[tensor.stored.name] = *tensor.place;
+    }
+  }
+  return parameters;
+}
+
+int64_t Model::other_parameters() const {
+  std::set<std::string> seen;
+  for (const Segment& segment : segments_) {
+    for (const ModelTensor& tensor : segment.tensors) {
+      if (tensor.site != kNoSite) seen.insert(identity(tensor));
+    }
+  }
+  int64_t total = 0;
+  for (const Segment& segment : segments_) {
+    for (const ModelTensor& tensor : segment.tensors) {
+      if (tensor.stored.optional) continue;
+      if (seen.insert(identity(tensor)).second) total += elements(tensor.stored.shape);
+    }
+  }
+  return total;
 }
 
 }  // namespace quell

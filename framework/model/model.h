@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -9,23 +10,21 @@
 #include <string>
 #include <vector>
 
+#include "framework/io/checkpoint.h"
 #include "framework/model/batch.h"
-#include "framework/model/decoding.h"
 #include "framework/model/graph.h"
-#include "framework/quant/context.h"
+#include "framework/model/model_input.h"
+#include "framework/model/pass.h"
 #include "framework/quant/dropout.h"
 #include "framework/quant/site.h"
 
 namespace quell {
 
-// Named output tensors: "logits" [sequences, labels].
-using Outputs = std::map<std::string, at::Tensor>;
-
-// What one segment hands to the next.
-struct State {
-  at::Tensor rows;          // [tokens, hidden]; in a decoder [target tokens, hidden]
-  at::Tensor encoder_rows;  // [tokens, hidden], what a decoder reads; undefined elsewhere
-  Outputs outputs;          // filled by the last segment
+// A tensor that a model has a place for.
+struct ModelTensor {
+  ExpectedTensor stored;        // how it is found in a checkpoint
+  at::Tensor* place = nullptr;  // undefined until it is loaded, or where it is optional and absent
+  SiteId site = kNoSite;        // of a weight
 };
 
 // A part of a model that runs on its own: the embeddings, one layer, the head. Searches resume from
@@ -33,57 +32,83 @@ struct State {
 // given and never writes into them.
 struct Segment {
   std::string name;
-  SiteId first_site = 0;  // its sites follow one another, up to the first of the next segment
-  std::function<void(State&, const Batch&, QuantContext&)> run;
+  SiteId first_site = 0;            // its sites follow one another, up to those of the next segment
+  std::deque<ModelTensor> tensors;  // its own; nothing else needs them
+  std::function<void(State&, const ModelInput&, const Pass&)> run;
+  bool is_encoder = false;  // in front of the decoder of an encoder-decoder
 };
 
 // A plug-in of models/, named after the `model_type` of config.json. Built as
-// Class(const Params&, const Checkpoint&).
+// Class(const Params&, const Checkpoint&), from config.json alone: no tensor is read before load().
 class Model {
  public:
   virtual ~Model() = default;
 
   // Every tensor that one of the papers quantizes, in the order of execution.
   const std::vector<Site>& sites() const { return sites_; }
-  // The float tensor of a weight site.
-  virtual const at::Tensor& weight(SiteId id) const = 0;
-  virtual std::span<const Segment> segments() const = 0;
-  // What transforms may rewrite. Rewriting a weight site calls for QuantContext::weight_changed().
+  const std::deque<Segment>& segments() const { return segments_; }
+  // What transforms may rewrite. Rewriting a weight site calls for SitePoints::weight_changed().
   Graph& graph() { return graph_; }
+
+  // Reads all tensors. Throws DataError naming everything that does not fit.
+  void load(const Checkpoint& checkpoint);
+  // The float tensor of a weight site, and its shape, which is known before it is loaded.
+  const at::Tensor& weight(SiteId id) const { return *tensor_of(id).place; }
+  const std::vector<int64_t>& weight_shape(SiteId id) const { return tensor_of(id).stored.shape; }
+  // Equal for sites that read the same tied tensor.
+  std::string weight_identity(SiteId id) const { return identity(tensor_of(id)); }
   // Every tensor that the outputs depend on, by its name in a Hugging Face folder: the very ones
-  // that the model uses, so that they can be trained in place and stored. The scales that shortcuts
-  // have after gamma migration, which Hugging Face does not know, are called "...shortcut.scale".
-  virtual std::map<std::string, at::Tensor> parameters() const = 0;
+  // that the model uses, so that they can be trained in place and stored; a tied one once. The
+  // scales that shortcuts have after gamma migration, which Hugging Face does not know, are called
+  // "...shortcut.scale".
+  std::map<std::string, at::Tensor> parameters() const;
+  // Those that are no site (biases, norms), for the memory column: their number of elements.
+  int64_t other_parameters() const;
+
   // How the model was, or is to be, trained, from its config.json.
   virtual DropoutRates dropout_rates() const { return {}; }
-  // Those that are no site (biases, norms), for the memory column: their number of elements.
-  virtual int64_t other_parameters() const = 0;
   // Longest sequence and smallest vocabulary that the embeddings allow.
   virtual int64_t max_positions() const = 0;
   virtual int64_t vocabulary_size() const = 0;
   virtual int64_t pad_id() const = 0;
+  // What the rows of the outputs are, all of which have as many.
+  virtual RowsOf output_rows() const = 0;
   // Outputs of the shapes that forward() gives, all zero: what a dry run hands to a task.
   virtual Outputs zero_outputs(const Batch& batch) const = 0;
-
-  // Whether start_decoding() works.
+  // Whether the outputs are "logits" of the next token.
   virtual bool writes_text() const { return false; }
-  // Runs the encoder over the batch, whose decoder side is not looked at. The result needs model,
-  // batch and context as long as it lives.
-  virtual std::unique_ptr<Decoding> start_decoding(const Batch& batch, QuantContext& context) const;
 
-  // Runs all segments. `batch` must fit max_positions() and vocabulary_size(), else DataError.
-  Outputs forward(const Batch& batch, QuantContext& context) const;
+  // Throws DataError when the batch does not fit the model.
+  ModelInput bind(const Batch& batch) const;
+  // The next token of each hypothesis, at position `position` of its sequence.
+  // `sources` [hypotheses], rising: the sequence of the batch that each is written for.
+  ModelInput bind_next(const Batch& batch, std::span<const int64_t> sources,
+                       std::span<const int64_t> tokens, int64_t position) const;
+
+  // Runs all segments.
+  Outputs forward(const ModelInput& input, const Pass& pass) const;
+  Outputs forward(const Batch& batch, const Pass& pass) const { return forward(bind(batch), pass); }
 
  protected:
+  // Positions and the like; everything that does not depend on the model is there. Throws
+  // DataError.
+  virtual void complete(ModelInput& input) const = 0;
+
   SiteId add_site(Site site);
-  // Throws DataError when the batch does not fit max_positions() and vocabulary_size().
-  void check(const Batch& batch) const;
-  SiteId next_site() const { return static_cast<SiteId>(sites_.size()); }
-  void add_norm_group(NormGroup group) { graph_.norms.push_back(std::move(group)); }
+  Segment& add_segment(std::string name);
+  void add_group(ScaleGroup group) { graph_.groups.push_back(std::move(group)); }
+  std::span<Site> mutable_sites() { return sites_; }
+  // What old or other checkpoints may lack in front of names: "bert.".
+  virtual std::string checkpoint_prefix() const { return ""; }
 
  private:
+  static std::string identity(const ModelTensor& tensor);
+  const ModelTensor& tensor_of(SiteId id) const;
+  void check(const Batch& batch) const;
+
   Graph graph_;
   std::vector<Site> sites_;
+  std::deque<Segment> segments_;  // whose tensors are pointed to
 };
 
 }  // namespace quell

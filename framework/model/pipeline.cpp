@@ -38,8 +38,9 @@ size_t bytes_of(const NamedTensors& tensors) {
 
 std::vector<Outputs> calibration_outputs(const PipelineContext& context) {
   std::vector<Outputs> outputs;
+  const Pass pass(context.points);
   for (const Batch& batch : context.calibration) {
-    outputs.push_back(context.model.forward(batch, context.quant));
+    outputs.push_back(context.model.forward(batch, pass));
   }
   return outputs;
 }

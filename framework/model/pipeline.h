@@ -11,7 +11,7 @@
 #include "framework/model/model.h"
 #include "framework/model/step_progress.h"
 #include "framework/model/training_data.h"
-#include "framework/quant/context.h"
+#include "framework/quant/site_points.h"
 
 namespace quell {
 
@@ -37,10 +37,10 @@ struct LearningRecord {
   std::vector<double> learning_rate;
 };
 
-// What a step works on. Quantization and observation are switched off between steps.
+// What a step works on.
 struct PipelineContext {
   Model& model;
-  QuantContext& quant;
+  SitePoints& points;
   std::span<const Batch> calibration;
   Log& log;
   std::vector<Outputs> float_outputs = {};    // see original_outputs()
@@ -53,7 +53,7 @@ struct PipelineContext {
   bool trained = false;                       // set by solvers that change the model's weights
 };
 
-// The model's outputs for each calibration batch, with whatever is switched on.
+// The float network's outputs for each calibration batch, as it is now.
 std::vector<Outputs> calibration_outputs(const PipelineContext& context);
 
 // The same of the float network that the pipeline started with: what searches compare with.
@@ -73,7 +73,7 @@ struct EnumNames<Targets> {
       {"original", Targets::kOriginal}, {"transformed", Targets::kTransformed}};
 };
 
-// Its outputs for each calibration batch. Nothing may be switched on.
+// Its outputs for each calibration batch.
 std::vector<Outputs> target_outputs(PipelineContext& context, Targets targets);
 
 // A plug-in of transforms/: after it the float outputs are what they were, within a stated bound.

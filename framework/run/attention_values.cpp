@@ -20,8 +20,7 @@ const std::vector<int64_t>& valid_lengths_of(const Batch& batch, bool target) {
 }  // namespace
 
 AttentionSides attention_sides(const Site& site) {
-  const bool decoder = site.name.starts_with("decoder.");
-  return {decoder, decoder && site.name.find("cross_attention") == std::string::npos};
+  return {site.rows == RowsOf::kTargets, site.columns == RowsOf::kTargets};
 }
 
 AttentionValues attention_values(const Batch& batch, AttentionSides sides, int64_t heads,

@@ -8,35 +8,32 @@
 namespace quell {
 namespace {
 
-bool contains(const SiteSet& sites, SiteId id) {
-  return !sites.empty() && sites[static_cast<size_t>(id)];
-}
-
-void switch_off(QuantContext& context) {
-  for (const SiteKind kind : {SiteKind::kWeight, SiteKind::kActivation}) {
-    context.set_observe(kind, false);
-    context.set_quantize(kind, false);
-  }
-}
-
 std::string state_name(SiteId id, size_t part) { return fmt::format("{}.{}", id, part); }
 
-// Switches on what an observing pass needs, and says which sites it is for.
-std::vector<SiteId> start_observing(PipelineContext& context, const SiteSet& skipped) {
-  std::vector<SiteId> observed;
+// An observing pass, and which activations it is for.
+struct Observation {
+  PassOptions options;
+  std::vector<SiteId> sites;
+};
+
+// Resets the observers.
+Observation start_observing(PipelineContext& context, const SiteSet& skipped) {
+  Observation observation;
   for (size_t i = 0; i < context.model.sites().size(); ++i) {
     const auto id = static_cast<SiteId>(i);
-    QuantPoint* point = context.quant.point(id);
+    SitePoint* point = context.points.point(id);
     if (point == nullptr) continue;
     // A site that quantizes while others are observed has its own range first.
-    point->quantize = point->during_calibration == DuringCalibration::kObserveAndQuantize;
+    if (point->during_calibration == DuringCalibration::kObserveAndQuantize) {
+      observation.options.quantize.insert(id);
+    }
     const bool weight = context.model.sites()[i].kind == SiteKind::kWeight;
-    if (weight || contains(skipped, id) || point->spec.is_dynamic()) continue;
+    if (weight || skipped.contains(id) || point->spec.is_dynamic()) continue;
     point->observer->reset();
-    point->observe = true;
-    observed.push_back(id);
+    observation.options.observe.insert(id);
+    observation.sites.push_back(id);
   }
-  return observed;
+  return observation;
 }
 
 // What the states of the observers follow from, besides the float network and the data. Empty where
@@ -44,7 +41,7 @@ std::vector<SiteId> start_observing(PipelineContext& context, const SiteSet& ski
 std::string origin_of(const std::vector<SiteId>& observed, const PipelineContext& context) {
   std::string text = "observers\n";
   for (const SiteId id : observed) {
-    const QuantPoint& point = *context.quant.point(id);
+    const SitePoint& point = *context.points.point(id);
     if (point.during_calibration != DuringCalibration::kObserve) return "";
     text += fmt::format("{} {} {} {} {}\n", context.model.sites()[static_cast<size_t>(id)].key(),
                         static_cast<int>(point.spec.granularity), point.spec.axis,
@@ -63,7 +60,7 @@ bool take_states(const std::vector<SiteId>& observed, const std::string& origin,
          part = known->find(state_name(id, state.size()))) {
       state.push_back(part->second);
     }
-    context.quant.point(id)->observer->set_state(state);
+    context.points.point(id)->observer->set_state(state);
   }
   return true;
 }
@@ -73,32 +70,29 @@ void keep_states(const std::vector<SiteId>& observed, const std::string& origin,
                  const PipelineContext& context) {
   NamedTensors states;
   for (const SiteId id : observed) {
-    const std::vector<at::Tensor> state = context.quant.point(id)->observer->state();
+    const std::vector<at::Tensor> state = context.points.point(id)->observer->state();
     if (state.empty()) return;
     for (size_t part = 0; part < state.size(); ++part) states[state_name(id, part)] = state[part];
   }
   context.shared->keep(origin, states);
 }
 
-void observe_batch(PipelineContext& context, const Batch& batch) {
-  if (batch.padding_unobserved) {
-    context.quant.set_observed_rows(RealRows(batch.offsets, batch.valid_lengths));
-  }
-  context.model.forward(batch, context.quant);
-  context.quant.set_observed_rows({});
-}
-
-void observe_batches(PipelineContext& context) {
-  for (size_t batch = 0; batch < context.calibration.size(); ++batch) {
-    observe_batch(context, context.calibration[batch]);
-    context.log.progress("calibrate", static_cast<int64_t>(batch) + 1,
+void observe_batches(PipelineContext& context, PassOptions options) {
+  for (size_t i = 0; i < context.calibration.size(); ++i) {
+    const Batch& batch = context.calibration[i];
+    options.observed_rows.reset();
+    if (batch.padding_unobserved) {
+      options.observed_rows.emplace(batch.offsets, batch.valid_lengths);
+    }
+    context.model.forward(batch, Pass(context.points, options));
+    context.log.progress("calibrate", static_cast<int64_t>(i) + 1,
                          static_cast<int64_t>(context.calibration.size()));
   }
 }
 
 }  // namespace
 
-void use_range(const Site& site, QuantPoint& point) {
+void use_range(const Site& site, SitePoint& point) {
   const Range range = point.observer->range();
   const float* min = range.min.const_data_ptr<float>();
   const float* max = range.max.const_data_ptr<float>();
@@ -118,8 +112,8 @@ void observe_weights(PipelineContext& context, const SiteSet& skipped) {
   for (size_t i = 0; i < context.model.sites().size(); ++i) {
     const auto id = static_cast<SiteId>(i);
     const Site& site = context.model.sites()[i];
-    QuantPoint* point = context.quant.point(id);
-    if (site.kind != SiteKind::kWeight || point == nullptr || contains(skipped, id)) continue;
+    SitePoint* point = context.points.point(id);
+    if (site.kind != SiteKind::kWeight || point == nullptr || skipped.contains(id)) continue;
     try {
       point->observer->reset();
       point->observer->observe(context.model.weight(id));
@@ -127,31 +121,22 @@ void observe_weights(PipelineContext& context, const SiteSet& skipped) {
     } catch (const ConfigError& error) {
       throw ConfigError(fmt::format("{}: {}", site.key(), error.what()));
     }
-    context.quant.weight_changed(id);
+    context.points.weight_changed(id);
   }
 }
 
 void observe_activations(PipelineContext& context, const SiteSet& skipped) {
-  const std::vector<SiteId> observed = start_observing(context, skipped);
-  if (!observed.empty() && context.calibration.empty()) {
-    switch_off(context.quant);
+  const auto [options, observed] = start_observing(context, skipped);
+  if (observed.empty()) return;
+  if (context.calibration.empty()) {
     throw ConfigError("no calibration batches; raise calibration.samples");
   }
-  if (observed.empty()) return switch_off(context.quant);
   const std::string origin = context.shared == nullptr ? "" : origin_of(observed, context);
   if (origin.empty() || !take_states(observed, origin, context)) {
-    observe_batches(context);
+    observe_batches(context, options);
     if (!origin.empty()) keep_states(observed, origin, context);
   }
-  switch_off(context.quant);
-  for (const SiteId id : observed) use_range(context.model.sites()[id], *context.quant.point(id));
-}
-
-void prepare_weights(const Model& model, QuantContext& context) {
-  for (size_t i = 0; i < model.sites().size(); ++i) {
-    const auto id = static_cast<SiteId>(i);
-    if (model.sites()[i].kind == SiteKind::kWeight) context.weight(id, model.weight(id));
-  }
+  for (const SiteId id : observed) use_range(context.model.sites()[id], *context.points.point(id));
 }
 
 }  // namespace quell

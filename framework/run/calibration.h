@@ -7,9 +7,6 @@
 
 namespace quell {
 
-// Sites by SiteId; empty means none.
-using SiteSet = std::vector<bool>;
-
 // Observes the quantized weights, but not those of `skipped`, and hands the ranges to their
 // quantizers. Throws Error when a range is not finite.
 void observe_weights(PipelineContext& context, const SiteSet& skipped = {});
@@ -19,9 +16,6 @@ void observe_weights(PipelineContext& context, const SiteSet& skipped = {});
 void observe_activations(PipelineContext& context, const SiteSet& skipped = {});
 
 // Hands the observer's range to the quantizer. Throws Error when it is not finite.
-void use_range(const Site& site, QuantPoint& point);
-
-// Quantizes the weights that are switched on, so that several threads may run the model at once.
-void prepare_weights(const Model& model, QuantContext& context);
+void use_range(const Site& site, SitePoint& point);
 
 }  // namespace quell

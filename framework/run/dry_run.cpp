@@ -32,10 +32,10 @@ LinearSize linear_size(const Model& model) {
   for (size_t id = 0; id < model.sites().size(); ++id) {
     const Site& site = model.sites()[id];
     if (site.kind != SiteKind::kWeight || site.role == "embedding" || site.layer < 0) continue;
-    const at::Tensor& weight = model.weight(static_cast<SiteId>(id));
-    if (weight.dim() != 2) continue;
-    size.elements += static_cast<double>(weight.numel());
-    size.widest = std::max(size.widest, static_cast<double>(weight.size(0)));
+    const auto& shape = model.weight_shape(static_cast<SiteId>(id));
+    if (shape.size() != 2) continue;
+    size.elements += static_cast<double>(shape[0]) * static_cast<double>(shape[1]);
+    size.widest = std::max(size.widest, static_cast<double>(shape[0]));
   }
   return size;
 }

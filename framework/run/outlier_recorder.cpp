@@ -59,23 +59,22 @@ std::string OutlierRecorder::unused_name(const std::string& name) const {
   return result;
 }
 
-void OutlierRecorder::record(const std::string& name, Model& model, QuantContext& context,
-                             std::span<const Batch> batches, Log& log) {
+void OutlierRecorder::record(const std::string& name, Model& model, const SitePoints& points,
+                             const SiteSet& quantized, std::span<const Batch> batches, Log& log) {
   OutlierStage stage{unused_name(name), {}, {}};
   AllStatistics all = new_statistics();
   std::vector<bool> reached(sites_.size());
   int64_t done = 0;
   const auto passes = [&](void (SiteStatistics::*look)(const Batch&, const at::Tensor&)) {
     for (const Batch& batch : batches) {
-      context.set_tap(
-          [&](SiteId id, const at::Tensor&, const at::Tensor& after) {
-            if (all[id] == nullptr || after.numel() == 0) return;
-            (all[id].get()->*look)(batch, after.contiguous());
-            reached[id] = true;
-          },
-          TapMatrices::kCompact);
-      model.forward(batch, context);
-      context.set_tap({});
+      const Tap tap = [&](SiteId id, const at::Tensor&, const at::Tensor& after) {
+        if (all[id] == nullptr || after.numel() == 0) return;
+        (all[id].get()->*look)(batch, after.contiguous());
+        reached[id] = true;
+      };
+      model.forward(
+          batch,
+          Pass(points, {.quantize = quantized, .tap = tap, .tap_matrices = TapMatrices::kCompact}));
       log.progress("outliers, " + stage.name, ++done, 2 * static_cast<int64_t>(batches.size()));
     }
   };
@@ -87,10 +86,13 @@ void OutlierRecorder::record(const std::string& name, Model& model, QuantContext
   for (size_t i = 0; i < all.size(); ++i) {
     if (reached[i]) stage.sites.emplace_back(static_cast<SiteId>(i), all[i]->end_counting());
   }
-  for (const NormGroup& norm : model.graph().norms) {
-    stage.norms.push_back({norm.name, norm.output_site, norm.gamma.detach().clone(),
-                           norm.beta.defined() ? norm.beta.detach().clone() : at::Tensor(),
-                           norm.left_alone});
+  for (const ScaleGroup& group : model.graph().groups) {
+    if (group.norm == nullptr) continue;
+    const Norm& norm = *group.norm;
+    stage.norms.push_back({sites_[static_cast<size_t>(group.site)].name, group.site,
+                           norm.weight.detach().clone(),
+                           norm.bias.defined() ? norm.bias.detach().clone() : at::Tensor(),
+                           group.outlier_suppression_skips});
   }
   stages_.push_back(std::move(stage));
 }

@@ -33,10 +33,10 @@ class OutlierRecorder {
 
   // Tells which tokens the batches hold; once, before record().
   void set_tokens(std::span<const Batch> batches, const Tokenizer* tokenizer);
-  // Runs the batches twice with whatever is switched on: SiteStatistics sees what the network goes
+  // Runs the batches twice, with these sites quantized: SiteStatistics sees what the network goes
   // on with, quantized values where a site quantizes. A name that was used gets "_2", ....
-  void record(const std::string& name, Model& model, QuantContext& context,
-              std::span<const Batch> batches, Log& log);
+  void record(const std::string& name, Model& model, const SitePoints& points,
+              const SiteSet& quantized, std::span<const Batch> batches, Log& log);
 
   const OutlierOptions& options() const { return options_; }
   const CalibrationTokens& tokens() const { return tokens_; }

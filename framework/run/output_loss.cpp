@@ -18,8 +18,8 @@ namespace quell {
 namespace {
 
 int64_t bytes_of(const State& state) {
-  auto bytes = static_cast<int64_t>(state.rows.nbytes());
-  if (state.encoder_rows.defined()) bytes += static_cast<int64_t>(state.encoder_rows.nbytes());
+  auto bytes = static_cast<int64_t>(state.rows.values.nbytes());
+  if (state.memory.values.defined()) bytes += static_cast<int64_t>(state.memory.values.nbytes());
   for (const auto& [name, output] : state.outputs) bytes += static_cast<int64_t>(output.nbytes());
   return bytes;
 }
@@ -31,22 +31,25 @@ void append(std::vector<float>& values, const at::Tensor& tensor) {
 }
 
 // The rows of one sequence: its tokens, or where there is one for each sequence that one.
-at::Tensor rows_of(const at::Tensor& rows, const Batch& batch, int64_t sequence) {
-  if (!rows.defined()) return rows;
-  return rows.size(0) == batch.tokens()
-             ? rows.narrow(0, batch.offsets[sequence], batch.length(sequence))
-             : rows.narrow(0, sequence, 1);
+Rows rows_of(const Rows& rows, const Batch& batch, int64_t sequence) {
+  if (!rows.values.defined()) return rows;
+  const bool tokens = rows.values.size(0) == batch.tokens();
+  return {tokens ? rows.values.narrow(0, batch.offsets[sequence], batch.length(sequence))
+                 : rows.values.narrow(0, sequence, 1),
+          rows.grid};
 }
 
-at::Tensor joined(const std::vector<at::Tensor>& parts) {
-  return parts.size() == 1 || !parts.front().defined() ? parts.front() : at::cat(parts);
+Rows joined(const std::vector<Rows>& parts) {
+  if (parts.size() == 1 || !parts.front().values.defined()) return parts.front();
+  std::vector<at::Tensor> values;
+  for (const Rows& part : parts) values.push_back(part.values);
+  return {at::cat(values), parts.front().grid};
 }
 
 // Whether something sees how wide a matrix of attention is, which its batch decides.
-bool needs_widths(const PipelineContext& context) {
-  const auto& sites = context.model.sites();
+bool needs_widths(const std::vector<Site>& sites, const Pass& pass) {
   for (size_t id = 0; id < sites.size(); ++id) {
-    if (sites[id].heads > 0 && context.quant.needs_equal_widths(static_cast<SiteId>(id))) {
+    if (sites[id].heads > 0 && pass.needs_equal_widths(static_cast<SiteId>(id))) {
       return true;
     }
   }
@@ -55,15 +58,16 @@ bool needs_widths(const PipelineContext& context) {
 
 }  // namespace
 
-OutputLoss::OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
+OutputLoss::OutputLoss(PipelineContext& context, const Pass& pass, std::vector<Outputs> targets,
                        const std::vector<SiteId>& varied, const Options& options,
                        std::vector<float> replay)
     : context_(context),
+      pass_(pass),
       options_(options),
       targets_(std::move(targets)),
       cache_bytes_(options.cache_bytes),
       replay_(std::move(replay)) {
-  const auto segments = context.model.segments();
+  const auto& segments = context.model.segments();
   varied_.resize(segments.size());
   for (const SiteId id : varied) {
     size_t segment = segments.size() - 1;
@@ -79,10 +83,10 @@ void OutputLoss::add_units(size_t index) {
   first_unit_.push_back(units_.size());
   const Batch& batch = context_.calibration[index];
   const Outputs& targets = targets_[index];
-  const bool divisible = !batch.decoder_token_ids.defined() && !needs_widths(context_) &&
-                         std::all_of(targets.begin(), targets.end(), [&](const auto& target) {
-                           return target.second.size(0) == batch.sequences();
-                         });
+  const bool divisible =
+      !batch.decoder_token_ids.defined() && !needs_widths(context_.model.sites(), pass_) &&
+      std::all_of(targets.begin(), targets.end(),
+                  [&](const auto& target) { return target.second.size(0) == batch.sequences(); });
   if (!divisible) units_.push_back({.batch = index});
   for (int64_t i = 0; divisible && i < batch.sequences(); ++i) units_.push_back({index, i});
 }
@@ -91,7 +95,7 @@ OutputLoss::Setting OutputLoss::current_setting() const {
   Setting setting(varied_.size());
   for (size_t segment = 0; segment < varied_.size(); ++segment) {
     for (const SiteId id : varied_[segment]) {
-      const QuantParameters parameters = context_.quant.point(id)->quantizer->parameters();
+      const QuantParameters parameters = context_.points.point(id)->quantizer->parameters();
       append(setting[segment], parameters.scale);
       append(setting[segment], parameters.zero_point);
       setting[segment].push_back(static_cast<float>(parameters.levels.low));
@@ -311,8 +315,9 @@ size_t OutputLoss::first_changed(const Unit& unit, const Setting& setting) const
 
 std::vector<Outputs> OutputLoss::run(Group group, const Setting& setting) {
   const at::NoGradGuard no_gradients;  // threads have a mode of their own
-  const auto segments = context_.model.segments();
-  const Batch batch = batch_of(group);
+  const auto& segments = context_.model.segments();
+  const ModelInput input = context_.model.bind(batch_of(group));
+  const Batch& batch = input.batch;
   size_t first = segments.size() - 1;
   for (const size_t unit : group) first = std::min(first, first_changed(units_[unit], setting));
   while (first > 0 && !std::all_of(group.begin(), group.end(), [&](size_t unit) {
@@ -322,17 +327,17 @@ std::vector<Outputs> OutputLoss::run(Group group, const Setting& setting) {
   }
   State state;
   if (first > 0) {
-    std::vector<at::Tensor> rows, encoder_rows;
+    std::vector<Rows> rows, memory;
     for (const size_t unit : group) {
       rows.push_back(units_[unit].states[first]->rows);
-      encoder_rows.push_back(units_[unit].states[first]->encoder_rows);
+      memory.push_back(units_[unit].states[first]->memory);
     }
     state.rows = joined(rows);
-    state.encoder_rows = joined(encoder_rows);
+    state.memory = joined(memory);
   }
   for (size_t i = first; i < segments.size(); ++i) {
     if (i > first) keep(group, i, state, batch);
-    segments[i].run(state, batch, context_.quant);
+    segments[i].run(state, input, pass_);
   }
   for (const size_t unit : group) units_[unit].setting = &setting;
   sequences_ += batch.sequences();
@@ -354,7 +359,7 @@ void OutputLoss::keep(Group group, size_t segment, const State& state, const Bat
     State part = state;
     if (unit.sequence >= 0) {
       part.rows = rows_of(state.rows, batch, static_cast<int64_t>(i));
-      part.encoder_rows = rows_of(state.encoder_rows, batch, static_cast<int64_t>(i));
+      part.memory = rows_of(state.memory, batch, static_cast<int64_t>(i));
     }
     std::optional<State>& place = unit.states[segment];
     if (!place) {  // what is there already is replaced by as much
@@ -366,8 +371,8 @@ void OutputLoss::keep(Group group, size_t segment, const State& state, const Bat
     }
     // A part of its own, so that it does not hold the rows of the others.
     if (unit.sequence >= 0) {
-      part.rows = part.rows.clone();
-      if (part.encoder_rows.defined()) part.encoder_rows = part.encoder_rows.clone();
+      part.rows.values = part.rows.values.clone();
+      if (part.memory.values.defined()) part.memory.values = part.memory.values.clone();
     }
     place = std::move(part);
   }

@@ -40,17 +40,16 @@ class OutputLoss {
     int64_t sequences = 8;
   };
 
-  // `targets` are the float outputs of every calibration batch. `varied` are the sites whose
-  // parameters differ between settings. `replay` is what losses() of a stopped search gave: the
-  // same calls take their losses from it.
-  OutputLoss(PipelineContext& context, std::vector<Outputs> targets,
+  // What is quantized is said by `pass`. `targets` are the float outputs of every calibration
+  // batch. `varied` are the sites whose parameters differ between settings. `replay` is what
+  // losses() of a stopped search gave: the same calls take their losses from it.
+  OutputLoss(PipelineContext& context, const Pass& pass, std::vector<Outputs> targets,
              const std::vector<SiteId>& varied, const Options& options,
              std::vector<float> replay = {});
 
-  // The loss of the network as it is set now; both kinds of quantization are switched by the
-  // caller. Given up when what was counted reaches `limit`: losses are not negative, so that the
-  // whole sum would, too. What added the most to losses so far comes first. A setting that was
-  // given up goes on from there.
+  // The loss of the network as it is set now. Given up when what was counted reaches `limit`:
+  // losses are not negative, so that the whole sum would, too. What added the most to losses so far
+  // comes first. A setting that was given up goes on from there.
   Result evaluate(float limit);
 
   // What each counted sequence adds to the loss of its batch, in the order of counting, and behind
@@ -108,6 +107,7 @@ class OutputLoss {
   void keep(Group group, size_t segment, const State& state, const Batch& batch);
 
   PipelineContext& context_;
+  const Pass& pass_;
   Options options_;
   std::vector<Outputs> targets_;
   std::vector<std::vector<SiteId>> varied_;  // by segment

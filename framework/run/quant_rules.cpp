@@ -145,10 +145,10 @@ std::vector<SitePlan> plan_sites(std::span<const Site> sites, std::span<const Ru
   return plans;
 }
 
-void apply_plan(std::span<const SitePlan> plan, QuantContext& context) {
+void apply_plan(std::span<const SitePlan> plan, SitePoints& points) {
   for (size_t id = 0; id < plan.size(); ++id) {
     if (!plan[id].quantize) continue;
-    auto point = std::make_unique<QuantPoint>();
+    auto point = std::make_unique<SitePoint>();
     point->spec = plan[id].spec;
     point->during_calibration = plan[id].during_calibration;
     point->observer = plan[id].observer.create(plan[id].spec);
@@ -158,7 +158,7 @@ void apply_plan(std::span<const SitePlan> plan, QuantContext& context) {
         to_yaml(ValueTypeOf<ObserverChoice>::get().print(&plan[id].observer));
     point->quantizer_name = plan[id].quantizer.name();
     point->calibrated = plan[id].spec.is_dynamic();
-    context.set_point(static_cast<SiteId>(id), std::move(point));
+    points.set_point(static_cast<SiteId>(id), std::move(point));
   }
 }
 

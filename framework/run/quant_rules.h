@@ -10,7 +10,7 @@
 
 #include "framework/config/schema.h"
 #include "framework/plugin/choice.h"
-#include "framework/quant/context.h"
+#include "framework/quant/site_points.h"
 
 namespace quell {
 
@@ -103,6 +103,6 @@ std::vector<SitePlan> plan_sites(std::span<const Site> sites, std::span<const Ru
                                  const Plugins& plugins, Problems& problems);
 
 // Creates the points of a plan.
-void apply_plan(std::span<const SitePlan> plan, QuantContext& context);
+void apply_plan(std::span<const SitePlan> plan, SitePoints& points);
 
 }  // namespace quell

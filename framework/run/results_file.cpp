@@ -41,7 +41,7 @@ void write_identity(Hdf5Writer& file, const std::string& group, const Site& site
   }
 }
 
-void write_scales(Hdf5Writer& file, const std::string& group, const QuantPoint& point) {
+void write_scales(Hdf5Writer& file, const std::string& group, const SitePoint& point) {
   const auto write = [&](const char* name, const at::Tensor& values, const char* unit) {
     if (!values.defined()) return;
     const std::string object = group + "/" + name;
@@ -59,7 +59,7 @@ void write_scales(Hdf5Writer& file, const std::string& group, const QuantPoint& 
   file.set_attribute(group, "highest_code", static_cast<int64_t>(parameters.levels.high));
 }
 
-void write_point(Hdf5Writer& file, const std::string& group, const QuantPoint& point) {
+void write_point(Hdf5Writer& file, const std::string& group, const SitePoint& point) {
   const QuantSpec& spec = point.spec;
   file.set_attribute(group, "bits", spec.bits);
   file.set_attribute(group, "symmetric", static_cast<int64_t>(spec.symmetric));
@@ -79,7 +79,7 @@ void write_sites(Hdf5Writer& file, const Runner& runner) {
     const Site& site = runner.model().sites()[i];
     const std::string group = site_group(site);
     write_identity(file, group, site);
-    const QuantPoint* point = runner.context().point(id);
+    const SitePoint* point = runner.points().point(id);
     file.set_attribute(group, "quantized", static_cast<int64_t>(point != nullptr));
     if (point == nullptr) continue;
     write_point(file, group, *point);

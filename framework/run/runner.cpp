@@ -93,6 +93,7 @@ Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
       checkpoint_.start_head({"ForQuestionAnswering", "qa_outputs.", spec.seed});
     }
     model_ = make_model(spec.model, checkpoint_, plugins);
+    model_->load(checkpoint_);
     tokenizer_ = find_tokenizer(spec.model.path);
     TaskContext context;
     context.tokenizer = tokenizer_.get();
@@ -107,8 +108,8 @@ Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
   Problems problems;
   plan_ = plan_sites(model_->sites(), spec.quant.rules, plugins, problems);
   problems.throw_if_any();
-  context_ = std::make_unique<QuantContext>(model_->sites());
-  apply_plan(plan_, *context_);
+  points_ = std::make_unique<SitePoints>(model_->sites());
+  apply_plan(plan_, *points_);
   if (spec.record.outliers) {
     outliers_ = std::make_unique<OutlierRecorder>(*spec.record.outliers, model_->sites());
   }
@@ -122,11 +123,12 @@ void Runner::timed(const std::string& name, const Work& work) {
   seconds_.emplace_back(name, elapsed.count());
 }
 
-Network Runner::network() const {
-  Network network{[this](const Batch& batch) { return model_->forward(batch, *context_); }};
+Network Runner::network(const SiteSet& quantized) const {
+  const auto pass = std::make_shared<const Pass>(*points_, PassOptions{.quantize = quantized});
+  Network network{[this, pass](const Batch& batch) { return model_->forward(batch, *pass); }};
   if (!model_->writes_text()) return network;
-  network.generate = [this](const Batch& batch, const GenerationOptions& options) {
-    return quell::generate(*model_, batch, options, *context_);
+  network.generate = [this, pass](const Batch& batch, const GenerationOptions& options) {
+    return quell::generate(*model_, batch, options, *pass);
   };
   return network;
 }
@@ -162,7 +164,7 @@ void Runner::run(const RunFolders& folders) {
         std::min(calibration_.size(), static_cast<size_t>(spec_.record.site_error_batches));
     timed("site_errors", [&] {
       site_errors_ =
-          quell::site_errors(*model_, *context_, std::span(calibration_).first(count), log_);
+          quell::site_errors(*model_, *points_, std::span(calibration_).first(count), log_);
     });
   }
 }
@@ -177,37 +179,33 @@ void Runner::record_outliers(const std::string& stage) {
   if (outliers_ == nullptr) return;
   if (outliers_->stages().empty()) outliers_->set_tokens(calibration_, tokenizer_.get());
   const bool quantized = stage == to_string(Stage::kQuantized);
-  context_->set_quantize(SiteKind::kWeight, quantized);
-  context_->set_quantize(SiteKind::kActivation, quantized);
-  timed("outliers", [&] { outliers_->record(stage, *model_, *context_, calibration_, log_); });
-  context_->set_quantize(SiteKind::kWeight, false);
-  context_->set_quantize(SiteKind::kActivation, false);
+  timed("outliers", [&] {
+    outliers_->record(stage, *model_, *points_, points_->calibrated(quantized, quantized),
+                      calibration_, log_);
+  });
 }
 
-Evaluation Runner::evaluate_task(const char* name) {
-  prepare_weights(*model_, *context_);  // batches run side by side and share them
-  return task_->evaluate(network(),
+Evaluation Runner::evaluate_task(const char* name, const SiteSet& quantized) {
+  return task_->evaluate(network(quantized),
                          [&](int64_t done, int64_t total) { log_.progress(name, done, total); });
 }
 
 Evaluation Runner::evaluate_float() {
-  if (!cache_.enabled()) return evaluate_task(to_string(Stage::kFloat));
+  if (!cache_.enabled()) return evaluate_task(to_string(Stage::kFloat), {});
   const std::string settings = origin(float_settings(spec_));
   if (auto known = cache_.evaluation(settings)) return std::move(*known);
-  Evaluation evaluation = evaluate_task(to_string(Stage::kFloat));
+  Evaluation evaluation = evaluate_task(to_string(Stage::kFloat), {});
   cache_.keep(settings, evaluation);
   return evaluation;
 }
 
 void Runner::evaluate(Stage stage, bool weights, bool activations) {
-  context_->set_quantize(SiteKind::kWeight, weights);
-  context_->set_quantize(SiteKind::kActivation, activations);
   Evaluation evaluation;
   timed(to_string(stage), [&] {
-    evaluation = stage == Stage::kFloat ? evaluate_float() : evaluate_task(to_string(stage));
+    evaluation = stage == Stage::kFloat
+                     ? evaluate_float()
+                     : evaluate_task(to_string(stage), points_->calibrated(weights, activations));
   });
-  context_->set_quantize(SiteKind::kWeight, false);
-  context_->set_quantize(SiteKind::kActivation, false);
   std::string line = fmt::format("{:<16}", to_string(stage));
   for (const auto& [name, value] : evaluation.metrics)
     line += fmt::format("  {} {:.4f}", name, value);
@@ -223,20 +221,19 @@ void Runner::prepare() {
 
 Evaluation Runner::evaluate(const std::vector<SiteId>& quantized) {
   const at::NoGradGuard no_gradients;
+  SiteSet sites;
   for (const SiteId id : quantized) {
-    QuantPoint* point = context_->point(id);
+    const SitePoint* point = points_->point(id);
     QUELL_ASSERT(point != nullptr && point->calibrated, "a site without parameters");
-    point->quantize = true;
+    sites.insert(id);
   }
-  Evaluation evaluation = evaluate_task("evaluation");
-  for (const SiteId id : quantized) context_->point(id)->quantize = false;
-  return evaluation;
+  return evaluate_task("evaluation", sites);
 }
 
 void Runner::read_calibration() {
   calibration_ = task_->calibration(spec_.calibration, spec_.seed);
   log_notes();
-  Network network = this->network();
+  Network network = this->network({});
   if (cache_.enabled() && network.generate) {
     network.generate = cache_.cached(origin(float_settings(spec_)), network.generate);
   }
@@ -259,7 +256,7 @@ void Runner::log_notes() {
 }
 
 void Runner::run_pipeline(const std::filesystem::path& progress) {
-  PipelineContext context{*model_, *context_, calibration_, log_};
+  PipelineContext context{*model_, *points_, calibration_, log_};
   context.training = task_->training();
   context.seed = spec_.seed;
   for (size_t index = 0; index < spec_.pipeline.size(); ++index) {

@@ -57,7 +57,7 @@ class Runner {
   const Model& model() const { return *model_; }
   Task& task() { return *task_; }
   const std::vector<SitePlan>& plan() const { return plan_; }
-  const QuantContext& context() const { return *context_; }
+  const SitePoints& points() const { return *points_; }
   const Checkpoint& checkpoint() const { return checkpoint_; }
 
   // Filled by run().
@@ -77,12 +77,12 @@ class Runner {
   std::vector<std::string> task_files() const { return task_->files(); }
 
  private:
-  // The model with what is switched on.
-  Network network() const;
+  // The model with these sites quantized.
+  Network network(const SiteSet& quantized) const;
   bool wants(Stage stage) const;
   void evaluate(Stage stage, bool weights, bool activations);
-  Evaluation evaluate_float();                 // from the cache where it is there
-  Evaluation evaluate_task(const char* name);  // with what is switched on
+  Evaluation evaluate_float();  // from the cache where it is there
+  Evaluation evaluate_task(const char* name, const SiteSet& quantized);
   void read_calibration();
   void log_notes();  // those that are new
   void record_outliers(const std::string& stage);
@@ -101,7 +101,7 @@ class Runner {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Task> task_;
   std::vector<SitePlan> plan_;
-  std::unique_ptr<QuantContext> context_;
+  std::unique_ptr<SitePoints> points_;
   ResultCache cache_;
   std::string inputs_;  // see inputs_text(); empty until it is needed
   size_t notes_logged_ = 0;

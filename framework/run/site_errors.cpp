@@ -31,15 +31,10 @@ struct Sums {
   double cosine() const { return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : (xx == yy ? 1 : 0); }
 };
 
-void switch_all(QuantContext& context, bool on) {
-  context.set_quantize(SiteKind::kWeight, on);
-  context.set_quantize(SiteKind::kActivation, on);
-}
-
 // Not where all steps of the pipeline were transforms.
-bool any_calibrated(const QuantContext& context) {
-  for (size_t id = 0; id < context.sites().size(); ++id) {
-    const QuantPoint* point = context.point(static_cast<SiteId>(id));
+bool any_calibrated(const SitePoints& points) {
+  for (size_t id = 0; id < points.sites().size(); ++id) {
+    const SitePoint* point = points.point(static_cast<SiteId>(id));
     if (point != nullptr && point->calibrated) return true;
   }
   return false;
@@ -47,28 +42,29 @@ bool any_calibrated(const QuantContext& context) {
 
 }  // namespace
 
-std::map<SiteId, SiteError> site_errors(const Model& model, QuantContext& context,
+std::map<SiteId, SiteError> site_errors(const Model& model, const SitePoints& points,
                                         std::span<const Batch> batches, Log& log) {
-  if (!any_calibrated(context)) return {};
+  if (!any_calibrated(points)) return {};
   std::map<SiteId, Sums> own, network;
+  std::map<SiteId, at::Tensor> reference;
+  const Pass in_float(points, {.tap = [&](SiteId id, const at::Tensor& before, const at::Tensor&) {
+                        SitePoint* point = points.point(id);
+                        if (point == nullptr) return;
+                        reference[id] = before.clone(at::MemoryFormat::Contiguous);
+                        own[id].add(reference[id], point->quantizer->apply(reference[id],
+                                                                           /*in_place=*/false));
+                      }});
+  const Pass quantized(points, {.quantize = points.calibrated(true, true),
+                                .tap = [&](SiteId id, const at::Tensor&, const at::Tensor& after) {
+                                  if (reference.count(id) == 0) return;
+                                  network[id].add(reference[id], after.contiguous());
+                                }});
   int64_t done = 0;
   for (const Batch& batch : batches) {
-    std::map<SiteId, at::Tensor> reference;
-    switch_all(context, false);
-    context.set_tap([&](SiteId id, const at::Tensor& before, const at::Tensor&) {
-      QuantPoint* point = context.point(id);
-      if (point == nullptr) return;
-      reference[id] = before.clone(at::MemoryFormat::Contiguous);
-      own[id].add(reference[id], point->quantizer->apply(reference[id], /*in_place=*/false));
-    });
-    model.forward(batch, context);
-    switch_all(context, true);
-    context.set_tap([&](SiteId id, const at::Tensor&, const at::Tensor& after) {
-      if (reference.count(id) > 0) network[id].add(reference[id], after.contiguous());
-    });
-    model.forward(batch, context);
-    context.set_tap({});
-    switch_all(context, false);
+    reference.clear();
+    const ModelInput input = model.bind(batch);
+    model.forward(input, in_float);
+    model.forward(input, quantized);
     log.progress("site errors", ++done, static_cast<int64_t>(batches.size()));
   }
   std::map<SiteId, SiteError> errors;

@@ -19,10 +19,10 @@ struct SiteError {
   double cosine_to_float = 0;
 };
 
-// Compares both networks at every quantized activation site over the batches. Quantization is
-// switched off afterwards. Nothing where no site has parameters; throws Error where only some have.
-// Holds the float activations of one batch in memory.
-std::map<SiteId, SiteError> site_errors(const Model& model, QuantContext& context,
+// Compares both networks at every quantized activation site over the batches. Nothing where no site
+// has parameters; throws Error where only some have. Holds the float activations of one batch in
+// memory.
+std::map<SiteId, SiteError> site_errors(const Model& model, const SitePoints& points,
                                         std::span<const Batch> batches, Log& log);
 
 // The SQNR of a quantized weight against the float one, in dB.

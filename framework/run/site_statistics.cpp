@@ -58,14 +58,6 @@ void count_magnitudes(const float* x, int64_t size, std::vector<int64_t>& counts
   });
 }
 
-// Rows of the decoder: all that it computes, but for what it reads from the encoder.
-bool prefers_targets(const Site& site) {
-  if (site.role == "logits") return true;
-  const bool reads_encoder = site.name.find("cross_attention.key") != std::string::npos ||
-                             site.name.find("cross_attention.value") != std::string::npos;
-  return site.name.starts_with("decoder.") && !reads_encoder;
-}
-
 }  // namespace
 
 SiteStatistics::SiteStatistics(const Site& site, const OutlierOptions& options,
@@ -77,14 +69,10 @@ SiteStatistics::SiteStatistics(const Site& site, const OutlierOptions& options,
       sides_(attention_sides(site)),
       keep_raw_(keep_raw && !attention_) {}
 
-RowKind SiteStatistics::kind_of(const Batch& batch, const at::Tensor& rows) const {
-  const int64_t count = rows.size(0);
+RowKind SiteStatistics::kind_of(const Batch& batch) const {
+  if (site_.rows == RowsOf::kSequences) return RowKind::kSequences;
   const bool writes = batch.decoder_token_ids.defined();
-  if (writes && prefers_targets(site_) && count == batch.target_tokens()) return RowKind::kTargets;
-  if (count == batch.tokens()) return RowKind::kTokens;
-  if (count == batch.sequences()) return RowKind::kSequences;
-  if (writes && count == batch.target_tokens()) return RowKind::kTargets;
-  return RowKind::kOther;
+  return writes && site_.rows == RowsOf::kTargets ? RowKind::kTargets : RowKind::kTokens;
 }
 
 const TokenColumns* SiteStatistics::columns() const {
@@ -94,9 +82,7 @@ const TokenColumns* SiteStatistics::columns() const {
 
 void SiteStatistics::measure(const Batch& batch, const at::Tensor& rows) {
   if (attention_) return measure_attention(batch, rows);
-  const RowKind kind = kind_of(batch, rows);
-  summary_.rows = !started_ || summary_.rows == kind ? kind : RowKind::kOther;
-  started_ = true;
+  summary_.rows = kind_of(batch);
   const int64_t count = rows.size(0), features = rows.numel() / count;
   summary_.channels.resize(features);
   std::vector<kernels::Moments> moments(count);

@@ -31,7 +31,7 @@ class SiteStatistics {
   SiteSummary end_counting();
 
  private:
-  RowKind kind_of(const Batch& batch, const at::Tensor& rows) const;
+  RowKind kind_of(const Batch& batch) const;
   const TokenColumns* columns() const;
   void measure_attention(const Batch& batch, const at::Tensor& rows);
   void summarize_kinds();
@@ -50,7 +50,6 @@ class SiteStatistics {
   bool attention_;
   AttentionSides sides_;
   bool keep_raw_;
-  bool started_ = false;
   int64_t seen_rows_ = 0;  // in this pass
   int64_t seen_keys_ = 0;
   AttentionSums mass_;

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "framework/quant/context.h"
+#include "framework/quant/site_points.h"
 
 namespace quell {
 

@@ -1,20 +1,90 @@
 #include "models/blocks/attention.h"
 
-namespace quell {
+#include <ATen/ops/cat.h>
+#include <ATen/ops/mul.h>
 
-at::Tensor attention(const AttentionSpans& spans, QuantContext& context,
-                     const AttentionSites& sites, int64_t heads, double divisor,
-                     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
-  const bool has_scores = sites.scores != kNoSite;
-  const bool equal_widths = (has_scores && context.needs_equal_widths(sites.scores)) ||
-                            context.needs_equal_widths(sites.probs);
-  const AttentionLayout layout(spans, heads, equal_widths);
-  at::Tensor scores = attention_scores(layout, query, key);
-  if (has_scores) scores = context.activation(sites.scores, std::move(scores));
-  at::Tensor probs =
-      context.activation(sites.probs, attention_probs(layout, std::move(scores), divisor));
-  probs = context.dropout(DropoutPlace::kAttention, std::move(probs));
-  return context.activation(sites.context, attention_context(layout, probs, value));
+#include "models/blocks/residual.h"
+
+namespace quell {
+namespace {
+
+// Rotates the two halves of each head's features by the angle of the row's position (Su et al.
+// 2021), in the order of Hugging Face.
+Rows rotated(Rows rows, const RotaryAngles& angles) {
+  if (!angles.cosines.defined()) return rows;
+  const int64_t size = angles.cosines.size(1);
+  const at::Tensor heads = rows.values.view({rows.values.size(0), -1, size});
+  const auto halves = heads.chunk(2, -1);
+  const at::Tensor turned = at::cat({halves[1].neg(), halves[0]}, -1);
+  const at::Tensor result =
+      at::mul(heads, angles.cosines.unsqueeze(1)).add_(turned.mul_(angles.sines.unsqueeze(1)));
+  return {result.view(rows.values.sizes())};
+}
+
+}  // namespace
+
+Attention::Attention(ModelBuilder& builder, const std::string& name,
+                     const AttentionModules& modules, const AttentionOptions& options, RowsOf keys)
+    : layer_(builder.scope().layer), shape_(options.shape) {
+  const int64_t hidden = options.hidden;
+  const int64_t queries = shape_.heads * options.head_size;
+  const int64_t width = shape_.key_heads * options.head_size;
+  const auto project = [&](Projection& projection, const char* part, const std::string& module,
+                           int64_t outputs, RowsOf rows) {
+    const std::string site = name + "." + part;
+    builder.linear(projection.linear, site, part, module, outputs, hidden, options.has_bias);
+    projection.site = builder.activation_of(rows, site, part);
+  };
+  query.factor = options.query_factor;
+  project(query, "query", modules.query, queries, builder.scope().rows);
+  project(key, "key", modules.key, width, keys);
+  project(value, "value", modules.value, width, keys);
+  if (options.has_scores_site) {
+    scores_site_ = builder.attention_matrix(name + ".scores", "scores", shape_.heads, keys);
+  }
+  probs_site_ = builder.attention_matrix(name + ".probs", "probs", shape_.heads, keys);
+  context_site_ = builder.activation(name + ".context", "context");
+  builder.linear(output.linear, name + ".output", "attention_output", modules.output, hidden,
+                 queries, options.has_output_bias);
+  output.site = builder.activation(name + ".output", "attention_output");
+}
+
+Rows Attention::read(const Pass& pass, const Projection& projection, const Rows& rows,
+                     const RotaryAngles& angles) const {
+  return pass.activation(projection.site, rotated(projection.outputs(pass, rows), angles));
+}
+
+Rows Attention::forward(const Pass& pass, const Rows& rows, const Rows* memory,
+                        const SharedSpans& spans, const RotaryAngles& angles, KeyValueCache* cache,
+                        const at::Tensor& kept) const {
+  const Rows queries = read(pass, query, rows, angles);
+  KeyValueCache::Layer* known = cache == nullptr ? nullptr : &cache->layers[layer_];
+  Rows keys, values;
+  if (memory != nullptr && known != nullptr && known->memory_keys.defined()) {
+    keys.values = known->memory_keys;
+    values.values = known->memory_values;
+  } else {
+    keys = read(pass, key, memory == nullptr ? rows : *memory, angles);
+    values = value.forward(pass, memory == nullptr ? rows : *memory);
+    if (known != nullptr && memory != nullptr) {
+      known->memory_keys = keys.values;
+      known->memory_values = values.values;
+    } else if (known != nullptr) {
+      keys.values = cache->append(known->keys, keys.values);
+      values.values = cache->append(known->values, values.values);
+    }
+  }
+  // Scores and probabilities exist only here: as [heads * queries, keys] per sequence, or, where a
+  // site needs true rows, as one [sum of heads * queries, columns] matrix.
+  const bool equal_widths =
+      pass.needs_equal_widths(scores_site_) || pass.needs_equal_widths(probs_site_);
+  const AttentionLayout layout(spans, shape_, equal_widths);
+  Rows matrices = pass.activation(scores_site_, pass.scores(layout, queries, keys));
+  matrices.values = attention_probs(layout, std::move(matrices.values));
+  matrices = pass.activation(probs_site_, {std::move(matrices.values)});
+  matrices = pass.dropout(DropoutPlace::kAttention, std::move(matrices));
+  const Rows context = pass.activation(context_site_, pass.context(layout, matrices, values));
+  return output.forward(pass, chosen_rows(context, kept));
 }
 
 }  // namespace quell

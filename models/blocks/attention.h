@@ -1,30 +1,53 @@
-// Scaled dot-product attention over packed sequences.
+// An attention block: to the own sequence, or to the rows of an encoder.
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include <string>
 
-#include "framework/quant/context.h"
-#include "models/blocks/attention_products.h"
+#include "models/blocks/model_builder.h"
+#include "models/blocks/projection.h"
 
 namespace quell {
 
-struct AttentionSites {
-  SiteId scores =
-      kNoSite;  // query times key, before scaling and mask; some models have no such site
-  SiteId probs = kNoSite;
-  SiteId context = kNoSite;
+struct AttentionOptions {
+  int64_t hidden = 0;
+  int64_t head_size = 0;
+  AttentionShape shape;          // heads, and how scores become probabilities
+  double query_factor = 1;       // multiplies queries in front of their site
+  bool has_scores_site = false;  // query times key is a site
+  bool has_bias = true;          // query, key, value
+  bool has_output_bias = true;
 };
 
-// Attention within each sequence: query [query rows, heads * head size], key and value [key rows,
-// heads * head size], already quantized. Scores are divided by `divisor`. Returns the quantized
-// context [query rows, heads * head size].
-//
-// Scores and probabilities exist only inside: as [heads * queries, keys] per sequence, or, where a
-// site needs true rows, as one [sum of heads * queries, columns] matrix with as many columns as the
-// longest sequence has keys (or AttentionSpans::pad_to), whose columns beyond a sequence are exact
-// zeros.
-at::Tensor attention(const AttentionSpans& spans, QuantContext& context,
-                     const AttentionSites& sites, int64_t heads, double divisor,
-                     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value);
+// Hugging Face modules of one layer.
+struct AttentionModules {
+  std::string query, key, value, output;
+};
+
+class Attention {
+ public:
+  // `name` is "attention" or "cross_attention"; `keys` what the rows that are read are.
+  Attention(ModelBuilder& builder, const std::string& name, const AttentionModules& modules,
+            const AttentionOptions& options, RowsOf keys);
+
+  // Of each row what it attends to in `memory`, an encoder's rows, or, where that is null, in the
+  // rows themselves. Only for the rows with the indices `kept`, where there are such. A cache has
+  // keys and values that were read before, and takes the new ones.
+  Rows forward(const Pass& pass, const Rows& rows, const Rows* memory, const SharedSpans& spans,
+               const RotaryAngles& angles = {}, KeyValueCache* cache = nullptr,
+               const at::Tensor& kept = {}) const;
+  // Whether several heads read each head of the values.
+  bool shares_values() const { return shape_.heads != shape_.key_heads; }
+  SiteId context_site() const { return context_site_; }
+
+  Projection query, key, value, output;
+
+ private:
+  Rows read(const Pass& pass, const Projection& projection, const Rows& rows,
+            const RotaryAngles& angles) const;
+
+  int64_t layer_;
+  AttentionShape shape_;
+  SiteId scores_site_ = kNoSite, probs_site_ = kNoSite, context_site_ = kNoSite;
+};
 
 }  // namespace quell

@@ -1,14 +1,12 @@
 #include "models/blocks/head.h"
 
-#include <ATen/ops/index_select.h>
-#include <ATen/ops/tensor.h>
+#include "models/blocks/residual.h"
 
 namespace quell {
 
-at::Tensor first_rows(const at::Tensor& rows, const Batch& batch) {
-  if (rows.size(0) == batch.sequences()) return rows;
-  std::vector<int64_t> first_tokens(batch.offsets.begin(), batch.offsets.end() - 1);
-  return at::index_select(rows, 0, at::tensor(first_tokens, at::kLong));
+Rows first_rows(const Rows& rows, const ModelInput& input) {
+  const bool has_all = rows.values.size(0) != input.batch.sequences();
+  return chosen_rows(rows, has_all ? input.first_rows : at::Tensor());
 }
 
 }  // namespace quell

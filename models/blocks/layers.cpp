@@ -1,8 +1,6 @@
 #include "models/blocks/layers.h"
 
 #include <ATen/ops/gelu.h>
-#include <ATen/ops/layer_norm.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/tanh.h>
@@ -14,20 +12,6 @@
 #include "framework/base/suggest.h"
 
 namespace quell {
-
-at::Tensor Linear::forward(QuantContext& context, const at::Tensor& rows) const {
-  return at::linear(rows, context.weight(weight_site, weight), bias);
-}
-
-at::Tensor Norm::forward(QuantContext& context, const at::Tensor& rows) const {
-  const at::Tensor gamma = context.weight(weight_site, weight);
-  return context.activation(output_site,
-                            at::layer_norm(rows, {rows.size(-1)}, gamma, bias, epsilon));
-}
-
-NormGroup Norm::group(const std::string& name) {
-  return {name, weight, bias, &epsilon, weight_site, output_site, {}, {}, false};
-}
 
 Nonlinearity nonlinearity_from_name(const std::string& name, const std::string& file) {
   static const std::map<std::string, Nonlinearity> known = {

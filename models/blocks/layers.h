@@ -1,35 +1,10 @@
-// The building blocks that transformer encoders share. Each knows its sites and runs on packed
-// rows [tokens, features].
+// The non-linearities of transformers.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 #include <string>
 
-#include "framework/model/batch.h"
-#include "framework/model/graph.h"
-#include "framework/quant/context.h"
-
 namespace quell {
-
-struct Linear {
-  at::Tensor weight;  // [outputs, inputs]
-  at::Tensor bias;    // [outputs]
-  SiteId weight_site = kNoSite;
-
-  at::Tensor forward(QuantContext& context, const at::Tensor& rows) const;
-};
-
-struct Norm {
-  at::Tensor weight;  // gamma [features]
-  at::Tensor bias;    // beta [features]
-  double epsilon = 1e-12;
-  SiteId weight_site = kNoSite;
-  SiteId output_site = kNoSite;
-
-  at::Tensor forward(QuantContext& context, const at::Tensor& rows) const;
-  // For the graph: this norm, still without what reads it.
-  NormGroup group(const std::string& name);
-};
 
 // The non-linearity between the two linears of a feed-forward block.
 enum class Nonlinearity { kGelu, kGeluTanh, kRelu, kSilu, kTanh };

@@ -2,6 +2,8 @@
 
 #include <ATen/ops/zeros.h>
 
+#include "models/blocks/hf_config.h"
+
 namespace quell {
 namespace {
 
@@ -9,18 +11,13 @@ constexpr int64_t kStartAndEnd = 2;
 
 }  // namespace
 
-void SpanHead::expect(const HeadSizes& sizes, std::vector<ExpectedTensor>& expected) const {
-  expect_linear("qa_outputs", kStartAndEnd, sizes.hidden, expected);
+void SpanHead::declare(const HeadSizes& sizes, ModelBuilder& builder) {
+  builder.linear(spans_.linear, "qa_outputs", "head", "qa_outputs", kStartAndEnd, sizes.hidden);
+  spans_.site = builder.activation("qa_outputs.logits", "logits");
 }
 
-void SpanHead::declare(const HeadSizes&, Declarations& declarations) {
-  spans_ = declarations.linear("qa_outputs", "head", -1, "qa_outputs");
-  logits_site_ = declarations.activation("qa_outputs.logits", "logits", -1,
-                                         {"", "qa_outputs.activation_quantizer"});
-}
-
-Outputs SpanHead::run(const at::Tensor& rows, const Batch&, QuantContext& context) const {
-  const at::Tensor logits = context.activation(logits_site_, spans_.forward(context, rows));
+Outputs SpanHead::run(const Rows& rows, const ModelInput&, const Pass& pass) const {
+  const at::Tensor logits = spans_.forward(pass, rows).values;
   return {{"start_logits", logits.select(1, 0).contiguous()},
           {"end_logits", logits.select(1, 1).contiguous()}};
 }

@@ -2,21 +2,21 @@
 #pragma once
 
 #include "models/blocks/head.h"
+#include "models/blocks/projection.h"
 
 namespace quell {
 
 // Outputs "start_logits" and "end_logits", [tokens] each.
 class SpanHead final : public Head {
  public:
-  void expect(const HeadSizes& sizes, std::vector<ExpectedTensor>& expected) const override;
-  void declare(const HeadSizes& sizes, Declarations& declarations) override;
-  const Linear& first_linear() const override { return spans_; }
-  Outputs run(const at::Tensor& rows, const Batch& batch, QuantContext& context) const override;
+  void declare(const HeadSizes& sizes, ModelBuilder& builder) override;
+  Linear& first_linear() override { return spans_.linear; }
+  RowsOf output_rows() const override { return RowsOf::kTargets; }
+  Outputs run(const Rows& rows, const ModelInput& input, const Pass& pass) const override;
   Outputs zero_outputs(const Batch& batch) const override;
 
  private:
-  SiteId logits_site_ = kNoSite;
-  Linear spans_;
+  Projection spans_;
 };
 
 // Whether config.json names a model for question answering among its architectures.

@@ -46,18 +46,18 @@ Leader leader(const std::vector<OutputLoss::Result>& results) {
 }  // namespace
 
 TokenRangeObserver* token_observer(const PipelineContext& context, SiteId id) {
-  QuantPoint* point = context.quant.point(id);
+  SitePoint* point = context.points.point(id);
   if (point == nullptr || point->spec.is_dynamic()) return nullptr;
   return dynamic_cast<TokenRangeObserver*>(point->observer.get());
 }
 
-RatioSearch::RatioSearch(PipelineContext& context, std::vector<Outputs> targets,
+RatioSearch::RatioSearch(PipelineContext& context, const Pass& pass, std::vector<Outputs> targets,
                          const std::vector<SiteId>& sites, std::vector<double> candidates,
                          const Options& options)
     : context_(context),
       candidates_(std::move(candidates)),
       early_abandon_(options.early_abandon),
-      loss_(context, std::move(targets), sites, {.cache_bytes = options.cache_bytes},
+      loss_(context, pass, std::move(targets), sites, {.cache_bytes = options.cache_bytes},
             saved_losses(context.progress.saved())),
       best_loss_(kNone) {}
 
@@ -116,7 +116,7 @@ OutputLoss::Result RatioSearch::evaluate(const RatioGroup& group, double ratio, 
 void RatioSearch::set_ratio(const RatioGroup& group, double ratio) {
   for (const SiteId id : group.sites) {
     token_observer(context_, id)->set_ratio(ratio);
-    use_range(context_.model.sites()[id], *context_.quant.point(id));
+    use_range(context_.model.sites()[id], *context_.points.point(id));
     ratios_[id] = ratio;
   }
 }

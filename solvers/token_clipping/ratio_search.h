@@ -17,8 +17,8 @@ struct RatioGroup {
   std::vector<SiteId> sites;
 };
 
-// Tries ratios at activation sites whose observers clip tokens and have observed; quantization is
-// switched on by the caller, and the sites are left at the best ratios found.
+// Tries ratios at activation sites whose observers clip tokens and have observed, in passes like
+// the one that is given. The sites are left at the best ratios found.
 class RatioSearch {
  public:
   struct Options {
@@ -26,7 +26,7 @@ class RatioSearch {
     int64_t cache_bytes = 0;
   };
 
-  RatioSearch(PipelineContext& context, std::vector<Outputs> targets,
+  RatioSearch(PipelineContext& context, const Pass& pass, std::vector<Outputs> targets,
               const std::vector<SiteId>& sites, std::vector<double> candidates,
               const Options& options);
 

@@ -19,9 +19,10 @@ at::Tensor rows_of(const Batch& batch) { return at::tensor(batch.example_ids, at
 
 Teacher::Teacher(const PipelineContext& context, TrainingBatches& batches) {
   const at::NoGradGuard no_gradients;
+  const Pass pass(context.points);
   for (int64_t i = 0; i < batches.per_epoch(); ++i) {
     const Batch batch = batches.at(i);
-    for (const auto& [name, output] : context.model.forward(batch, context.quant)) {
+    for (const auto& [name, output] : context.model.forward(batch, pass)) {
       if (output.dim() == 1) {
         throw ConfigError(
             fmt::format("qat: a model with the output \"{}\" for every token cannot be distilled; "

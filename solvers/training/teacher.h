@@ -9,7 +9,7 @@ namespace quell {
 // One row per example, so that it does not matter which batches they are in.
 class Teacher {
  public:
-  // Runs the network as it is (nothing may be quantized) over all examples.
+  // Runs the float network as it is over all examples.
   Teacher(const PipelineContext& context, TrainingBatches& batches);
   // What an earlier run has stored.
   explicit Teacher(const NamedTensors& stored);

@@ -31,17 +31,21 @@ const at::Tensor& stored(const NamedTensors& state, const std::string& name,
       fmt::format("qat: the stored progress does not fit \"{}\"; it belongs to another run", name));
 }
 
+bool is_gamma(const ScaleGroup& group, const at::Tensor& tensor) {
+  return group.norm != nullptr && group.norm->weight.is_same(tensor);
+}
+
 bool is_migrated_gamma(Model& model, const at::Tensor& tensor) {
-  const auto& norms = model.graph().norms;
-  return std::any_of(norms.begin(), norms.end(), [&](const NormGroup& norm) {
-    return norm.without_gamma && norm.gamma.is_same(tensor);
+  const auto& groups = model.graph().groups;
+  return std::any_of(groups.begin(), groups.end(), [&](const ScaleGroup& group) {
+    return group.gamma_moved && is_gamma(group, tensor);
   });
 }
 
 bool is_gamma(Model& model, const at::Tensor& tensor) {
-  const auto& norms = model.graph().norms;
-  return std::any_of(norms.begin(), norms.end(),
-                     [&](const NormGroup& norm) { return norm.gamma.is_same(tensor); });
+  const auto& groups = model.graph().groups;
+  return std::any_of(groups.begin(), groups.end(),
+                     [&](const ScaleGroup& group) { return is_gamma(group, tensor); });
 }
 
 }  // namespace
@@ -49,12 +53,12 @@ bool is_gamma(Model& model, const at::Tensor& tensor) {
 TrainedNetwork::TrainedNetwork(PipelineContext& context, const QatOptions& options)
     : context_(context),
       quantize_(options.quantize),
-      dropout_(rates_of(context, options), derived_seed(context.seed, kDropoutSeed)) {
-  switch_quantization(quantize_);
+      dropout_(rates_of(context, options), derived_seed(context.seed, kDropoutSeed)),
+      pass_(context.points,
+            {.quantize = context.points.calibrated(quantize_, quantize_), .dropout = &dropout_}) {
   collect_parameters(options);
   if (quantize_) collect_learnable(options);
   for (TrainedTensor& trained : tensors_) trained.tensor.set_requires_grad(true);
-  context_.quant.set_dropout(&dropout_);
 }
 
 TrainedNetwork::~TrainedNetwork() {
@@ -62,13 +66,6 @@ TrainedNetwork::~TrainedNetwork() {
     trained.tensor.mutable_grad() = at::Tensor();
     trained.tensor.set_requires_grad(false);
   }
-  context_.quant.set_dropout(nullptr);
-  switch_quantization(false);
-}
-
-void TrainedNetwork::switch_quantization(bool on) {
-  context_.quant.set_quantize(SiteKind::kWeight, on);
-  context_.quant.set_quantize(SiteKind::kActivation, on);
 }
 
 void TrainedNetwork::collect_parameters(const QatOptions& options) {
@@ -88,7 +85,7 @@ void TrainedNetwork::collect_learnable(const QatOptions& options) {
   for (size_t i = 0; i < context_.model.sites().size(); ++i) {
     const auto id = static_cast<SiteId>(i);
     const Site& site = context_.model.sites()[i];
-    QuantPoint* point = context_.quant.point(id);
+    SitePoint* point = context_.points.point(id);
     if (point == nullptr) continue;
     const std::vector<LearnableTensor> learnable = point->quantizer->learnable();
     if (!learnable.empty()) {
@@ -104,7 +101,7 @@ void TrainedNetwork::collect_learnable(const QatOptions& options) {
 
 void TrainedNetwork::follow_weights() {
   for (const SiteId id : followed_) {
-    QuantPoint& point = *context_.quant.point(id);
+    SitePoint& point = *context_.points.point(id);
     point.observer->reset();
     point.observer->observe(context_.model.weight(id).detach());
     use_range(context_.model.sites()[static_cast<size_t>(id)], point);
@@ -117,14 +114,14 @@ void TrainedNetwork::start_step(int64_t step) {
 }
 
 void TrainedNetwork::end_step() {
-  for (const SiteId id : learned_) context_.quant.point(id)->quantizer->constrain();
+  for (const SiteId id : learned_) context_.points.point(id)->quantizer->constrain();
 }
 
 NamedTensors TrainedNetwork::state() const {
   NamedTensors state;
   for (const SiteId id : learned_) {
     state[stored_scale(context_.model.sites()[static_cast<size_t>(id)])] =
-        context_.quant.point(id)->quantizer->parameters().scale;
+        context_.points.point(id)->quantizer->parameters().scale;
   }
   for (const TrainedTensor& trained : tensors_) {
     state[stored_name(trained)] = trained.tensor.detach();
@@ -135,7 +132,7 @@ NamedTensors TrainedNetwork::state() const {
 void TrainedNetwork::restore(const NamedTensors& state) {
   const at::NoGradGuard no_gradients;
   for (const SiteId id : learned_) {
-    Quantizer& quantizer = *context_.quant.point(id)->quantizer;
+    Quantizer& quantizer = *context_.points.point(id)->quantizer;
     QuantParameters parameters = quantizer.parameters();
     const Site& site = context_.model.sites()[static_cast<size_t>(id)];
     parameters.scale = stored(state, stored_scale(site), parameters.scale);
@@ -148,11 +145,11 @@ void TrainedNetwork::restore(const NamedTensors& state) {
 
 void TrainedNetwork::finish() {
   follow_weights();
-  for (const SiteId id : learned_) context_.quant.point(id)->range = {};
+  for (const SiteId id : learned_) context_.points.point(id)->range = {};
   for (size_t i = 0; i < context_.model.sites().size(); ++i) {
     const auto id = static_cast<SiteId>(i);
-    context_.quant.weight_changed(id);
-    QuantPoint* point = context_.quant.point(id);
+    context_.points.weight_changed(id);
+    SitePoint* point = context_.points.point(id);
     // Ranges of a float network that is no more.
     if (!quantize_ && point != nullptr) point->calibrated = point->spec.is_dynamic();
   }

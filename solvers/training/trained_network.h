@@ -8,8 +8,7 @@
 
 namespace quell {
 
-// While it lives, the model and (where options say so) its quantizers require gradients and the
-// network is quantized and drops activations; afterwards everything is switched off again.
+// While it lives, the model and (where options say so) its quantizers require gradients.
 class TrainedNetwork {
  public:
   // Throws Error when a site has no range yet.
@@ -18,6 +17,8 @@ class TrainedNetwork {
   TrainedNetwork(const TrainedNetwork&) = delete;
   TrainedNetwork& operator=(const TrainedNetwork&) = delete;
 
+  // What the network is trained with: quantized where options say so, dropping activations.
+  const Pass& pass() const { return pass_; }
   // The model's parameters by their names, then "activation:encoder.0.ffn.gelu.scale" and the like.
   // The gamma of a migrated norm is none of them: it stays 1.
   const std::vector<TrainedTensor>& tensors() const { return tensors_; }
@@ -36,12 +37,12 @@ class TrainedNetwork {
  private:
   void collect_parameters(const QatOptions& options);
   void collect_learnable(const QatOptions& options);
-  void switch_quantization(bool on);
   void follow_weights();
 
   PipelineContext& context_;
   bool quantize_;
   Dropout dropout_;
+  Pass pass_;
   std::vector<TrainedTensor> tensors_;
   std::vector<SiteId> learned_;   // sites whose quantizers learn
   std::vector<SiteId> followed_;  // weights whose ranges follow them

@@ -57,9 +57,7 @@ void measure(const std::string& name, const ModelShape& shape, const Options& op
   const std::vector<Batch> batches = {random_batch(options.sequences)};
   network.calibrate(batches);
   const auto forward = [&](bool quantized) {
-    network.context().set_quantize(SiteKind::kWeight, quantized);
-    network.context().set_quantize(SiteKind::kActivation, quantized);
-    network.model().forward(batches[0], network.context());
+    network.model().forward(batches[0], network.pass(quantized, quantized));
   };
   const benchmarks::PairedRatio pair = benchmarks::measure(
       [&] { forward(true); }, [&] { forward(false); },

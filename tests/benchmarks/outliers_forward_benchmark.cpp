@@ -59,17 +59,15 @@ int run(int argc, const char** argv) {
   AllStatistics statistics;
   const auto pass = [&](void (SiteStatistics::*look)(const Batch&, const at::Tensor&)) {
     for (const Batch& batch : batches) {
-      network.context().set_tap(
-          [&](SiteId id, const at::Tensor&, const at::Tensor& rows) {
-            if (look != nullptr) (statistics[id].get()->*look)(batch, rows.contiguous());
-          },
-          TapMatrices::kCompact);
-      network.model().forward(batch, network.context());
-      network.context().set_tap({});
+      const Tap tap = [&](SiteId id, const at::Tensor&, const at::Tensor& rows) {
+        if (look != nullptr) (statistics[id].get()->*look)(batch, rows.contiguous());
+      };
+      network.model().forward(
+          batch, Pass(network.points(), {.tap = tap, .tap_matrices = TapMatrices::kCompact}));
     }
   };
   const auto plain = [&] {
-    for (const Batch& batch : batches) network.model().forward(batch, network.context());
+    for (const Batch& batch : batches) network.model().forward(batch, network.pass());
   };
   const auto start_measuring = [&] {
     statistics = new_statistics(network.model(), options, tokens);

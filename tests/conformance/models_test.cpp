@@ -1,7 +1,7 @@
 // The laws of models, on everything in the registry. A new model needs a line in kSmallModels.
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/allclose.h>
-#include <ATen/ops/full_like.h>
+#include <ATen/ops/full.h>
 #include <fmt/format.h>
 #include <set>
 
@@ -95,9 +95,9 @@ Violation every_activation_is_reached_once(const Entry& entry) {
   const auto folder = folder_of(entry);
   QuantizedNetwork network(folder, "{rules: []}");
   std::vector<int> reached(network.model().sites().size(), 0);
-  network.context().set_tap(
+  network.logits(
+      batch_of(folder), false, false,
       [&](SiteId id, const at::Tensor&, const at::Tensor&) { ++reached[static_cast<size_t>(id)]; });
-  network.logits(batch_of(folder), false, false);
   for (size_t id = 0; id < reached.size(); ++id) {
     const Site& site = network.model().sites()[id];
     const int expected = site.kind == SiteKind::kActivation ? 1 : 0;
@@ -131,9 +131,9 @@ Violation sequences_are_independent(const Entry& entry) {
 Violation segments_run_their_sites(const Entry& entry) {
   const auto folder = folder_of(entry);
   QuantizedNetwork network(folder, "{rules: []}");
-  const auto segments = network.model().segments();
+  const auto& segments = network.model().segments();
   if (segments.empty() || segments[0].first_site != 0) return "site 0 belongs to no segment";
-  const Batch batch = batch_of(folder);
+  const ModelInput input = network.model().bind(batch_of(folder));
   const at::NoGradGuard no_gradients;
   State state;
   for (size_t i = 0; i < segments.size(); ++i) {
@@ -141,12 +141,13 @@ Violation segments_run_their_sites(const Entry& entry) {
                            ? segments[i + 1].first_site
                            : static_cast<SiteId>(network.model().sites().size());
     std::string outside;
-    network.context().set_tap([&](SiteId id, const at::Tensor&, const at::Tensor&) {
-      if (id < segments[i].first_site || id >= end) outside = network.model().sites()[id].key();
-    });
-    const at::Tensor rows = state.rows;
+    const Pass pass =
+        network.pass(false, false, [&](SiteId id, const at::Tensor&, const at::Tensor&) {
+          if (id < segments[i].first_site || id >= end) outside = network.model().sites()[id].key();
+        });
+    const at::Tensor rows = state.rows.values;
     const at::Tensor before = rows.defined() ? rows.clone() : rows;
-    segments[i].run(state, batch, network.context());
+    segments[i].run(state, input, pass);
     if (!outside.empty()) return segments[i].name + " runs " + outside + ", which is not its own";
     if (rows.defined() && !equal_bits(rows, before)) {
       return segments[i].name + " writes into the rows that it is given";
@@ -155,22 +156,30 @@ Violation segments_run_their_sites(const Entry& entry) {
   return "";
 }
 
-// A factor that leaves a norm has to be undone by what the graph says reads it.
-Violation norm_groups_are_complete(const Entry& entry) {
+// A factor that leaves what makes rows has to be undone by what the graph says reads them.
+Violation scale_groups_are_complete(const Entry& entry) {
   const auto folder = folder_of(entry);
   QuantizedNetwork reference(folder, "{rules: []}");
   const at::Tensor plain = reference.logits(batch_of(folder), false, false);
-  for (size_t i = 0; i < reference.model().graph().norms.size(); ++i) {
+  for (size_t i = 0; i < reference.model().graph().groups.size(); ++i) {
     QuantizedNetwork network(folder, "{rules: []}");
-    NormGroup& group = network.model().graph().norms[i];
-    group.gamma.mul_(2);
-    group.beta.mul_(2);
-    for (Consumer& consumer : group.consumers) consumer.weight.mul_(0.5);
-    for (Shortcut* shortcut : group.shortcuts) shortcut->scale = at::full_like(group.gamma, 0.5);
+    ScaleGroup& group = network.model().graph().groups[i];
+    std::vector<at::Tensor> makers;
+    if (group.norm != nullptr) makers = {group.norm->weight, group.norm->bias};
+    for (Linear* producer : group.producers) {
+      makers.insert(makers.end(), {producer->weight, producer->bias});
+    }
+    for (at::Tensor& maker : makers) {
+      if (maker.defined()) maker.mul_(2);
+    }
+    for (Linear* reader : group.readers) reader->weight.mul_(0.5);
+    for (Shortcut* shortcut : group.shortcuts) {
+      shortcut->scale = at::full({group.readers.at(0)->weight.size(1)}, 0.5);
+    }
     const double moved = max_difference(network.logits(batch_of(folder), false, false), plain);
     if (moved > float_tolerance(plain)) {
-      return fmt::format("a factor between {} and its readers moves logits by {}", group.name,
-                         moved);
+      return fmt::format("a factor between {} and its readers moves logits by {}",
+                         network.model().sites()[static_cast<size_t>(group.site)].name, moved);
     }
   }
   return "";
@@ -204,7 +213,7 @@ TEST_P(ModelLaws, Hold) {
                              {"every_activation_is_reached_once", every_activation_is_reached_once},
                              {"sequences_are_independent", sequences_are_independent},
                              {"segments_run_their_sites", segments_run_their_sites},
-                             {"norm_groups_are_complete", norm_groups_are_complete},
+                             {"scale_groups_are_complete", scale_groups_are_complete},
                              {"size_counts_every_parameter", size_counts_every_parameter}});
 }
 

@@ -27,7 +27,7 @@ template <class Entry, class Run>
 void run_step(const Entry& entry, QuantizedNetwork& network, const Run& run) {
   const std::vector<Batch> batches = calibration_batches();
   Log log(Verbosity::kQuiet);
-  PipelineContext context{network.model(), network.context(), batches, log};
+  PipelineContext context{network.model(), network.points(), batches, log};
   const std::unique_ptr<TrainingData> training = training_data(batches);
   context.training = training.get();
   run(*entry.create(entry.params().make().get()), context);
@@ -79,15 +79,13 @@ void solve(const SolverEntry& entry, QuantizedNetwork& network) {
   run_step(entry, network, [](Solver& step, PipelineContext& context) { step.solve(context); });
 }
 
-Violation leaves_everything_off(const SolverEntry& entry) {
+Violation gives_parameters_to_all_sites(const SolverEntry& entry) {
   QuantizedNetwork network(folder(), kPlacement);
   solve(entry, network);
   for (size_t id = 0; id < network.model().sites().size(); ++id) {
-    const QuantPoint* point = network.context().point(static_cast<SiteId>(id));
+    const SitePoint* point = network.points().point(static_cast<SiteId>(id));
     if (point == nullptr) continue;
     const std::string key = network.model().sites()[id].key();
-    if (point->quantize) return key + " still quantizes";
-    if (point->observe) return key + " still observes";
     if (!point->calibrated) return key + " has no parameters";
   }
   return "";
@@ -116,7 +114,7 @@ class SolverLaws : public testing::TestWithParam<std::string> {};
 
 TEST_P(SolverLaws, Hold) {
   expect_laws<SolverEntry>(all_plugins().solvers.get(GetParam()),
-                           {{"leaves_everything_off", leaves_everything_off},
+                           {{"gives_parameters_to_all_sites", gives_parameters_to_all_sites},
                             {"float_network_stays", float_network_stays},
                             {"repeatable", solvers_are_repeatable}});
 }

@@ -87,9 +87,7 @@ at::Tensor golden_of(const Case& one, const at::Tensor& all, int64_t batch, int6
 std::vector<double> differences(const Case& one, QuantizedNetwork& network,
                                 const std::string& golden, bool quantized) {
   const at::NoGradGuard no_gradients;
-  for (const SiteKind kind : {SiteKind::kWeight, SiteKind::kActivation}) {
-    network.context().set_quantize(kind, quantized);
-  }
+  const Pass pass = network.pass(quantized, quantized);
   const at::Tensor expected = SafetensorsFile(one.file("logits.safetensors")).read(golden);
   std::vector<double> result;
   const std::vector<Batch> batches = batches_of(one, 0, 5);
@@ -97,16 +95,13 @@ std::vector<double> differences(const Case& one, QuantizedNetwork& network,
     const bool has_golden = one.name != "gen" || b == 4 || (b == 0 && expected.size(0) == 2);
     if (!has_golden) continue;
     const Batch& batch = batches[static_cast<size_t>(b)];
-    const Outputs outputs = network.model().forward(batch, network.context());
+    const Outputs outputs = network.model().forward(batch, pass);
     const int64_t count = one.name == "gen" ? expected.size(1) : batch.sequences();
     for (int64_t i = 0; i < count; ++i) {
       const int64_t length = batch.target_offsets()[i + 1] - batch.target_offsets()[i];
       result.push_back(max_difference(outputs_of(one, outputs, batch, i),
                                       golden_of(one, expected, b, i, length)));
     }
-  }
-  for (const SiteKind kind : {SiteKind::kWeight, SiteKind::kActivation}) {
-    network.context().set_quantize(kind, false);
   }
   return result;
 }
@@ -254,16 +249,14 @@ TEST(BartText, OfTheQuantizedNetwork) {
     if (quantized) {
       network.calibrate(batches_of(one, 0, 1), fmt::format("{{from: {}, entry: [\"{}\", final]}}",
                                                            one.file("ptq.json").string(), method));
-      network.context().set_quantize(SiteKind::kWeight, true);
-      network.context().set_quantize(SiteKind::kActivation, true);
     }
     GenerationOptions options;
     options.decoder_start_token_id = options.eos_token_id = options.forced_eos_token_id = 2;
     options.pad_token_id = 1;
     options.num_beams = key[place + std::string("/generate_b4_beam").size()] - '0';
     options.max_length = std::stoi(key.substr(key.rfind("max") + 3));
-    const auto written =
-        generate(network.model(), batches_of(one, 4, 1)[0], options, network.context());
+    const auto written = generate(network.model(), batches_of(one, 4, 1)[0], options,
+                                  network.pass(quantized, quantized));
     const at::Tensor expected = file.read(key).to(at::kLong).contiguous();
     for (int64_t i = 0; i < expected.size(0); ++i) {
       const int64_t* row = expected.const_data_ptr<int64_t>() + i * expected.size(1);

@@ -49,9 +49,13 @@ at::Tensor golden_logits(const std::string& name, const std::string& model = kBe
   return SafetensorsFile(golden("logits.safetensors", model)).read(name);
 }
 
-NormGroup& group(QuantizedNetwork& network, const std::string& name) {
-  for (NormGroup& found : network.model().graph().norms) {
-    if (found.name == name) return found;
+const std::string& name_of(QuantizedNetwork& network, const ScaleGroup& group) {
+  return network.model().sites()[static_cast<size_t>(group.site)].name;
+}
+
+ScaleGroup& group(QuantizedNetwork& network, const std::string& name) {
+  for (ScaleGroup& found : network.model().graph().groups) {
+    if (found.norm != nullptr && name_of(network, found) == name) return found;
   }
   throw Error("no norm " + name);
 }
@@ -64,7 +68,7 @@ at::Tensor migrated(QuantizedNetwork& network, const std::string& name) {
   }
   if (name.ends_with(".bias")) {
     const SiteId site = network.site(module + ".layernorm_post_act_fake_quantize");
-    return group(network, network.model().sites()[site].name).beta;
+    return group(network, network.model().sites()[site].name).norm->bias;
   }
   // "<model>.encoder.layer.<i>.[attention.]output.before_LayerNorm_residual.gamma"
   const std::string before = "encoder.layer.";
@@ -91,10 +95,12 @@ TEST_P(GammaMigrationParameters, OfThePublishedCode) {
     // One division or product in float32.
     EXPECT_TRUE(at::allclose(found, expected, /*rtol=*/1e-6, /*atol=*/0)) << name;
   }
-  for (const NormGroup& norm : network.model().graph().norms) {
-    EXPECT_EQ(norm.left_alone, norm.name == "encoder.2.ffn.norm") << norm.name;
-    const bool ones = at::equal(norm.gamma, at::ones_like(norm.gamma));
-    EXPECT_EQ(ones, !norm.left_alone) << norm.name;
+  for (const ScaleGroup& group : network.model().graph().groups) {
+    if (group.norm == nullptr) continue;
+    const std::string& name = name_of(network, group);
+    EXPECT_EQ(group.outlier_suppression_skips, name == "encoder.2.ffn.norm") << name;
+    const bool ones = at::equal(group.norm->weight, at::ones_like(group.norm->weight));
+    EXPECT_EQ(ones, !group.outlier_suppression_skips) << name;
   }
 }
 
@@ -130,32 +136,34 @@ TEST(GammaMigration, AgainChangesNothing) {
 
 TEST(GammaMigration, LeavesChannelsWithoutGammaAlone) {
   QuantizedNetwork network(golden(""), kEverySite);
-  NormGroup& norm = group(network, "encoder.0.attention.norm");
-  norm.gamma[3] = 0.0f;
-  norm.gamma[5] = -1e-8f;
-  norm.gamma[7] = -0.5f;
+  ScaleGroup& migrated = group(network, "encoder.0.attention.norm");
+  const Norm& norm = *migrated.norm;
+  norm.weight[3] = 0.0f;
+  norm.weight[5] = -1e-8f;
+  norm.weight[7] = -0.5f;
   const at::Tensor before = float_logits(network);
-  const at::Tensor beta = norm.beta.clone(), weight = norm.consumers.at(0).weight.clone();
+  const Linear& reader = *migrated.readers.at(0);
+  const at::Tensor beta = norm.bias.clone(), weight = reader.weight.clone();
   const std::string log = migrate(network);
   EXPECT_LE(max_difference(float_logits(network), before), float_tolerance(before));
   EXPECT_THAT(log, HasSubstr("2 of 64 channels of encoder.0.attention.norm"));
   EXPECT_THAT(log, HasSubstr("1e-05: 3, 5"));
   for (const int64_t channel : {3, 5}) {
-    EXPECT_EQ(norm.beta[channel].item<float>(), beta[channel].item<float>());
-    EXPECT_EQ(norm.shortcuts[0]->scale[channel].item<float>(), 1.0f);
-    EXPECT_TRUE(equal_bits(norm.consumers[0].weight.select(1, channel).contiguous(),
+    EXPECT_EQ(norm.bias[channel].item<float>(), beta[channel].item<float>());
+    EXPECT_EQ(migrated.shortcuts[0]->scale[channel].item<float>(), 1.0f);
+    EXPECT_TRUE(equal_bits(reader.weight.select(1, channel).contiguous(),
                            weight.select(1, channel).contiguous()));
   }
-  EXPECT_EQ(norm.gamma[3].item<float>(), 0.0f);
-  EXPECT_EQ(norm.gamma[5].item<float>(), -1e-8f);
-  EXPECT_EQ(norm.gamma[7].item<float>(), 1.0f);
-  EXPECT_EQ(norm.shortcuts[0]->scale[7].item<float>(), -0.5f);
+  EXPECT_EQ(norm.weight[3].item<float>(), 0.0f);
+  EXPECT_EQ(norm.weight[5].item<float>(), -1e-8f);
+  EXPECT_EQ(norm.weight[7].item<float>(), 1.0f);
+  EXPECT_EQ(migrated.shortcuts[0]->scale[7].item<float>(), -0.5f);
 }
 
 TEST(GammaMigration, TheSmallestGammaIsAnOption) {
   QuantizedNetwork network(golden(""), kEverySite);
-  NormGroup& norm = group(network, "encoder.1.ffn.norm");
-  const auto small = at::lt(at::abs(norm.gamma), 0.8).sum().item<int64_t>();
+  const Norm& norm = *group(network, "encoder.1.ffn.norm").norm;
+  const auto small = at::lt(at::abs(norm.weight), 0.8).sum().item<int64_t>();
   ASSERT_GT(small, 0);
   const at::Tensor before = float_logits(network);
   EXPECT_THAT(migrate(network, "smallest_gamma: 0.8"),
@@ -175,9 +183,8 @@ TEST(GammaMigration, ForgetsWhatWasCalibratedBefore) {
   // Quantized weights are those of the new values, and not cached ones.
   const SiteId site = network.site("weight:encoder.0.attention.query");
   network.logits(batches[0], true, true);
-  QuantPoint& point = *network.context().point(site);
-  point.quantize = true;
-  EXPECT_TRUE(equal_bits(network.context().weight(site, network.model().weight(site)),
+  const SitePoint& point = *network.points().point(site);
+  EXPECT_TRUE(equal_bits(network.points().quantized_weight(site, network.model().weight(site)),
                          point.quantizer->apply(network.model().weight(site), false)));
 }
 

@@ -85,7 +85,7 @@ TEST_P(Generation, WritesTheIdsOfHuggingFace) {
     for (size_t begin = 0; begin < articles.size(); begin += 8) {
       const size_t count = std::min<size_t>(8, articles.size() - begin);
       const Batch batch = pack(std::span(articles).subspan(begin, count));
-      const auto written = generate(network.model(), batch, options, network.context());
+      const auto written = generate(network.model(), batch, options, network.pass());
       for (size_t i = 0; i < count; ++i) {
         const json& one = golden["results"][name][begin + i];
         if (!one["stable"]) continue;

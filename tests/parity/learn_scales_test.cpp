@@ -134,7 +134,7 @@ TEST_P(FineStage, LossesAndWhatIsLearned) {
   const auto order = expected_["order"].get<std::vector<std::string>>();
   size_t near = 0;
   for (size_t i = 0; i < order.size(); ++i) {
-    const QuantPoint* point = experiment.point(order[i]);
+    const SitePoint* point = experiment.point(order[i]);
     const double scale = point->quantizer->parameters().scale.item<double>();
     const auto node = static_cast<int64_t>(i);
     const double difference = std::abs(scale - scales[-1][node].item<double>());
@@ -190,7 +190,7 @@ TEST_P(FineStage, LossAndGradientsOfTheFirstStep) {
   const std::vector<Batch> batches =
       read_batches(golden("inputs.safetensors", GetParam().model), keys, 32);
   Log log(Verbosity::kQuiet);
-  PipelineContext pipeline{network.model(), network.context(), batches, log};
+  PipelineContext pipeline{network.model(), network.points(), batches, log};
   Outputs targets;
   {
     const at::NoGradGuard no_gradients;
@@ -207,7 +207,7 @@ TEST_P(FineStage, LossAndGradientsOfTheFirstStep) {
   const at::Tensor scales = read("scale"), zero_points = read("zero_point");
   const auto order = expected_["order"].get<std::vector<std::string>>();
   for (size_t i = 0; i < order.size(); ++i) {
-    QuantPoint& point = network.point(order[i]);
+    SitePoint& point = network.point(order[i]);
     QuantParameters parameters = point.quantizer->parameters();
     const auto node = static_cast<int64_t>(i);
     parameters.scale = scales[0].narrow(0, node, 1).clone();
@@ -215,9 +215,8 @@ TEST_P(FineStage, LossAndGradientsOfTheFirstStep) {
     point.quantizer->set_parameters(parameters);
     for (const LearnableTensor& one : point.quantizer->learnable()) one.tensor.requires_grad_();
   }
-  network.context().set_quantize(SiteKind::kActivation, true);
   const at::AutoGradMode gradients(true);
-  const Outputs outputs = network.model().forward(batches[0], network.context());
+  const Outputs outputs = network.model().forward(batches[0], network.pass(false, true));
   const at::Tensor loss = output_distance(outputs, targets, batches[0]);
   const double expected = expected_["loss_of_step"][0];
   EXPECT_NEAR(loss.item<double>(), expected, 1e-4 * expected);

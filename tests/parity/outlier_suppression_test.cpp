@@ -80,7 +80,7 @@ record: {{site_errors: false}}
 void expect_table(const Experiment& experiment, const json& table) {
   EXPECT_FALSE(table.empty());
   for (const auto& [name, row] : table.items()) {
-    const QuantPoint* point = experiment.point(name);
+    const SitePoint* point = experiment.point(name);
     ASSERT_NE(point, nullptr) << name;
     const QuantParameters found = point->quantizer->parameters();
     const double scale = row[0], zero_point = row[1], min = row[2];
@@ -248,9 +248,9 @@ TEST(OutlierSuppressionOnBert, ValuesAtEverySite) {
   const auto batches =
       read_batches(kBert.file("inputs.safetensors"), {"b0.input_ids"}, /*keep_padding_to=*/32);
   std::map<SiteId, at::Tensor> seen;
-  network.context().set_tap(
+  network.logits(
+      batches[0], false, false,
       [&](SiteId id, const at::Tensor& before, const at::Tensor&) { seen[id] = before.clone(); });
-  network.logits(batches[0], false, false);
   const int64_t sequences = 2, tokens = 32;
   for (const std::string& name : file.names()) {
     at::Tensor expected = file.read(name);

@@ -62,7 +62,7 @@ class Replay {
   at::Tensor activation_scales() {
     std::vector<at::Tensor> scales;
     for (const SiteId id : activations()) {
-      scales.push_back(network_.context().point(id)->quantizer->parameters().scale);
+      scales.push_back(network_.points().point(id)->quantizer->parameters().scale);
     }
     return at::cat(scales);
   }
@@ -72,7 +72,7 @@ class Replay {
     for (size_t i = 0; i < network_.model().sites().size(); ++i) {
       const auto id = static_cast<SiteId>(i);
       const bool activation = network_.model().sites()[i].kind == SiteKind::kActivation;
-      if (activation && network_.context().point(id) != nullptr) ids.push_back(id);
+      if (activation && network_.points().point(id) != nullptr) ids.push_back(id);
     }
     return ids;
   }
@@ -119,7 +119,7 @@ class Replay {
   void run(const std::string& step, const std::string& options) {
     const at::NoGradGuard no_gradients;
     Log log(Verbosity::kQuiet);
-    PipelineContext context{network_.model(), network_.context(),
+    PipelineContext context{network_.model(), network_.points(),
                             std::span<const Batch>(batches_).first(4), log};
     if (const auto* entry = all_plugins().transforms.find(step)) {
       entry->create(read_params(*entry, options).get())->apply(context);

@@ -176,7 +176,7 @@ std::vector<double> values_of(const json& quantizer, const char* field,
   return {tensor.const_data_ptr<double>(), tensor.const_data_ptr<double>() + tensor.numel()};
 }
 
-void expect_quantizer(const QuantPoint& point, const json& quantizer,
+void expect_quantizer(const SitePoint& point, const json& quantizer,
                       const SafetensorsFile& vectors) {
   const std::string name = quantizer["name"];
   EXPECT_EQ(point.spec.bits, quantizer["n_bits"].get<int64_t>()) << name;
@@ -231,7 +231,7 @@ TEST_P(QualcommRun, QuantizersRangesAndLogits) {
                                    [](const json& value) { return value < kStable; });
   for (const json& quantizer : golden["quantizers"]) {
     if (!quantizer["enabled"].get<bool>() || !certain) continue;
-    const QuantPoint* point = experiment.point(quantizer["name"]);
+    const SitePoint* point = experiment.point(quantizer["name"]);
     ASSERT_NE(point, nullptr);
     expect_quantizer(*point, quantizer, vectors);
   }
@@ -298,9 +298,9 @@ TEST(Qualcomm, EveryNodeOfW8A8) {
   network.calibrate({},
                     fmt::format("{{from: {}}}", (data_folder() / "run_w8a8_minmax.json").string()));
   std::map<SiteId, at::Tensor> seen;
-  network.context().set_tap(
+  network.logits(
+      read_batches(inputs, {"eval.0.input_ids"}, 24)[0], true, true,
       [&](SiteId id, const at::Tensor&, const at::Tensor& after) { seen[id] = after.clone(); });
-  network.logits(read_batches(inputs, {"eval.0.input_ids"}, 24)[0], true, true);
   int64_t nodes = 0, elements = 0, flipped = 0;
   for (const std::string& key : trace.names()) {
     if (!key.starts_with("trace.") || !key.ends_with(".in")) continue;

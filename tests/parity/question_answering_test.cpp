@@ -40,13 +40,11 @@ std::vector<Batch> golden_batches(int count) {
 std::vector<double> differences(QuantizedNetwork& network, const at::Tensor& expected,
                                 bool quantized) {
   const at::NoGradGuard no_gradients;
-  for (const SiteKind kind : {SiteKind::kWeight, SiteKind::kActivation}) {
-    network.context().set_quantize(kind, quantized);
-  }
+  const Pass pass = network.pass(quantized, quantized);
   std::vector<double> result;
   const std::vector<Batch> batches = golden_batches(5);
   for (size_t i = 0; i < batches.size(); ++i) {
-    const Outputs outputs = network.model().forward(batches[i], network.context());
+    const Outputs outputs = network.model().forward(batches[i], pass);
     for (int64_t sequence = 0; sequence < batches[i].sequences(); ++sequence) {
       double largest = 0;
       for (const auto& [name, part] : {std::pair("start_logits", 0), std::pair("end_logits", 1)}) {

@@ -90,7 +90,7 @@ SearchRecord search(const Setting& setting) {
 void expect_table(const Experiment& experiment, const json& table) {
   EXPECT_FALSE(table.empty());
   for (const auto& [name, row] : table.items()) {
-    const QuantPoint* point = experiment.point(name);
+    const SitePoint* point = experiment.point(name);
     ASSERT_NE(point, nullptr) << name;
     const double scale = row[0], zero_point = row[1], min = row[2], max = row[3];
     const QuantParameters found = point->quantizer->parameters();
@@ -285,7 +285,7 @@ SearchRecord search_of_size(int64_t sequences, int64_t length) {
   Batch batch = pack(examples);
   batch.pad_to = length;
   Log log(Verbosity::kQuiet);
-  PipelineContext context{network.model(), network.context(), {&batch, 1}, log};
+  PipelineContext context{network.model(), network.points(), {&batch, 1}, log};
   const auto& entry = all_plugins().solvers.get("token_wise_clipping");
   entry.create(read_params(entry, "").get())->solve(context);
   return context.searches.at(0);

@@ -62,9 +62,9 @@ TEST_P(LargeModels, GammaMigrationKeepsLogits) {
   }
   EXPECT_EQ(parameters / 1'000'000, GetParam().parameters);
   const Batch batch = random_batch(GetParam().shape);
-  const at::Tensor before = network.model().forward(batch, network.context()).at("logits").clone();
+  const at::Tensor before = network.model().forward(batch, network.pass()).at("logits").clone();
   network.transform("gamma_migration");
-  const at::Tensor after = network.model().forward(batch, network.context()).at("logits");
+  const at::Tensor after = network.model().forward(batch, network.pass()).at("logits");
   const double moved = max_difference(after, before), largest = before.abs().max().item<double>();
   RecordProperty("moved", fmt::format("{:.2g} of {:.2g}", moved, largest));
   // The bound of float logits against another implementation: other roundings, the same function.

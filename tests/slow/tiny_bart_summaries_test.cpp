@@ -44,7 +44,7 @@ class TinyBartSummaries : public testing::Test {
             .get(),
         context);
     const Network writer{{}, [&](const Batch& batch, const GenerationOptions& wanted) {
-                           return generate(network.model(), batch, wanted, network.context());
+                           return generate(network.model(), batch, wanted, network.pass());
                          }};
     const Metrics metrics = task->evaluate(writer, nullptr).metrics;
     for (const auto& [name, value] : metrics) fmt::print("{} {:.4f}\n", name, value);

@@ -25,15 +25,17 @@ SiteId require_site(std::span<const Site> sites, const std::string& name) {
 
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
   const auto type = checkpoint.config().at("model_type").get<std::string>();
-  return ModelChoice(all_plugins().models, type).create(checkpoint);
+  auto model = ModelChoice(all_plugins().models, type).create(checkpoint);
+  model->load(checkpoint);
+  return model;
 }
 
 // What `source` calls the sites that have a point, sorted.
-std::vector<std::string> names_of_points(const Model& model, const QuantContext& context,
+std::vector<std::string> names_of_points(const Model& model, const SitePoints& points,
                                          const std::string& source) {
   std::vector<std::string> names;
   for (size_t id = 0; id < model.sites().size(); ++id) {
-    if (context.point(static_cast<SiteId>(id)) == nullptr) continue;
+    if (points.point(static_cast<SiteId>(id)) == nullptr) continue;
     std::string published = "no name of " + source + ": " + model.sites()[id].key();
     for (const auto& [paper, name] : model.sites()[id].published_names) {
       if (paper == source) published = name;
@@ -74,8 +76,8 @@ QuantizedNetwork::QuantizedNetwork(const std::filesystem::path& folder, const st
   const std::vector<Rule> rules = collect_rules(options, context);
   plan_ = plan_sites(model_->sites(), rules, all_plugins(), problems);
   problems.throw_if_any();
-  context_ = std::make_unique<QuantContext>(model_->sites());
-  apply_plan(plan_, *context_);
+  points_ = std::make_unique<SitePoints>(model_->sites());
+  apply_plan(plan_, *points_);
   at::set_num_threads(1);  // the models are tiny, and tests run beside each other
 }
 
@@ -86,32 +88,32 @@ SiteId QuantizedNetwork::site(const std::string& name) const {
 void QuantizedNetwork::calibrate(std::span<const Batch> batches, const std::string& params) {
   const at::NoGradGuard no_gradients;
   Log log(Verbosity::kQuiet);
-  PipelineContext pipeline{*model_, *context_, batches, log};
+  PipelineContext pipeline{*model_, *points_, batches, log};
   const auto& entry = all_plugins().solvers.get("calibrate");
   entry.create(read_params(entry, params).get())->solve(pipeline);
 }
 
-at::Tensor QuantizedNetwork::logits(const Batch& batch, bool weights, bool activations) {
+Pass QuantizedNetwork::pass(bool weights, bool activations, Tap tap) const {
+  return Pass(*points_,
+              {.quantize = points_->calibrated(weights, activations), .tap = std::move(tap)});
+}
+
+at::Tensor QuantizedNetwork::logits(const Batch& batch, bool weights, bool activations, Tap tap) {
   const at::NoGradGuard no_gradients;
-  context_->set_quantize(SiteKind::kWeight, weights);
-  context_->set_quantize(SiteKind::kActivation, activations);
-  const Outputs outputs = model_->forward(batch, *context_);
-  context_->set_quantize(SiteKind::kWeight, false);
-  context_->set_quantize(SiteKind::kActivation, false);
-  return outputs.at("logits");
+  return model_->forward(batch, pass(weights, activations, std::move(tap))).at("logits");
 }
 
 std::string QuantizedNetwork::transform(const std::string& name, const std::string& params) {
   const at::NoGradGuard no_gradients;
   Log log(Verbosity::kQuiet);
-  PipelineContext pipeline{*model_, *context_, {}, log};
+  PipelineContext pipeline{*model_, *points_, {}, log};
   const auto& entry = all_plugins().transforms.get(name);
   entry.create(read_params(entry, params).get())->apply(pipeline);
   return log.text();
 }
 
 std::vector<std::string> QuantizedNetwork::quantized_names(const std::string& source) const {
-  return names_of_points(*model_, *context_, source);
+  return names_of_points(*model_, *points_, source);
 }
 
 Experiment::Experiment(const std::string& yaml, bool run) {
@@ -149,12 +151,12 @@ SiteId Experiment::site(const std::string& name) const {
   return require_site(runner_->model().sites(), name);
 }
 
-const QuantPoint* Experiment::point(const std::string& name) const {
-  return runner_->context().point(site(name));
+const SitePoint* Experiment::point(const std::string& name) const {
+  return runner_->points().point(site(name));
 }
 
 std::vector<std::string> Experiment::quantized_names(const std::string& source) const {
-  return names_of_points(runner_->model(), runner_->context(), source);
+  return names_of_points(runner_->model(), runner_->points(), source);
 }
 
 std::vector<Batch> read_batches(const std::filesystem::path& file,

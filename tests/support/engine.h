@@ -32,12 +32,14 @@ class QuantizedNetwork {
   QuantizedNetwork(const std::filesystem::path& folder, const std::string& quant);
 
   Model& model() { return *model_; }
-  QuantContext& context() { return *context_; }
+  SitePoints& points() { return *points_; }
+  // With all sites of these kinds quantized.
+  Pass pass(bool weights = false, bool activations = false, Tap tap = {}) const;
   const std::vector<SitePlan>& plan() const { return plan_; }
   // By key or published name; fails the test (and throws) when there is none.
   SiteId site(const std::string& name) const;
   std::string key(const std::string& name) const { return model_->sites()[site(name)].key(); }
-  QuantPoint& point(const std::string& name) { return *context_->point(site(name)); }
+  SitePoint& point(const std::string& name) { return *points_->point(site(name)); }
 
   // Runs the solver `calibrate` with parameters in YAML.
   void calibrate(std::span<const Batch> batches, const std::string& params = "");
@@ -45,14 +47,14 @@ class QuantizedNetwork {
   std::string transform(const std::string& name, const std::string& params = "");
   // Names that `source` ("outlier_suppression", "qualcomm") gives to the quantized sites, sorted.
   std::vector<std::string> quantized_names(const std::string& source) const;
-  // The logits with quantization of weights and activations on or off (and off again after it).
-  at::Tensor logits(const Batch& batch, bool weights, bool activations);
+  // The logits with or without quantization of weights and activations.
+  at::Tensor logits(const Batch& batch, bool weights, bool activations, Tap tap = {});
 
  private:
   Checkpoint checkpoint_;
   std::unique_ptr<Model> model_;
   std::vector<SitePlan> plan_;
-  std::unique_ptr<QuantContext> context_;
+  std::unique_ptr<SitePoints> points_;
 };
 
 // An experiment that was run, or only loaded.
@@ -66,7 +68,7 @@ class Experiment {
   double metric(Stage stage, const std::string& name) const;
   SiteId site(const std::string& name) const;
   // Null where the site is not quantized.
-  const QuantPoint* point(const std::string& name) const;
+  const SitePoint* point(const std::string& name) const;
   // As QuantizedNetwork::quantized_names().
   std::vector<std::string> quantized_names(const std::string& source) const;
 

@@ -63,14 +63,14 @@ pipeline: [{{gamma_migration: {{epsilon: 1.0e-5}}}}, {{token_wise_clipping: {{{7
   return spec;
 }
 
-std::unique_ptr<QuantContext> plan(const Model& model, const ExperimentSpec& spec,
-                                   const Plugins& plugins) {
+std::unique_ptr<SitePoints> plan(const Model& model, const ExperimentSpec& spec,
+                                 const Plugins& plugins) {
   Problems problems;
   const auto sites = plan_sites(model.sites(), spec.quant.rules, plugins, problems);
   problems.throw_if_any();
-  auto context = std::make_unique<QuantContext>(model.sites());
-  apply_plan(sites, *context);
-  return context;
+  auto points = std::make_unique<SitePoints>(model.sites());
+  apply_plan(sites, *points);
+  return points;
 }
 
 }  // namespace
@@ -92,6 +92,7 @@ Setup::Setup(const Problem& problem, const Variant& variant, const Plugins& plug
       model_(ModelChoice(plugins.models, "bert").create(checkpoint_)),
       tokenizer_(load_tokenizer(problem.model)),
       search_only_(variant.search_only) {
+  model_->load(checkpoint_);
   TaskContext context;
   context.tokenizer = tokenizer_.get();
   context.model_config = &checkpoint_.config();
@@ -99,14 +100,14 @@ Setup::Setup(const Problem& problem, const Variant& variant, const Plugins& plug
   context.max_positions = model_->max_positions();
   context.vocabulary_size = model_->vocabulary_size();
   task_ = spec_.task.create(context);
-  quant_ = plan(*model_, spec_, plugins);
+  points_ = plan(*model_, spec_, plugins);
   calibration_ = task_->calibration(spec_.calibration, spec_.seed);
 }
 
 OurResult Setup::run() {
   at::set_num_threads(static_cast<int>(spec_.threads));
   OurResult result;
-  PipelineContext context{*model_, *quant_, calibration_, log_};
+  PipelineContext context{*model_, *points_, calibration_, log_};
   result.times["targets"] = timed([&] { original_outputs(context); });
   for (const StepChoice& step : spec_.pipeline) {
     const std::string stage = step.name() == "token_wise_clipping" ? "search"
@@ -122,7 +123,7 @@ OurResult Setup::run() {
     result.times["evaluation"] = timed([&] { result.metrics = evaluate(); });
   }
   for (size_t i = 0; i < model_->sites().size(); ++i) {
-    const QuantPoint* point = quant_->point(static_cast<SiteId>(i));
+    const SitePoint* point = points_->point(static_cast<SiteId>(i));
     if (point == nullptr || model_->sites()[i].kind != SiteKind::kActivation) continue;
     const QuantParameters found = point->quantizer->parameters();
     for (const auto& [paper, name] : model_->sites()[i].published_names) {
@@ -144,23 +145,19 @@ void Setup::run_step(const StepChoice& step, PipelineContext& context) {
 }
 
 Metrics Setup::evaluate() {
-  for (const SiteKind kind : {SiteKind::kWeight, SiteKind::kActivation}) {
-    quant_->set_quantize(kind, true);
-  }
-  prepare_weights(*model_, *quant_);
+  const Pass pass(*points_, {.quantize = points_->calibrated(true, true)});
   return task_
-      ->evaluate({[&](const Batch& batch) { return model_->forward(batch, *quant_); }}, nullptr)
+      ->evaluate({[&](const Batch& batch) { return model_->forward(batch, pass); }}, nullptr)
       .metrics;
 }
 
 at::Tensor Setup::rows_at(const std::string& site) {
   at::Tensor rows;
-  quant_->set_tap([&](SiteId id, const at::Tensor& before, const at::Tensor&) {
+  const Tap tap = [&](SiteId id, const at::Tensor& before, const at::Tensor&) {
     const Site& here = model_->sites()[static_cast<size_t>(id)];
     if (here.kind == SiteKind::kActivation && here.name == site) rows = before.clone();
-  });
-  model_->forward(calibration_.front(), *quant_);
-  quant_->set_tap({});
+  };
+  model_->forward(calibration_.front(), Pass(*points_, {.tap = tap}));
   return rows;
 }
 

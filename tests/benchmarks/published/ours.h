@@ -66,7 +66,7 @@ class Setup {
   std::unique_ptr<Model> model_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Task> task_;
-  std::unique_ptr<QuantContext> quant_;
+  std::unique_ptr<SitePoints> points_;
   std::vector<Batch> calibration_;
   bool search_only_;
   Log log_{Verbosity::kQuiet};

@@ -17,11 +17,17 @@ TEST(BartGradients, EqualThoseOfPytorch) {
   // A site that observes makes attention matrices equally wide.
   for (const char* quant : {"{rules: []}", "{rules: [{sites: 'activation:*.probs', bits: 8}]}"}) {
     QuantizedNetwork network(folder, quant);
-    network.context().set_observe(SiteKind::kActivation, true);
+    PassOptions options;
+    for (size_t id = 0; id < network.model().sites().size(); ++id) {
+      if (network.points().point(static_cast<SiteId>(id)) != nullptr) {
+        options.observe.insert(static_cast<SiteId>(id));
+      }
+    }
     const Batch batch = read_batches(folder / "inputs.safetensors", {"b0.input_ids"})[0];
     auto parameters = network.model().parameters();
     for (auto& [name, tensor] : parameters) tensor.set_requires_grad(true);
-    const at::Tensor logits = network.model().forward(batch, network.context()).at("logits");
+    const at::Tensor logits =
+        network.model().forward(batch, Pass(network.points(), options)).at("logits");
     at::mul(logits, at::linspace(-1, 1, logits.numel()).view_as(logits)).sum().backward();
     for (const std::string& name : golden.names()) {
       const at::Tensor found = parameters.at(name).grad(), expected = golden.read(name);

@@ -29,9 +29,11 @@ void require_gradients(const Model& model, bool on) {
 }
 
 // Of the loss that the goldens are of; what they do not hold is left out.
-std::map<std::string, at::Tensor> gradients(QuantizedNetwork& network, const Batch& batch) {
+std::map<std::string, at::Tensor> gradients(QuantizedNetwork& network, const Batch& batch,
+                                            const PassOptions& options = {}) {
   require_gradients(network.model(), true);
-  const at::Tensor logits = network.model().forward(batch, network.context()).at("logits");
+  const at::Tensor logits =
+      network.model().forward(batch, Pass(network.points(), options)).at("logits");
   at::mul(logits, at::linspace(-1, 1, logits.numel()).view_as(logits)).sum().backward();
   std::map<std::string, at::Tensor> result;
   for (auto& [name, tensor] : network.model().parameters()) {
@@ -65,8 +67,13 @@ TEST(BertGradients, EqualThoseOfPytorch) {
 // A site that observes makes attention matrices equally wide.
 TEST(BertGradients, EqualThoseOfPytorchWithPaddedMatrices) {
   QuantizedNetwork network(tiny_model(), "{rules: [{sites: 'activation:*.scores', bits: 8}]}");
-  network.context().set_observe(SiteKind::kActivation, true);
-  expect_golden(gradients(network, batch()));
+  PassOptions options;
+  for (size_t id = 0; id < network.model().sites().size(); ++id) {
+    if (network.points().point(static_cast<SiteId>(id)) != nullptr) {
+      options.observe.insert(static_cast<SiteId>(id));
+    }
+  }
+  expect_golden(gradients(network, batch(), options));
 }
 
 TEST(BertGradients, DoNotDependOnTheNumberOfThreads) {
@@ -87,11 +94,11 @@ TEST(BertGradients, RecordingChangesNoOutput) {
   QuantizedNetwork network(tiny_model(), "{rules: []}");
   const at::Tensor plain = network.logits(batch(), false, false);
   require_gradients(network.model(), true);
-  const at::Tensor recorded = network.model().forward(batch(), network.context()).at("logits");
+  const at::Tensor recorded = network.model().forward(batch(), network.pass()).at("logits");
   EXPECT_TRUE(recorded.requires_grad());
   EXPECT_TRUE(equal_bits(recorded.detach(), plain));
   const at::NoGradGuard no_gradients;
-  EXPECT_TRUE(equal_bits(network.model().forward(batch(), network.context()).at("logits"), plain));
+  EXPECT_TRUE(equal_bits(network.model().forward(batch(), network.pass()).at("logits"), plain));
 }
 
 TEST(BertGradients, FrozenWeightsHaveNone) {
@@ -99,7 +106,7 @@ TEST(BertGradients, FrozenWeightsHaveNone) {
   auto parameters = network.model().parameters();
   at::Tensor trained = parameters.at("bert.encoder.layer.1.attention.self.key.weight");
   trained.set_requires_grad(true);
-  network.model().forward(batch(), network.context()).at("logits").sum().backward();
+  network.model().forward(batch(), network.pass()).at("logits").sum().backward();
   EXPECT_GT(trained.grad().abs().max().item<double>(), 0);
   for (const auto& [name, tensor] : parameters) {
     EXPECT_EQ(tensor.grad().defined(), tensor.is_same(trained)) << name;
@@ -111,11 +118,9 @@ TEST(BertDropout, FollowsFromSeedAndStep) {
   const at::NoGradGuard no_gradients;
   const auto logits = [&](uint64_t seed, int64_t step) {
     Dropout dropout({.hidden = 0.1, .attention = 0.1, .head = 0.1}, seed);
-    network.context().set_dropout(&dropout);
     dropout.start_step(step);
-    const at::Tensor result = network.model().forward(batch(), network.context()).at("logits");
-    network.context().set_dropout(nullptr);
-    return result;
+    const Pass pass(network.points(), {.dropout = &dropout});
+    return network.model().forward(batch(), pass).at("logits");
   };
   const at::Tensor first = logits(1, 5);
   EXPECT_TRUE(first.equal(logits(1, 5)));

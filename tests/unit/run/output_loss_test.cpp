@@ -27,14 +27,14 @@ class OutputLossTest : public testing::Test {
       varied_.push_back(network_.site(name));
     }
     original_outputs(context_);
-    network_.context().set_quantize(SiteKind::kActivation, true);
+    pass_.emplace(network_.pass(false, true));
   }
 
   // Ranges of the two varied sites.
   void set(float first, float second) {
     for (size_t i = 0; i < 2; ++i) {
       const float reach = i == 0 ? first : second;
-      network_.context()
+      network_.points()
           .point(varied_[i])
           ->quantizer->init({at::full({1}, -0.2f), at::full({1}, reach)});
     }
@@ -43,7 +43,7 @@ class OutputLossTest : public testing::Test {
   std::vector<float> losses_of_full_passes() {
     std::vector<float> losses;
     for (size_t i = 0; i < batches_.size(); ++i) {
-      const Outputs outputs = network_.model().forward(batches_[i], network_.context());
+      const Outputs outputs = network_.model().forward(batches_[i], *pass_);
       losses.push_back(
           at::mse_loss(outputs.at("logits"), context_.float_outputs[i].at("logits")).item<float>());
     }
@@ -65,7 +65,8 @@ class OutputLossTest : public testing::Test {
                             "{include: placements/outlier_suppression.yaml,"
                             " rules: [{sites: ['weight:*', 'activation:*'], bits: 4}]}"};
   Log log_{Verbosity::kQuiet};
-  PipelineContext context_{network_.model(), network_.context(), batches_, log_};
+  PipelineContext context_{network_.model(), network_.points(), batches_, log_};
+  std::optional<Pass> pass_;  // with quantized activations
   std::vector<SiteId> varied_;
 };
 
@@ -74,7 +75,7 @@ constexpr std::pair<float, float> kSettings[] = {{9, 9}, {9, 4}, {9, 3}, {5, 3},
 TEST_F(OutputLossTest, EqualsFullPassesBitForBit) {
   for (const auto& [cache, sequences] :
        {std::pair<int64_t, int64_t>{0, 8}, {20'000, 8}, {kPlenty, 8}, {kPlenty, 3}, {20'000, 4}}) {
-    OutputLoss loss(context_, original_outputs(context_), varied_, {cache, sequences});
+    OutputLoss loss(context_, *pass_, original_outputs(context_), varied_, {cache, sequences});
     for (const auto& [first, second] : kSettings) {
       set(first, second);
       const auto found = loss.evaluate(kNoLimit);
@@ -85,7 +86,7 @@ TEST_F(OutputLossTest, EqualsFullPassesBitForBit) {
 }
 
 TEST_F(OutputLossTest, ResumesFromTheFirstSegmentThatChanged) {
-  OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty});
+  OutputLoss loss(context_, *pass_, original_outputs(context_), varied_, {kPlenty});
   set(9, 9);
   loss.evaluate(kNoLimit);
   EXPECT_EQ(loss.effort().segments, 4 * 5);  // embeddings, three layers, head; four batches
@@ -99,7 +100,7 @@ TEST_F(OutputLossTest, ResumesFromTheFirstSegmentThatChanged) {
 }
 
 TEST_F(OutputLossTest, RunsASettingOnce) {
-  OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty});
+  OutputLoss loss(context_, *pass_, original_outputs(context_), varied_, {kPlenty});
   set(9, 9);
   const float first = loss.evaluate(kNoLimit).loss;
   set(5, 5);
@@ -115,7 +116,7 @@ TEST_F(OutputLossTest, GivesUpAtTheLimit) {
   set(2, 2);
   const std::vector<float> losses = losses_of_full_passes();
   const float two = losses[0] + losses[1];
-  OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty});
+  OutputLoss loss(context_, *pass_, original_outputs(context_), varied_, {kPlenty});
   const auto found = loss.evaluate(two);
   EXPECT_EQ(found.batches, 2);
   EXPECT_EQ(found.loss, two);
@@ -128,7 +129,7 @@ TEST_F(OutputLossTest, GivesUpAtTheLimit) {
 }
 
 TEST_F(OutputLossTest, SequencesThatAddMuchComeFirst) {
-  OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty});
+  OutputLoss loss(context_, *pass_, original_outputs(context_), varied_, {kPlenty});
   set(9, 9);
   loss.evaluate(kNoLimit);
   set(2, 2);
@@ -146,7 +147,7 @@ TEST_F(OutputLossTest, GivesUpWithinABatch) {
   const std::vector<float> losses = losses_of_full_passes();
   const float full = full_loss();
   for (const float share : {0.01f, 0.2f, 0.5f, 0.9f, 0.9999f, 1.0f}) {
-    OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty, 2});
+    OutputLoss loss(context_, *pass_, original_outputs(context_), varied_, {kPlenty, 2});
     const float limit = share * full;
     const auto found = loss.evaluate(limit);
     EXPECT_GE(found.loss, limit);
@@ -167,12 +168,12 @@ TEST_F(OutputLossTest, GivesUpWithinABatch) {
 TEST_F(OutputLossTest, RoundingDoesNotGiveUpAtTheWholeLoss) {
   set(2, 2);
   std::vector<Outputs> targets = original_outputs(context_);
-  const at::Tensor last = network_.model().forward(batches_[3], network_.context()).at("logits");
+  const at::Tensor last = network_.model().forward(batches_[3], *pass_).at("logits");
   targets[3]["logits"] = targets[3]["logits"].clone();
   targets[3]["logits"].narrow(0, 4, 4).copy_(last.narrow(0, 4, 4));
-  OutputLoss whole(context_, targets, varied_, {kPlenty, 4});
+  OutputLoss whole(context_, *pass_, targets, varied_, {kPlenty, 4});
   const float full = whole.evaluate(kNoLimit).loss;
-  OutputLoss loss(context_, targets, varied_, {kPlenty, 4});
+  OutputLoss loss(context_, *pass_, targets, varied_, {kPlenty, 4});
   const auto found = loss.evaluate(full);
   EXPECT_EQ(found.batches, 4);
   EXPECT_EQ(found.loss, full);
@@ -181,7 +182,7 @@ TEST_F(OutputLossTest, RoundingDoesNotGiveUpAtTheWholeLoss) {
 TEST_F(OutputLossTest, GivesUpAtNaN) {
   std::vector<Outputs> targets = original_outputs(context_);
   targets[0]["logits"] = at::full_like(targets[0]["logits"], std::nanf(""));
-  OutputLoss loss(context_, std::move(targets), varied_, {kPlenty});
+  OutputLoss loss(context_, *pass_, std::move(targets), varied_, {kPlenty});
   set(2, 2);
   for (int i = 0; i < 2; ++i) {
     EXPECT_TRUE(std::isnan(loss.evaluate(kNoLimit).loss));
@@ -193,7 +194,7 @@ TEST_F(OutputLossTest, ReplaysAStoppedSearch) {
   constexpr float kLimits[] = {kNoLimit, 1e-3f, 2e-3f, kNoLimit, 1e-3f, kNoLimit};
   constexpr size_t kStop = 3;
   for (const int64_t part : {8, 3}) {
-    OutputLoss whole(context_, original_outputs(context_), varied_, {kPlenty, part});
+    OutputLoss whole(context_, *pass_, original_outputs(context_), varied_, {kPlenty, part});
     std::vector<std::pair<float, int64_t>> expected;
     std::vector<float> stopped;
     int64_t sequences_before = 0;
@@ -210,7 +211,8 @@ TEST_F(OutputLossTest, ReplaysAStoppedSearch) {
     set(kSettings[1].first, kSettings[1].second);
     const float continued = whole.evaluate(kNoLimit).loss;
 
-    OutputLoss resumed(context_, original_outputs(context_), varied_, {kPlenty, part}, stopped);
+    OutputLoss resumed(context_, *pass_, original_outputs(context_), varied_, {kPlenty, part},
+                       stopped);
     for (size_t i = 0; i < std::size(kSettings); ++i) {
       set(kSettings[i].first, kSettings[i].second);
       const auto found = resumed.evaluate(kLimits[i]);
@@ -233,7 +235,7 @@ TEST_F(OutputLossTest, DoesNotDependOnThreads) {
   std::vector<std::pair<float, int64_t>> alone, together;
   for (const int threads : {1, 4}) {
     at::set_num_threads(threads);
-    OutputLoss loss(context_, original_outputs(context_), varied_, {kPlenty, 3});
+    OutputLoss loss(context_, *pass_, original_outputs(context_), varied_, {kPlenty, 3});
     float best = kNoLimit;
     for (const auto& [first, second] : kSettings) {
       set(first, second);

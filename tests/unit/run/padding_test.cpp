@@ -37,7 +37,7 @@ std::vector<double> scales(const std::string& padding) {
   Experiment experiment(experiment_yaml("outlier_suppression", "outlier_suppression", padding));
   std::vector<double> result;
   for (const Site& site : experiment.runner().model().sites()) {
-    const QuantPoint* point = experiment.point(site.key());
+    const SitePoint* point = experiment.point(site.key());
     if (site.kind != SiteKind::kActivation || point == nullptr) continue;
     result.push_back(point->quantizer->parameters().scale.item<double>());
   }

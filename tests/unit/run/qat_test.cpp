@@ -61,7 +61,7 @@ struct Trained {
   void run(const std::string& options, TrainingData* training = nullptr,
            const std::filesystem::path& progress = {}) {
     Log log(Verbosity::kQuiet);
-    PipelineContext context{network.model(), network.context(), batches, log};
+    PipelineContext context{network.model(), network.points(), batches, log};
     context.training = training;
     context.seed = 7;
     if (!progress.empty()) context.progress = StepProgress(progress, "name: test");
@@ -128,7 +128,7 @@ TEST(Qat, WeightsAndQuantizersLearnTogether) {
   EXPECT_TRUE(run.kept_outputs);  // of the network before
   const auto& loss = run.record.loss;
   EXPECT_LT(loss[12] + loss[13] + loss[14] + loss[15], loss[0] + loss[1] + loss[2] + loss[3]);
-  const QuantPoint& point = run.network.point("activation:encoder.0.ffn.gelu");
+  const SitePoint& point = run.network.point("activation:encoder.0.ffn.gelu");
   EXPECT_TRUE(point.calibrated);
   EXPECT_FALSE(point.range.min.defined());
   EXPECT_FALSE(point.quantize);
@@ -145,7 +145,7 @@ TEST(Qat, RangesOfFixedWeightsFollowThem) {
   const at::Tensor before = run.network.point("weight:classifier").range.max;
   const at::Tensor activation = run.network.point("activation:pooler.output").range.max;
   run.run("{data: calibration, epochs: 1, learning_rate: 1.0e-2, warmup: 0}");
-  const QuantPoint& point = run.network.point("weight:classifier");
+  const SitePoint& point = run.network.point("weight:classifier");
   EXPECT_FALSE(point.range.max.equal(before));
   EXPECT_TRUE(point.range.max.equal(at::amax(run.parameter("classifier.weight"), 1)));
   EXPECT_TRUE(run.network.point("activation:pooler.output").range.max.equal(activation));
@@ -168,7 +168,7 @@ std::vector<std::pair<std::string, at::Tensor>> results(Trained& run) {
     tensors.emplace_back(name, tensor);
   }
   for (size_t id = 0; id < run.network.model().sites().size(); ++id) {
-    const QuantPoint* point = run.network.context().point(static_cast<SiteId>(id));
+    const SitePoint* point = run.network.points().point(static_cast<SiteId>(id));
     if (point == nullptr) continue;
     const QuantParameters parameters = point->quantizer->parameters();
     tensors.emplace_back(fmt::format("{}.scale", id), parameters.scale.detach());

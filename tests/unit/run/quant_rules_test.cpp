@@ -150,13 +150,12 @@ TEST(QuantRules, PlannedSitesGetTheirPoints) {
       " {sites: 'weight:*', quantize: true, bits: 8},"
       " {sites: 'activation:encoder.last.*', quantize: true, bits: 8,"
       "  granularity: token}]");
-  QuantContext context(sites());
-  apply_plan(plans, context);
-  EXPECT_EQ(context.point(2)->spec.bits, 4);
-  EXPECT_FALSE(context.point(2)->calibrated);
-  EXPECT_TRUE(context.point(3)->calibrated);  // dynamic: nothing to calibrate
-  EXPECT_EQ(context.point(0)->observer_name, "minmax");
-  EXPECT_FALSE(context.point(0)->observe || context.point(0)->quantize);
+  SitePoints points(sites());
+  apply_plan(plans, points);
+  EXPECT_EQ(points.point(2)->spec.bits, 4);
+  EXPECT_FALSE(points.point(2)->calibrated);
+  EXPECT_TRUE(points.point(3)->calibrated);  // dynamic: nothing to calibrate
+  EXPECT_EQ(points.point(0)->observer_name, "minmax");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "framework/model/graph.h"
+#include "framework/model/operands.h"
 
 #include <ATen/ops/mul.h>
 
@@ -6,7 +6,8 @@ namespace quell {
 
 at::Tensor Shortcut::add(at::Tensor branch, const at::Tensor& rows) const {
   // Two roundings, as published: a fused multiply-add would give other bits.
-  return branch.add_(scale.defined() ? at::mul(rows, scale) : rows);
+  branch.add_(scale.defined() ? at::mul(rows, scale) : rows);
+  return shift.defined() ? branch.add_(shift) : branch;
 }
 
 }  // namespace quell

@@ -1,12 +1,14 @@
-#include "models/blocks/attention_products.h"
+#include "framework/model/attention.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_softmax.h>
 #include <ATen/ops/_softmax_backward_data.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <algorithm>
@@ -30,10 +32,10 @@ at::Tensor allocate(const AttentionLayout& layout, const at::TensorOptions& opti
 
 // The matrix of one sequence as [heads, queries, keys], without additional columns.
 at::Tensor matrix_of(const AttentionLayout& layout, const at::Tensor& buffer, int64_t sequence) {
-  const int64_t queries = layout.spans.query_count(sequence);
-  const int64_t keys = layout.spans.key_count(sequence);
+  const int64_t queries = layout.spans->query_count(sequence);
+  const int64_t keys = layout.spans->key_count(sequence);
   const int64_t row = layout.columns > 0 ? layout.columns : keys;
-  return buffer.as_strided({layout.heads, queries, keys}, {queries * row, row, 1},
+  return buffer.as_strided({layout.shape.heads, queries, keys}, {queries * row, row, 1},
                            buffer.storage_offset() + layout.elements[sequence]);
 }
 
@@ -45,19 +47,29 @@ at::Tensor heads_of(const at::Tensor& rows, int64_t heads, int64_t first, int64_
 }
 
 at::Tensor queries_of(const AttentionLayout& layout, const at::Tensor& rows, int64_t sequence) {
-  return heads_of(rows, layout.heads, layout.spans.queries[sequence],
-                  layout.spans.query_count(sequence));
+  return heads_of(rows, layout.shape.heads, layout.spans->queries[sequence],
+                  layout.spans->query_count(sequence));
 }
 
 at::Tensor keys_of(const AttentionLayout& layout, const at::Tensor& rows, int64_t sequence) {
-  return heads_of(rows, layout.heads, layout.spans.keys[sequence],
-                  layout.spans.key_count(sequence));
+  return heads_of(rows, layout.shape.key_heads, layout.spans->keys[sequence],
+                  layout.spans->key_count(sequence));
+}
+
+int64_t group_size(const AttentionLayout& layout) {
+  return layout.shape.heads / layout.shape.key_heads;
+}
+
+// Of [heads, ...] those that are the n-th to read each head of the keys, [key heads, ...].
+at::Tensor members(const AttentionLayout& layout, const at::Tensor& heads, int64_t n) {
+  const int64_t group = group_size(layout);
+  return group == 1 ? heads : heads.slice(0, n, heads.size(0), group);
 }
 
 // Sequences are independent, and each is too small to be worth two threads of its own.
 template <class Work>
 void for_each_sequence(const AttentionLayout& layout, const Work& work) {
-  parallel_for(0, layout.spans.sequences(), 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, layout.spans->sequences(), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) work(i);
   });
 }
@@ -71,23 +83,40 @@ void multiply_into(at::Tensor target, const at::Tensor& left, const at::Tensor& 
   }
 }
 
+// For gradients of keys, which several heads of queries add to.
+void add_or_copy(at::Tensor target, const at::Tensor& product, bool add) {
+  if (add) {
+    target.add_(product);
+  } else {
+    target.copy_(product);
+  }
+}
+
 at::Tensor multiply_query_key(const AttentionLayout& layout, const at::Tensor& query,
                               const at::Tensor& key) {
   at::Tensor scores = allocate(layout, query.options());
   for_each_sequence(layout, [&](int64_t i) {
-    multiply_into(matrix_of(layout, scores, i), queries_of(layout, query, i),
-                  keys_of(layout, key, i).transpose(1, 2));
+    const at::Tensor matrix = matrix_of(layout, scores, i), queries = queries_of(layout, query, i);
+    const at::Tensor keys = keys_of(layout, key, i).transpose(1, 2);
+    for (int64_t n = 0; n < group_size(layout); ++n) {
+      multiply_into(members(layout, matrix, n), members(layout, queries, n), keys);
+    }
   });
   return scores;
 }
 
-void mask_and_normalize(at::Tensor scores, double divisor, int64_t valid_keys, bool causal) {
+void mask_and_normalize(at::Tensor scores, const AttentionShape& shape, int64_t valid_keys,
+                        bool causal) {
   constexpr float kMasked = -std::numeric_limits<float>::infinity();
-  if (divisor != 1) scores.div_(divisor);
+  if (shape.divisor != 1) scores.div_(shape.divisor);
   const int64_t queries = scores.size(1), keys = scores.size(2);
+  if (!shape.slopes.empty()) {
+    const at::Tensor slopes = at::tensor(shape.slopes).view({shape.heads, 1, 1});
+    scores.add_(slopes.mul(at::arange(keys, scores.options())));
+  }
   if (valid_keys < keys) scores.narrow(2, valid_keys, keys - valid_keys).fill_(kMasked);
   if (causal && queries > 1) {
-    const at::Tensor later = at::ones({queries, keys}, at::kBool).triu_(1);
+    const at::Tensor later = at::ones({queries, keys}, at::kBool).triu_(keys - queries + 1);
     scores.masked_fill_(later, kMasked);
   }
   if (scores.is_contiguous()) {
@@ -97,40 +126,41 @@ void mask_and_normalize(at::Tensor scores, double divisor, int64_t valid_keys, b
   }
 }
 
-void mask_and_normalize_all(const AttentionLayout& layout, const at::Tensor& scores,
-                            double divisor) {
+void mask_and_normalize_all(const AttentionLayout& layout, const at::Tensor& scores) {
   for_each_sequence(layout, [&](int64_t i) {
-    mask_and_normalize(matrix_of(layout, scores, i), divisor, layout.spans.valid_keys[i],
-                       layout.spans.causal);
+    mask_and_normalize(matrix_of(layout, scores, i), layout.shape, layout.spans->valid_keys[i],
+                       layout.spans->causal);
   });
 }
 
 at::Tensor multiply_probs_value(const AttentionLayout& layout, const at::Tensor& probs,
                                 const at::Tensor& value) {
-  at::Tensor rows = at::empty({layout.spans.queries.back(), value.size(1)}, value.options());
+  const int64_t width = value.size(1) * group_size(layout);
+  at::Tensor rows = at::empty({layout.spans->queries.back(), width}, value.options());
   for_each_sequence(layout, [&](int64_t i) {
-    queries_of(layout, rows, i)
-        .copy_(at::bmm(matrix_of(layout, probs, i), keys_of(layout, value, i)));
+    const at::Tensor matrix = matrix_of(layout, probs, i), values = keys_of(layout, value, i);
+    const at::Tensor context = queries_of(layout, rows, i);
+    for (int64_t n = 0; n < group_size(layout); ++n) {
+      members(layout, context, n).copy_(at::bmm(members(layout, matrix, n), values));
+    }
   });
   return rows;
 }
 
+// What autograd keeps of a layout.
+struct SavedLayout : torch::CustomClassHolder {
+  explicit SavedLayout(AttentionLayout saved) : layout(std::move(saved)) {}
+  AttentionLayout layout;
+};
+
 void save(const AttentionLayout& layout, AutogradContext* context) {
-  auto& saved = context->saved_data;
-  saved["heads"] = layout.heads;
-  saved["columns"] = layout.columns;
-  saved["queries"] = layout.spans.queries;
-  saved["keys"] = layout.spans.keys;
-  saved["valid_keys"] = layout.spans.valid_keys;
-  saved["causal"] = layout.spans.causal;
+  context->saved_data["layout"] =
+      at::IValue::make_capsule(c10::make_intrusive<SavedLayout>(layout));
 }
 
 AttentionLayout saved_layout(AutogradContext* context) {
-  auto& saved = context->saved_data;
-  const int64_t columns = saved["columns"].toInt();
-  AttentionSpans spans{saved["queries"].toIntVector(), saved["keys"].toIntVector(),
-                       saved["valid_keys"].toIntVector(), saved["causal"].toBool(), columns};
-  return {std::move(spans), saved["heads"].toInt(), columns > 0};
+  const auto holder = context->saved_data["layout"].toCapsule();
+  return static_cast<const SavedLayout&>(*holder).layout;
 }
 
 struct Scores : Function<Scores> {
@@ -148,10 +178,13 @@ struct Scores : Function<Scores> {
     const at::Tensor query = saved[0].detach(), key = saved[1].detach();
     at::Tensor for_query = at::empty_like(query), for_key = at::empty_like(key);
     for_each_sequence(layout, [&](int64_t i) {
-      const at::Tensor part = matrix_of(layout, gradient, i);
-      queries_of(layout, for_query, i).copy_(at::bmm(part, keys_of(layout, key, i)));
-      keys_of(layout, for_key, i)
-          .copy_(at::bmm(part.transpose(1, 2), queries_of(layout, query, i)));
+      const at::Tensor keys = keys_of(layout, key, i);
+      for (int64_t n = 0; n < group_size(layout); ++n) {
+        const at::Tensor part = members(layout, matrix_of(layout, gradient, i), n);
+        members(layout, queries_of(layout, for_query, i), n).copy_(at::bmm(part, keys));
+        const at::Tensor queries = members(layout, queries_of(layout, query, i), n);
+        add_or_copy(keys_of(layout, for_key, i), at::bmm(part.transpose(1, 2), queries), n > 0);
+      }
     });
     return {at::Tensor(), for_query, for_key};
   }
@@ -159,18 +192,16 @@ struct Scores : Function<Scores> {
 
 struct Probs : Function<Probs> {
   static at::Tensor forward(AutogradContext* context, const AttentionLayout& layout,
-                            const at::Tensor& scores, double divisor) {
+                            const at::Tensor& scores) {
     at::Tensor probs = scores.detach().clone();
-    mask_and_normalize_all(layout, probs, divisor);
+    mask_and_normalize_all(layout, probs);
     save(layout, context);
-    context->saved_data["divisor"] = divisor;
     context->save_for_backward({probs});
     return probs;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const AttentionLayout layout = saved_layout(context);
-    const double divisor = context->saved_data["divisor"].toDouble();
     const at::Tensor gradient = gradients[0].contiguous();
     const at::Tensor probs = context->get_saved_variables()[0].detach();
     at::Tensor for_scores = allocate(layout, probs.options());
@@ -178,9 +209,9 @@ struct Probs : Function<Probs> {
       matrix_of(layout, for_scores, i)
           .copy_(at::_softmax_backward_data(matrix_of(layout, gradient, i),
                                             matrix_of(layout, probs, i), -1, at::kFloat)
-                     .div_(divisor));
+                     .div_(layout.shape.divisor));
     });
-    return {at::Tensor(), for_scores, at::Tensor()};
+    return {at::Tensor(), for_scores};
   }
 };
 
@@ -199,11 +230,13 @@ struct Context : Function<Context> {
     const at::Tensor probs = saved[0].detach(), value = saved[1].detach();
     at::Tensor for_probs = allocate(layout, probs.options()), for_value = at::empty_like(value);
     for_each_sequence(layout, [&](int64_t i) {
-      const at::Tensor part = queries_of(layout, gradient, i);
-      multiply_into(matrix_of(layout, for_probs, i), part,
-                    keys_of(layout, value, i).transpose(1, 2));
-      keys_of(layout, for_value, i)
-          .copy_(at::bmm(matrix_of(layout, probs, i).transpose(1, 2), part));
+      const at::Tensor values = keys_of(layout, value, i).transpose(1, 2);
+      for (int64_t n = 0; n < group_size(layout); ++n) {
+        const at::Tensor part = members(layout, queries_of(layout, gradient, i), n);
+        multiply_into(members(layout, matrix_of(layout, for_probs, i), n), part, values);
+        const at::Tensor matrix = members(layout, matrix_of(layout, probs, i), n);
+        add_or_copy(keys_of(layout, for_value, i), at::bmm(matrix.transpose(1, 2), part), n > 0);
+      }
     });
     return {at::Tensor(), for_probs, for_value};
   }
@@ -217,30 +250,32 @@ bool records_gradients(std::initializer_list<at::Tensor> inputs) {
 
 }  // namespace
 
-AttentionSpans self_attention_spans(const Batch& batch) {
-  return {batch.offsets, batch.offsets, batch.valid_lengths, /*causal=*/false, batch.pad_to};
+SharedSpans self_attention_spans(const Batch& batch) {
+  return std::make_shared<AttentionSpans>(AttentionSpans{
+      batch.offsets, batch.offsets, batch.valid_lengths, /*causal=*/false, batch.pad_to});
 }
 
-AttentionSpans causal_attention_spans(const Batch& batch) {
-  return {batch.target_offsets(), batch.target_offsets(), batch.target_valid_lengths(),
-          /*causal=*/true, batch.target_pad_to()};
+SharedSpans causal_attention_spans(const Batch& batch) {
+  return std::make_shared<AttentionSpans>(
+      AttentionSpans{batch.target_offsets(), batch.target_offsets(), batch.target_valid_lengths(),
+                     /*causal=*/true, batch.target_pad_to()});
 }
 
-AttentionSpans cross_attention_spans(const Batch& batch) {
-  return {batch.target_offsets(), batch.offsets, batch.valid_lengths, /*causal=*/false,
-          batch.pad_to};
+SharedSpans cross_attention_spans(const Batch& batch) {
+  return std::make_shared<AttentionSpans>(AttentionSpans{
+      batch.target_offsets(), batch.offsets, batch.valid_lengths, /*causal=*/false, batch.pad_to});
 }
 
-AttentionLayout::AttentionLayout(AttentionSpans attention_spans, int64_t head_count,
+AttentionLayout::AttentionLayout(SharedSpans attention_spans, AttentionShape attention_shape,
                                  bool rows_needed)
-    : spans(std::move(attention_spans)), heads(head_count), elements{0} {
-  if (rows_needed) columns = spans.pad_to;
-  for (int64_t i = 0; rows_needed && i < spans.sequences(); ++i) {
-    columns = std::max(columns, spans.key_count(i));
+    : spans(std::move(attention_spans)), shape(std::move(attention_shape)), elements{0} {
+  if (rows_needed) columns = spans->pad_to;
+  for (int64_t i = 0; rows_needed && i < spans->sequences(); ++i) {
+    columns = std::max(columns, spans->key_count(i));
   }
-  for (int64_t i = 0; i < spans.sequences(); ++i) {
-    elements.push_back(elements.back() +
-                       heads * spans.query_count(i) * (columns > 0 ? columns : spans.key_count(i)));
+  for (int64_t i = 0; i < spans->sequences(); ++i) {
+    const int64_t row = columns > 0 ? columns : spans->key_count(i);
+    elements.push_back(elements.back() + shape.heads * spans->query_count(i) * row);
   }
 }
 
@@ -250,9 +285,9 @@ at::Tensor attention_scores(const AttentionLayout& layout, const at::Tensor& que
   return multiply_query_key(layout, query, key);
 }
 
-at::Tensor attention_probs(const AttentionLayout& layout, at::Tensor scores, double divisor) {
-  if (records_gradients({scores})) return Probs::apply(layout, scores, divisor);
-  mask_and_normalize_all(layout, scores, divisor);
+at::Tensor attention_probs(const AttentionLayout& layout, at::Tensor scores) {
+  if (records_gradients({scores})) return Probs::apply(layout, scores);
+  mask_and_normalize_all(layout, scores);
   return scores;
 }
 

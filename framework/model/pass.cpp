@@ -1,0 +1,110 @@
+#include "framework/model/pass.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/addcmul.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/rsqrt.h>
+
+#include "framework/base/error.h"
+
+namespace quell {
+namespace {
+
+at::Tensor normalized(const Norm& norm, const at::Tensor& gamma, const at::Tensor& rows) {
+  switch (norm.kind) {
+    case NormKind::kLayer:
+      return at::layer_norm(rows, {rows.size(-1)}, gamma, norm.bias, norm.epsilon);
+    case NormKind::kRms: {
+      const at::Tensor mean = rows.mul(rows).mean(-1, /*keepdim=*/true);
+      at::Tensor result = at::mul(gamma, rows.mul(at::rsqrt(mean.add(norm.epsilon))));
+      return norm.bias.defined() ? result.add_(norm.bias) : result;
+    }
+    case NormKind::kNone:
+      return at::mul(rows, gamma).add_(norm.bias);
+  }
+  QUELL_ASSERT(false, "unhandled kind of norm");
+}
+
+}  // namespace
+
+Pass::Pass(const SitePoints& points, PassOptions options)
+    : points_(points), options_(std::move(options)), actions_(points.sites().size()) {
+  for (size_t i = 0; i < actions_.size(); ++i) {
+    const auto id = static_cast<SiteId>(i);
+    Action& action = actions_[i];
+    action.point = points.point(id);
+    action.observe = options_.observe.contains(id);
+    action.quantize = options_.quantize.contains(id);
+    QUELL_ASSERT(action.point != nullptr || !(action.observe || action.quantize),
+                 "a site that is not to be quantized");
+  }
+}
+
+Rows Pass::activation(SiteId id, Rows rows) const {
+  if (id == kNoSite) return rows;
+  const Action& action = actions_[static_cast<size_t>(id)];
+  if (action.observe) {
+    const int64_t heads = points_.sites()[static_cast<size_t>(id)].heads;
+    action.point->observer->observe(
+        options_.observed_rows ? options_.observed_rows->of(rows.values, heads) : rows.values);
+    if (action.quantize) action.point->quantizer->init(action.point->observer->range());
+  }
+  if (!action.quantize) {
+    if (options_.tap) options_.tap(id, rows.values, rows.values);
+    return rows;
+  }
+  // A backward pass may need the rows.
+  const bool in_place = !options_.tap && !at::GradMode::is_enabled();
+  const Rows quantized{action.point->quantizer->apply(rows.values, in_place), action.point};
+  if (options_.tap) options_.tap(id, rows.values, quantized.values);
+  return quantized;
+}
+
+at::Tensor Pass::weight(SiteId id, const at::Tensor& weight) const {
+  if (id == kNoSite || !actions_[static_cast<size_t>(id)].quantize) return weight;
+  return points_.quantized_weight(id, weight);
+}
+
+Rows Pass::linear(const Linear& linear, const Rows& rows) const {
+  if (options_.inputs) options_.inputs(linear.weight_site, rows);
+  return {at::linear(rows.values, weight(linear.weight_site, linear.weight), linear.bias)};
+}
+
+Rows Pass::embedding(const EmbeddingTable& table, const at::Tensor& ids) const {
+  return {at::embedding(weight(table.weight_site, table.weight), ids)};
+}
+
+Rows Pass::norm(const Norm& norm, const Rows& rows) const {
+  return activation(norm.output_site,
+                    {normalized(norm, weight(norm.weight_site, norm.weight), rows.values)});
+}
+
+Rows Pass::scores(const AttentionLayout& layout, const Rows& query, const Rows& key) const {
+  return {attention_scores(layout, query.values, key.values)};
+}
+
+Rows Pass::context(const AttentionLayout& layout, const Rows& probs, const Rows& value) const {
+  return {attention_context(layout, probs.values, value.values)};
+}
+
+Rows Pass::dropout(DropoutPlace place, Rows rows) const {
+  if (options_.dropout != nullptr) rows.values = options_.dropout->apply(place, rows.values);
+  return rows;
+}
+
+bool Pass::needs_rows(SiteId id) const {
+  return id != kNoSite && (options_.tap || needs_equal_widths(id));
+}
+
+bool Pass::needs_equal_widths(SiteId id) const {
+  if (id == kNoSite) return false;
+  if (options_.tap && options_.tap_matrices == TapMatrices::kRows) return true;
+  const Action& action = actions_[static_cast<size_t>(id)];
+  return action.observe ||
+         (action.quantize && action.point->spec.granularity != Granularity::kTensor);
+}
+
+}  // namespace quell

@@ -1,0 +1,88 @@
+// A pass: what a model is run with. Models perform their operations through it, so that what is
+// quantized, observed, looked at, or dropped out is said once, by whoever runs, and nothing of it
+// is left in the model.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "framework/model/attention.h"
+#include "framework/model/operands.h"
+#include "framework/quant/dropout.h"
+#include "framework/quant/real_rows.h"
+#include "framework/quant/site_points.h"
+
+namespace quell {
+
+// What flows between operations.
+struct Rows {
+  at::Tensor values;                // [rows, features] float32
+  const SitePoint* grid = nullptr;  // of the site that quantized them; null: they are float
+};
+
+// Sees the rows [n, features] of an activation site before and after quantization.
+using Tap = std::function<void(SiteId, const at::Tensor& before, const at::Tensor& after)>;
+// Sees the rows that enter a linear, by its weight's site.
+using InputTap = std::function<void(SiteId, const Rows& rows)>;
+
+// How a tap sees attention matrices: as rows of equal widths, or the compact blocks of one sequence
+// after another, [elements, 1], which saves copies; see AttentionLayout.
+enum class TapMatrices { kRows, kCompact };
+
+struct PassOptions {
+  SiteSet quantize = {};  // must have parameters, or be observed, too
+  SiteSet observe = {};   // activations; those of dynamic scales are not
+  Tap tap = {};           // empty: nobody looks
+  TapMatrices tap_matrices = TapMatrices::kRows;
+  InputTap inputs = {};
+  Dropout* dropout = nullptr;                  // null: nothing is dropped
+  std::optional<RealRows> observed_rows = {};  // what observers see of one batch; absent: all
+};
+
+// Several threads may use one pass at once, but for one that observes or drops out. The points must
+// live as long as the pass, and their parameters stay as they are.
+class Pass {
+ public:
+  // Without options everything is computed in float.
+  explicit Pass(const SitePoints& points, PassOptions options = {});
+
+  const SitePoints& points() const { return points_; }
+
+  // Observes and quantizes at an activation site; kNoSite: gives the rows back. Overwrites them
+  // where that is possible, so the caller must not need them afterwards.
+  Rows activation(SiteId id, Rows rows) const;
+  // rows * weight^T + bias.
+  Rows linear(const Linear& linear, const Rows& rows) const;
+  // The rows of a table with these ids [n].
+  Rows embedding(const EmbeddingTable& table, const at::Tensor& ids) const;
+  // With the site behind it.
+  Rows norm(const Norm& norm, const Rows& rows) const;
+  // Query times key, and probabilities times value: attention's two products.
+  Rows scores(const AttentionLayout& layout, const Rows& query, const Rows& key) const;
+  Rows context(const AttentionLayout& layout, const Rows& probs, const Rows& value) const;
+  // Gives the rows back unless something is dropped.
+  Rows dropout(DropoutPlace place, Rows rows) const;
+
+  // Whether the site must be given all of its rows: something looks at them, or their scales depend
+  // on the row. Otherwise quantization is elementwise, and rows that nothing reads may be left out.
+  bool needs_rows(SiteId id) const;
+  // Whether a matrix of attention must come as rows of equal widths.
+  bool needs_equal_widths(SiteId id) const;
+
+ private:
+  struct Action {
+    SitePoint* point = nullptr;
+    bool observe = false;
+    bool quantize = false;
+  };
+
+  at::Tensor weight(SiteId id, const at::Tensor& weight) const;
+
+  const SitePoints& points_;
+  PassOptions options_;
+  std::vector<Action> actions_;  // by SiteId
+};
+
+}  // namespace quell

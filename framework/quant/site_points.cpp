@@ -1,0 +1,66 @@
+#include "framework/quant/site_points.h"
+
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <algorithm>
+
+#include "framework/base/error.h"
+
+namespace quell {
+namespace {
+
+// Whether the quantized weight is part of what gradients are computed for.
+bool is_learned(const at::Tensor& weight, Quantizer& quantizer) {
+  if (!at::GradMode::is_enabled()) return false;
+  if (weight.requires_grad()) return true;
+  const std::vector<LearnableTensor> learnable = quantizer.learnable();
+  return std::any_of(learnable.begin(), learnable.end(),
+                     [](const LearnableTensor& one) { return one.tensor.requires_grad(); });
+}
+
+}  // namespace
+
+SitePoints::SitePoints(std::span<const Site> sites)
+    : sites_(sites.begin(), sites.end()), points_(sites.size()), kept_weights_(sites.size()) {}
+
+void SitePoints::set_point(SiteId id, std::unique_ptr<SitePoint> point) {
+  points_[static_cast<size_t>(id)] = std::move(point);
+  weight_changed(id);
+}
+
+SiteSet SitePoints::calibrated(SiteKind kind) const {
+  return calibrated(kind == SiteKind::kWeight, kind == SiteKind::kActivation);
+}
+
+SiteSet SitePoints::calibrated(bool weights, bool activations) const {
+  SiteSet result;
+  for (size_t i = 0; i < sites_.size(); ++i) {
+    const bool wanted = sites_[i].kind == SiteKind::kWeight ? weights : activations;
+    if (points_[i] == nullptr || !wanted) continue;
+    if (!points_[i]->calibrated) {
+      throw Error(
+          fmt::format("{} is to be quantized but has no range yet; put `calibrate` into the "
+                      "pipeline",
+                      sites_[i].key()));
+    }
+    result.insert(static_cast<SiteId>(i));
+  }
+  return result;
+}
+
+at::Tensor SitePoints::quantized_weight(SiteId id, const at::Tensor& weight) const {
+  Quantizer& quantizer = *point(id)->quantizer;
+  if (is_learned(weight, quantizer)) return quantizer.apply(weight, /*in_place=*/false);
+  KeptWeight& kept = kept_weights_[static_cast<size_t>(id)];
+  const std::lock_guard lock(kept.mutex);
+  if (!kept.tensor.defined()) kept.tensor = quantizer.apply(weight, /*in_place=*/false);
+  return kept.tensor;
+}
+
+void SitePoints::weight_changed(SiteId id) {
+  KeptWeight& kept = kept_weights_[static_cast<size_t>(id)];
+  const std::lock_guard lock(kept.mutex);
+  kept.tensor = at::Tensor();
+}
+
+}  // namespace quell

@@ -1,0 +1,47 @@
+// What turns token ids into rows: tables of tokens, token types and positions, and a norm.
+#pragma once
+
+#include <string>
+
+#include "models/blocks/model_builder.h"
+
+namespace quell {
+
+struct EmbeddingShape {
+  int64_t vocabulary = 0, hidden = 0;
+  int64_t positions = 0;       // rows of the table; 0: there is none
+  int64_t first_position = 0;  // its row of position 0
+  int64_t token_types = 0;     // rows of the table; 0: there is none
+  double word_factor = 1;      // multiplies the rows of tokens
+  bool has_sum_sites = false;  // partial sums are sites
+  bool has_norm = true;
+  double norm_epsilon = 1e-5;
+};
+
+// Hugging Face names of tensors, and the module of the norm.
+struct EmbeddingNames {
+  std::string word, position, token_type = {}, norm;
+  std::string word_tied_to = {};  // where a checkpoint may have the table of tokens instead
+};
+
+class Embeddings {
+ public:
+  // `name` begins the names of its sites: "embeddings".
+  Embeddings(ModelBuilder& builder, const std::string& name, const EmbeddingNames& names,
+             const EmbeddingShape& shape);
+  Embeddings(const Embeddings&) = delete;
+
+  // Ids, positions and token types [tokens]; `types` is not read where there are none.
+  Rows forward(const Pass& pass, const at::Tensor& ids, const at::Tensor& positions,
+               const at::Tensor& types) const;
+  // Null where there is none.
+  Norm* norm() { return shape_.has_norm ? &norm_ : nullptr; }
+
+ private:
+  EmbeddingShape shape_;
+  EmbeddingTable word_, position_, token_type_;
+  SiteId sum_token_type_site_ = kNoSite, sum_position_site_ = kNoSite;
+  Norm norm_;
+};
+
+}  // namespace quell

@@ -1,0 +1,85 @@
+// The layer of all transformers, described by data: norms in front of its blocks or behind them, of
+// any kind, attention of any shape, to an encoder's rows, too, one or several feed-forward blocks,
+// one after another or beside the attention.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/blocks/attention.h"
+#include "models/blocks/feed_forward.h"
+#include "models/blocks/residual.h"
+
+namespace quell {
+
+struct LayerShape {
+  ResidualShape residual;
+  AttentionOptions attention;
+  FeedForwardOptions ffn;
+  int64_t ffns = 1;
+  bool causal = false;        // tokens see those up to themselves
+  bool reads_memory = false;  // there is a second attention, to the encoder's rows
+  bool parallel = false;      // attention and feed-forward block read the same rows
+};
+
+// Hugging Face names of the modules, with {} for the number of the layer. A shortcut's name is that
+// of its scale after gamma migration.
+struct LayerNames {
+  AttentionModules attention;
+  std::string attention_norm, attention_shortcut;
+  AttentionModules cross_attention = {};
+  std::string cross_attention_norm = {}, cross_attention_shortcut = {};
+  FeedForwardModules ffn;
+  std::string ffn_norm, ffn_shortcut;
+};
+
+// A norm whose readers are still to be named.
+ScaleGroup norm_group(Norm& norm);
+using AddGroup = std::function<void(ScaleGroup)>;
+
+class Layer {
+ public:
+  // `index` is the number of the layer, which builder's scope knows, too.
+  Layer(ModelBuilder& builder, const LayerShape& shape, const LayerNames& names, int64_t index);
+  Layer(const Layer&) = delete;
+
+  // With `kept` [n] only these rows are computed behind the attention, where may_leave_out_rows().
+  Rows forward(const Pass& pass, const State& state, const ModelInput& input,
+               const at::Tensor& kept) const;
+  // Whether nobody asks for all rows behind the attention.
+  bool may_leave_out_rows(const Pass& pass) const;
+
+  // Groups of what is read in this layer, in the order of execution. `last` is the norm in front of
+  // the layer where norms stand behind their blocks, and becomes this layer's last one; null where
+  // there is none.
+  void add_groups(Norm*& last, const AddGroup& add);
+  // What reads the encoder's rows: keys and values.
+  void add_memory_readers(ScaleGroup& group);
+
+ private:
+  struct AttentionBlock {
+    Residual residual;
+    std::unique_ptr<Attention> attention;
+  };
+  struct FeedForwardBlock {
+    Residual residual;
+    std::unique_ptr<FeedForward> ffn;
+  };
+
+  void declare(AttentionBlock& block, ModelBuilder& builder, const LayerShape& shape,
+               const std::string& name, const AttentionModules& modules, const std::string& norm,
+               const std::string& shortcut, RowsOf keys);
+  Rows attend(const AttentionBlock& block, const Pass& pass, const Rows& rows, const State& state,
+              const ModelInput& input, const at::Tensor& kept) const;
+  void add_attention_groups(AttentionBlock& block, Norm*& last, const AddGroup& add);
+  void add_ffn_groups(FeedForwardBlock& block, Norm*& last, const AddGroup& add);
+
+  bool causal_, parallel_;
+  AttentionBlock own_;
+  AttentionBlock cross_;  // without attention where nothing is read from an encoder
+  std::deque<FeedForwardBlock> ffns_;
+};
+
+}  // namespace quell

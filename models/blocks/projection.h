@@ -1,0 +1,29 @@
+// A linear with what is computed from its outputs, and the site of the result.
+#pragma once
+
+#include <optional>
+
+#include "framework/model/pass.h"
+#include "models/blocks/layers.h"
+
+namespace quell {
+
+struct Projection {
+  Linear linear;
+  double factor = 1;  // of the outputs
+  std::optional<Nonlinearity> nonlinearity = {};
+  SiteId site = kNoSite;
+
+  // In front of the site.
+  Rows outputs(const Pass& pass, const Rows& rows) const {
+    Rows result = pass.linear(linear, rows);
+    if (factor != 1) result.values.mul_(factor);
+    if (nonlinearity) result.values = apply(*nonlinearity, std::move(result.values));
+    return result;
+  }
+  Rows forward(const Pass& pass, const Rows& rows) const {
+    return pass.activation(site, outputs(pass, rows));
+  }
+};
+
+}  // namespace quell

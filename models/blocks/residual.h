@@ -1,0 +1,64 @@
+// A branch and the rows that pass it by: all that tells layers with norms behind their sums
+// (Vaswani et al. 2017) from those with norms in front of their branches (Xiong et al. 2020).
+#pragma once
+
+#include <ATen/ops/index_select.h>
+#include <string>
+
+#include "models/blocks/model_builder.h"
+
+namespace quell {
+
+enum class NormPlace {
+  kPost,  // norm(x + branch(x))
+  kPre,   // x + branch(norm(x))
+};
+
+struct ResidualShape {
+  NormPlace place = NormPlace::kPost;
+  NormKind norm = NormKind::kLayer;
+  double epsilon = 1e-5;
+  bool has_sum_site = false;  // the sum is a site of its own
+};
+
+// The rows with these indices [n], or all where they are undefined.
+inline Rows chosen_rows(const Rows& rows, const at::Tensor& indices) {
+  return indices.defined() ? Rows{at::index_select(rows.values, 0, indices), rows.grid} : rows;
+}
+
+struct Residual {
+  NormPlace place = NormPlace::kPost;
+  Norm norm;
+  Shortcut shortcut;
+  SiteId sum_site = kNoSite;
+
+  // To be declared in front of the branch, and behind it. Only a model that was trained after gamma
+  // migration has a tensor of the name `shortcut_scale`.
+  void declare_front(ModelBuilder& builder, const ResidualShape& shape, const std::string& name,
+                     const std::string& module, int64_t features) {
+    place = shape.place;
+    norm.kind = shape.norm;
+    norm.epsilon = shape.epsilon;
+    if (place == NormPlace::kPre) builder.norm(norm, name + ".norm", module, features);
+  }
+  void declare_back(ModelBuilder& builder, const ResidualShape& shape, const std::string& name,
+                    const std::string& module, const std::string& shortcut_scale,
+                    int64_t features) {
+    if (shape.has_sum_site) sum_site = builder.activation(name + ".residual", "residual");
+    if (place == NormPlace::kPost) builder.norm(norm, name + ".norm", module, features);
+    builder.tensor(shortcut.scale, {shortcut_scale, {features}, /*optional=*/true});
+  }
+
+  // What the branch reads of x.
+  Rows front(const Pass& pass, const Rows& x) const {
+    return place == NormPlace::kPre ? pass.norm(norm, x) : x;
+  }
+  // What follows from x and the branch's rows, which it may overwrite.
+  Rows back(const Pass& pass, const Rows& x, Rows branch) const {
+    branch = pass.dropout(DropoutPlace::kHidden, std::move(branch));
+    const Rows sum = pass.activation(sum_site, {shortcut.add(std::move(branch.values), x.values)});
+    return place == NormPlace::kPost ? pass.norm(norm, sum) : sum;
+  }
+};
+
+}  // namespace quell
