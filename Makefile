@@ -8,14 +8,12 @@ SHELL := /bin/bash
 QUELL_CACHE ?= $(HOME)/.cache/quell
 export QUELL_CACHE
 export CCACHE_DIR ?= $(QUELL_CACHE)/ccache
-export CCACHE_BASEDIR := $(CURDIR)
-export CCACHE_NOHASHDIR := 1
 
 BUILD ?= build
 PRESET ?= release
 JOBS ?= $(shell nproc)
 
-.PHONY: build demo notebooks test slurm test-slurm bench bench-pipeline format lint generate check-generated check-format clean setup
+.PHONY: build demo notebooks test slurm test-slurm benchmarks bench bench-smoke bench-pipeline sanitize fuzz format lint generate check-generated check-format clean setup
 
 setup:
 	@tools/setup.sh
@@ -56,10 +54,14 @@ slurm:
 	@tools/slurm/install.sh
 
 test-slurm: build slurm
-	@$(BUILD)/tests/slow_slurm_test
+	@$(BUILD)/tests/slow_test --file=slurm_test
+
+# Benchmarks are no part of `make build`.
+benchmarks: setup $(BUILD)/build.ninja
+	@cmake --build $(BUILD) -j $(JOBS) --target benchmarks
 
 # The kernels, some minutes. BENCH=--all: all bits, hot and cold; others: --help of a program.
-bench: build
+bench: benchmarks
 	@mkdir -p $(BUILD)/benchmarks; status=0; \
 	  for name in fake_quantize learned_quantize observer range_search; do \
 	    echo; echo "== $$name"; \
@@ -69,9 +71,27 @@ bench: build
 	  echo; echo "== quantized forward pass"; $(BUILD)/tests/forward_benchmark || status=1; \
 	  exit $$status
 
+# Whether they run at all.
+bench-smoke: benchmarks
+	@for name in fake_quantize learned_quantize observer range_search; do \
+	    $(BUILD)/tests/$${name}_benchmark --smoke || exit 1; done
+
 # The published pipeline against ours, on models and data; an hour or more.
-bench-pipeline: build
+bench-pipeline: benchmarks
 	@$(BUILD)/tests/published_pipeline_benchmark
+
+# All with -Werror and the assertions of the standard library: the fast tests with AddressSanitizer
+# and UndefinedBehaviorSanitizer, the concurrent ones with ThreadSanitizer.
+sanitize: setup
+	@tools/sanitize.sh $(JOBS)
+
+# Each reader of foreign bytes for a minute; SECONDS_EACH=600 TARGET=pickle: longer, and one alone.
+SECONDS_EACH ?= 60
+fuzz: setup
+	@tools/setup.sh clang-14 libclang-rt-14-dev
+	@cmake --preset fuzz > /dev/null
+	@cmake --build --preset fuzz -j $(JOBS)
+	@fuzz/fuzz.sh build-fuzz $(SECONDS_EACH) $(TARGET)
 
 format: setup
 	@git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format -i
@@ -79,18 +99,22 @@ format: setup
 check-format: setup
 	@git ls-files '*.cpp' '*.h' '*.cu' | xargs clang-format --dry-run --Werror
 
-lint: build
+# Configures without precompiled headers, which clang cannot read.
+lint: setup
+	@cmake --preset $(PRESET) -B build-lint -DQUELL_PRECOMPILED=OFF -DQUELL_TESTS=OFF > /dev/null
 	@git ls-files 'framework/*.cpp' 'observers/*.cpp' 'quantizers/*.cpp' 'transforms/*.cpp' \
-	  'solvers/*.cpp' 'models/*.cpp' 'tasks/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy -quiet -p $(BUILD)
+	  'solvers/*.cpp' 'models/*.cpp' 'tasks/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy -quiet -p build-lint
 
 # Files that follow from the plug-ins' descriptions.
 generate: quell
 	@$(BUILD)/quell list --markdown > docs/plugins.md
 	@$(BUILD)/quell schema > docs/experiment.schema.json
+	@$(BUILD)/quell list --keys > docs/keys.md
 
 check-generated: quell
 	@diff -u docs/plugins.md <($(BUILD)/quell list --markdown) && \
-	  diff -u docs/experiment.schema.json <($(BUILD)/quell schema) || \
+	  diff -u docs/experiment.schema.json <($(BUILD)/quell schema) && \
+	  diff -u docs/keys.md <($(BUILD)/quell list --keys) || \
 	  (echo "Generated files are stale: run \`make generate\` and commit the result."; false)
 
 clean:

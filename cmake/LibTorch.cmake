@@ -3,17 +3,17 @@
 #   LibTorch_ROOT  an unzipped LibTorch, or the `torch` folder of a Python package; without it
 #                  the wheel that `make` installs into QUELL_CACHE is used.
 #
-# Defines LibTorch::CPU, and quell_fmt (fmt as headers only: the wheel ships its own fmt, which
-# would otherwise meet another version's library).
+# Defines LibTorch::CPU, and quell_fmt (compiled from the headers of fmt that the wheel ships:
+# the library of another version would meet them otherwise).
 
 if(NOT LibTorch_ROOT AND DEFINED ENV{LibTorch_ROOT})
   set(LibTorch_ROOT $ENV{LibTorch_ROOT})
 endif()
+set(quell_cache $ENV{QUELL_CACHE})
+if(NOT quell_cache)
+  set(quell_cache $ENV{HOME}/.cache/quell)
+endif()
 if(NOT LibTorch_ROOT)
-  set(quell_cache $ENV{QUELL_CACHE})
-  if(NOT quell_cache)
-    set(quell_cache $ENV{HOME}/.cache/quell)
-  endif()
   set(LibTorch_ROOT ${quell_cache}/libtorch-2.11.0/torch)
 endif()
 
@@ -54,8 +54,7 @@ if(quell_torch_flags)
   endif()
 endif()
 
-add_library(quell_fmt INTERFACE)
-target_compile_definitions(quell_fmt INTERFACE FMT_HEADER_ONLY)
+add_library(quell_fmt STATIC ${CMAKE_CURRENT_LIST_DIR}/fmt.cpp)
 if(EXISTS ${LibTorch_INCLUDE_DIR}/fmt/format.h)
-  target_include_directories(quell_fmt SYSTEM INTERFACE ${LibTorch_INCLUDE_DIR})
+  target_include_directories(quell_fmt SYSTEM PUBLIC ${LibTorch_INCLUDE_DIR})
 endif()

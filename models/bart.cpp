@@ -21,10 +21,12 @@ constexpr const char* kSharedTable = "model.shared.weight";
 // Scores of the next token. The table is the one of the embeddings, quantized on its own.
 class LanguageHead final : public Head {
  public:
+  explicit LanguageHead(bool tied) : tied_(tied) {}
+
   void declare(const HeadSizes& sizes, ModelBuilder& builder) override {
     vocabulary_ = sizes.vocabulary;
     builder.linear(table_.linear, "lm_head", "head", "lm_head", sizes.vocabulary, sizes.hidden,
-                   /*has_bias=*/false, kSharedTable);
+                   /*has_bias=*/false, tied_ ? kSharedTable : "");
     builder.tensor(table_.linear.bias, {"final_logits_bias",
                                         {1, sizes.vocabulary},
                                         /*optional=*/true});
@@ -44,6 +46,7 @@ class LanguageHead final : public Head {
   }
 
  private:
+  bool tied_;
   int64_t vocabulary_ = 0;
   Projection table_;
 };
@@ -51,7 +54,7 @@ class LanguageHead final : public Head {
 std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
   if (answers_questions(checkpoint)) return std::make_unique<SpanHead>();
   if (!is_architecture(checkpoint, "ForSequenceClassification")) {
-    return std::make_unique<LanguageHead>();
+    return std::make_unique<LanguageHead>(HfEncoderDecoderConfig(checkpoint).ties_head);
   }
   return std::make_unique<ClassificationHead>(
       ClassificationHeadOptions{.dense = "classification_head.dense",

@@ -4,7 +4,7 @@
 
 #include "framework/plugin/registry.h"
 #include "framework/quant/batch_range_observer.h"
-#include "framework/quant/channel_values.h"
+#include "framework/quant/scale_map.h"
 
 namespace quell {
 namespace {
@@ -19,15 +19,16 @@ class LsqInit final : public BatchRangeObserver {
     Range range = min_max(rows, spec());
     float* min = range.min.mutable_data_ptr<float>();
     float* max = range.max.mutable_data_ptr<float>();
-    for_each_channel(rows, spec(), [&](int64_t channel, const std::vector<float>& values) {
+    const ScaleMap map = ScaleMap::make(spec(), rows.sizes());
+    map.for_each_scale(rows, [&](int64_t scale, const std::vector<float>& values) {
       const auto count = static_cast<double>(values.size());
       double sum = 0, squares = 0;
       for (const float x : values) sum += x;
       const double mean = sum / count;
       for (const float x : values) squares += (x - mean) * (x - mean);
       const double deviation = values.size() > 1 ? std::sqrt(squares / (count - 1)) : 0;
-      min[channel] = static_cast<float>(mean) - 3 * static_cast<float>(deviation);
-      max[channel] = static_cast<float>(mean) + 3 * static_cast<float>(deviation);
+      min[scale] = static_cast<float>(mean) - 3 * static_cast<float>(deviation);
+      max[scale] = static_cast<float>(mean) + 3 * static_cast<float>(deviation);
     });
     return range;
   }

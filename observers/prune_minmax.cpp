@@ -11,6 +11,7 @@
 #include "framework/plugin/registry.h"
 #include "framework/quant/batch_range_observer.h"
 #include "framework/quant/parallel.h"
+#include "framework/quant/scale_map.h"
 #include "framework/quant/token_range_observer.h"
 
 namespace quell {
@@ -34,11 +35,10 @@ class PruneMinMax final : public TokenRangeObserver {
   void observe(const at::Tensor& rows) override {
     if (rows.numel() == 0) throw Error("an observer was given an empty tensor");
     QUELL_ASSERT(rows.scalar_type() == at::kFloat, "sites carry float32");
-    const at::Tensor values = rows.contiguous();
-    const ChannelView view = tokens_of(values);
-    QUELL_ASSERT(batches_.empty() || static_cast<int64_t>(batches_[0].size()) == view.channels,
+    const Range tokens = token_ranges(rows.contiguous());
+    QUELL_ASSERT(batches_.empty() || std::ssize(batches_[0]) == tokens.min.size(1),
                  "the number of channels changed");
-    batches_.push_back(extremes(values.const_data_ptr<float>(), view));
+    batches_.push_back(extremes(tokens));
   }
 
   Range range() const override {
@@ -101,31 +101,36 @@ class PruneMinMax final : public TokenRangeObserver {
   }
 
  private:
-  // [tokens, channels, values of a token that share a scale].
-  ChannelView tokens_of(const at::Tensor& values) const {
-    if (spec_.granularity == Granularity::kTensor) {
-      return {values.size(0), 1, values.numel() / values.size(0)};
-    }
-    return channel_view(values, spec_);
+  // Of each token and scale, [tokens, scales].
+  Range token_ranges(const at::Tensor& values) const {
+    const ScaleMap map = ScaleMap::make(spec_, values.sizes());
+    const bool one_scale = map.scales() == 1;
+    const int64_t tokens = one_scale ? values.size(0) : map.outer();
+    const int64_t channels = one_scale ? 1 : map.channels();
+    const Range range{at::empty({tokens, channels}, at::kFloat),
+                      at::empty({tokens, channels}, at::kFloat)};
+    kernels::min_max_tokens(values.const_data_ptr<float>(), 1, tokens * channels,
+                            values.numel() / (tokens * channels), nullptr,
+                            range.min.mutable_data_ptr<float>(),
+                            range.max.mutable_data_ptr<float>(), parallel_for);
+    return one_scale ? range : map.reduce(range);
   }
 
   // One for each scale.
-  static std::vector<kernels::TokenExtremes> extremes(const float* x, const ChannelView& view) {
-    const auto [tokens, channels, inner] = view;
-    std::vector<float> min(static_cast<size_t>(tokens * channels)), max(min.size());
-    kernels::min_max_tokens(x, 1, tokens * channels, inner, nullptr, min.data(), max.data(),
-                            parallel_for);
-    std::vector<kernels::TokenExtremes> batch;
-    batch.reserve(static_cast<size_t>(channels));
-    const auto of_channel = [&](const std::vector<float>& all, int64_t channel) {
-      std::vector<float> values(static_cast<size_t>(tokens));
-      for (size_t token = 0; token < values.size(); ++token) {
-        values[token] = all[token * static_cast<size_t>(channels) + static_cast<size_t>(channel)];
+  static std::vector<kernels::TokenExtremes> extremes(const Range& tokens) {
+    const auto of_scale = [](const at::Tensor& all, int64_t scale) {
+      const float* from = all.const_data_ptr<float>() + scale;
+      std::vector<float> values(static_cast<size_t>(all.size(0)));
+      for (float& value : values) {
+        value = *from;
+        from += all.size(1);
       }
       return values;
     };
-    for (int64_t channel = 0; channel < channels; ++channel) {
-      batch.emplace_back(of_channel(min, channel), of_channel(max, channel));
+    std::vector<kernels::TokenExtremes> batch;
+    batch.reserve(static_cast<size_t>(tokens.min.size(1)));
+    for (int64_t scale = 0; scale < tokens.min.size(1); ++scale) {
+      batch.emplace_back(of_scale(tokens.min, scale), of_scale(tokens.max, scale));
     }
     return batch;
   }

@@ -7,8 +7,8 @@
 #include "framework/kernels/histogram.h"
 #include "framework/plugin/registry.h"
 #include "framework/quant/batch_range_observer.h"
-#include "framework/quant/channel_values.h"
 #include "framework/quant/parallel.h"
+#include "framework/quant/scale_map.h"
 
 namespace quell {
 namespace {
@@ -62,8 +62,9 @@ class Quantile final : public MeanOfBatches {
       cut(values.const_data_ptr<float>(), values.numel(), *min, *max);
       return range;
     }
-    for_each_channel(rows, spec(), [&](int64_t channel, const std::vector<float>& values) {
-      cut(values.data(), static_cast<int64_t>(values.size()), min[channel], max[channel]);
+    const ScaleMap map = ScaleMap::make(spec(), rows.sizes());
+    map.for_each_scale(rows, [&](int64_t scale, const std::vector<float>& values) {
+      cut(values.data(), static_cast<int64_t>(values.size()), min[scale], max[scale]);
     });
     return range;
   }

@@ -11,20 +11,19 @@ namespace {
 
 class Fixed final : public Quantizer {
  public:
-  Fixed(const NoParams&, const QuantSpec& spec) : spec_(spec) {}
+  Fixed(const NoParams&, const QuantSpec& spec) : Quantizer(spec) {}
 
-  void init(const Range& range) override { parameters_ = parameters_from_range(range, spec_); }
+  void init(const Range& range) override { parameters_ = parameters_from_range(range, spec()); }
   void set_parameters(const QuantParameters& parameters) override { parameters_ = parameters; }
   QuantParameters parameters() const override { return parameters_; }
 
-  at::Tensor apply(const at::Tensor& rows, bool in_place) override {
-    if (spec_.is_dynamic()) return fake_quantize_dynamic_straight_through(rows, spec_, in_place);
+  at::Tensor apply(const at::Tensor& rows, bool in_place) const override {
+    if (spec().is_dynamic()) return fake_quantize_dynamic_straight_through(rows, spec(), in_place);
     QUELL_ASSERT(parameters_.scale.defined(), "apply() before init()");
-    return fake_quantize_learned(rows, parameters_, spec_, LearningRule{}, in_place);
+    return fake_quantize_learned(rows, parameters_, spec(), LearningRule{}, in_place);
   }
 
  private:
-  QuantSpec spec_;
   QuantParameters parameters_;
 };
 

@@ -9,6 +9,7 @@
 #include "framework/base/suggest.h"
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
+#include "framework/quant/scale_map.h"
 #include "framework/run/calibration.h"
 #include "framework/run/stored_calibration.h"
 
@@ -33,12 +34,14 @@ class Calibrate final : public Solver {
  public:
   explicit Calibrate(const Params& params) : params_(params) {}
 
-  void solve(PipelineContext& context) override {
+  void run(PipelineContext& context) override {
     SiteSet loaded;
     if (!params_.from.empty()) load(context, loaded);
     observe_weights(context, loaded);
     observe_activations(context, loaded);
   }
+
+  bool works_by_segment() const override { return true; }
 
  private:
   void load(PipelineContext& context, SiteSet& loaded) const;
@@ -56,14 +59,14 @@ QuantParameters to_parameters(const StoredParameters& stored, const QuantSpec& s
 // many channels an activation has shows only when it is quantized.
 void check_count(const PipelineContext& context, SiteId id, size_t found) {
   const QuantSpec& spec = context.points.point(id)->spec;
-  if (found == 1 || (!spec.is_weight && spec.granularity == Granularity::kChannel)) return;
-  const int64_t expected =
-      spec.is_weight ? channel_view(context.model.weight(id), spec).channels : 1;
-  if (static_cast<int64_t>(found) == expected) return;
+  const std::optional<int64_t> expected =
+      spec.is_weight ? ScaleMap::make(spec, context.model.weight_shape(id)).scales()
+                     : known_scales(spec);
+  if (found == 1 || !expected || static_cast<int64_t>(found) == *expected) return;
   throw DataError(
       fmt::format("calibrate: {} needs {} scales, the file has {}; its granularity or "
                   "its model is another",
-                  context.model.sites()[id].key(), expected, found));
+                  context.model.sites()[id].key(), *expected, found));
 }
 
 void Calibrate::load(PipelineContext& context, SiteSet& loaded) const {

@@ -52,7 +52,7 @@ class LearnScales final : public Solver {
  public:
   explicit LearnScales(const Params& params) : params_(params) {}
 
-  void solve(PipelineContext& context) override;
+  void run(PipelineContext& context) override;
 
  private:
   void learn(PipelineContext& context, const Pass& pass, const std::vector<LearnedSite>& sites,
@@ -90,34 +90,27 @@ double epoch_loss(const std::vector<double>& losses, int64_t first, int64_t coun
   return std::accumulate(losses.begin() + first, losses.begin() + first + count, 0.0);
 }
 
-// A learned tensor may be relative to the scale (`log_domain`), so both are kept.
+std::string stored_prefix(const LearnedSite& site) { return "quantizer." + site.key + "."; }
+
 NamedTensors progress_of(const std::vector<LearnedSite>& sites, const Adam& adam,
-                         const LearningRecord& record) {
+                         const std::vector<double>& loss) {
   NamedTensors tensors = adam.state();
   for (const LearnedSite& site : sites) {
-    tensors["scale." + site.key] = site.point->quantizer->parameters().scale;
+    add_named(stored_prefix(site), site.point->quantizer->state(), tensors);
   }
-  for (const TrainedTensor& trained : adam.trained()) {
-    tensors["value." + trained.name] = trained.tensor.detach();
-  }
-  tensors["loss"] = at::tensor(record.loss, at::kDouble);
+  tensors["loss"] = at::tensor(loss, at::kDouble);
   return tensors;
 }
 
 void go_on(const NamedTensors& saved, const std::vector<LearnedSite>& sites, Adam& adam,
-           LearningRecord& record) {
+           std::vector<double>& losses) {
   if (saved.empty()) return;
   for (const LearnedSite& site : sites) {
-    QuantParameters parameters = site.point->quantizer->parameters();
-    parameters.scale = saved.at("scale." + site.key);
-    site.point->quantizer->set_parameters(parameters);
-  }
-  for (const TrainedTensor& trained : adam.trained()) {
-    trained.tensor.detach().copy_(saved.at("value." + trained.name));
+    site.point->quantizer->set_state(part_of(saved, stored_prefix(site)));
   }
   adam.set_state(saved);
   const at::Tensor loss = saved.at("loss");
-  record.loss.assign(loss.const_data_ptr<double>(), loss.const_data_ptr<double>() + loss.numel());
+  losses.assign(loss.const_data_ptr<double>(), loss.const_data_ptr<double>() + loss.numel());
 }
 
 // Of the loss, which it returns.
@@ -139,34 +132,34 @@ void LearnScales::learn(PipelineContext& context, const Pass& pass,
   const auto batches = static_cast<int64_t>(context.calibration.size());
   const LearningRate rate{params_.learning_rate, params_.decay, params_.epochs * batches, 0};
   Adam adam(trained_tensors(sites), {});
-  LearningRecord record{kName, {}, {}};
+  std::vector<double> loss, learning_rate;
   constrain(sites);
-  go_on(context.progress.saved(), sites, adam, record);
+  go_on(context.progress.saved(), sites, adam, loss);
   for (int64_t step = adam.steps(); step < rate.steps; ++step) {
     const auto batch = static_cast<size_t>(step % batches);
     adam.clear_gradients();
-    record.loss.push_back(
+    loss.push_back(
         compute_gradients(context.model, pass, context.calibration[batch], targets[batch]));
-    if (!std::isfinite(record.loss.back())) {
+    if (!std::isfinite(loss.back())) {
       throw Error(fmt::format("{}: the loss of step {} is not finite; lower learning_rate", kName,
                               step + 1));
     }
     adam.step(rate.at(step));
     constrain(sites);
-    if (context.progress.due()) context.progress.save(progress_of(sites, adam, record));
+    if (context.progress.due()) context.progress.save(progress_of(sites, adam, loss));
     context.log.progress(kName, step + 1, rate.steps);
   }
-  for (int64_t step = 0; step < rate.steps; ++step) record.learning_rate.push_back(rate.at(step));
+  for (int64_t step = 0; step < rate.steps; ++step) learning_rate.push_back(rate.at(step));
   adam.clear_gradients();  // later steps would add to them
   for (const TrainedTensor& trained : adam.trained()) trained.tensor.requires_grad_(false);
   context.log.info(fmt::format("{}: {} parameters of {} sites, loss of an epoch {:.6g} -> {:.6g}",
                                kName, adam.trained().size(), sites.size(),
-                               epoch_loss(record.loss, 0, batches),
-                               epoch_loss(record.loss, rate.steps - batches, batches)));
-  context.learning.push_back(std::move(record));
+                               epoch_loss(loss, 0, batches),
+                               epoch_loss(loss, rate.steps - batches, batches)));
+  context.records.push_back(learning_record(kName, loss, learning_rate));
 }
 
-void LearnScales::solve(PipelineContext& context) {
+void LearnScales::run(PipelineContext& context) {
   if (context.calibration.empty()) {
     throw ConfigError(fmt::format("{}: no calibration batches; raise calibration.samples", kName));
   }

@@ -25,7 +25,7 @@ constexpr const char* kName = "qat";
 class Qat final : public Solver {
  public:
   explicit Qat(const QatOptions& options) : options_(options) {}
-  void solve(PipelineContext& context) override;
+  void run(PipelineContext& context) override;
 
  private:
   TrainingBatches batches(const PipelineContext& context) const;
@@ -47,12 +47,12 @@ class Training {
         network_(context, options),
         adam_(network_.tensors(), {.variant = options.optimizer}) {}
 
-  LearningRecord run();
+  Record run();
 
  private:
   std::optional<Teacher> make_teacher();
   double take_step(int64_t step);
-  at::Tensor loss(const Batch& batch) const;
+  at::Tensor loss_of(const Batch& batch) const;
   void restore();
   void store(const std::vector<double>& losses);
   void report(const std::vector<double>& losses) const;
@@ -87,19 +87,21 @@ void Training::store(const std::vector<double>& losses) {
   context_.progress.save(state);
 }
 
-at::Tensor Training::loss(const Batch& batch) const {
+at::Tensor Training::loss_of(const Batch& batch) const {
   const Outputs outputs = context_.model.forward(batch, network_.pass());
   const auto& [weight, temperature] = options_.distillation;
   if (!teacher_) return task_loss(outputs, batch);
+  Outputs real;
+  for (const auto& [name, output] : outputs) real[name] = without_padding(output, batch);
   const at::Tensor distance =
-      distillation_loss(outputs, teacher_->outputs(batch), temperature).mul(weight);
+      distillation_loss(real, teacher_->outputs(batch), temperature).mul(weight);
   return weight == 1 ? distance : distance.add(task_loss(outputs, batch).mul(1 - weight));
 }
 
 double Training::take_step(int64_t step) {
   const at::AutoGradMode gradients(true);
   network_.start_step(step);
-  const at::Tensor value = loss(batches_.at(step));
+  const at::Tensor value = loss_of(batches_.at(step));
   const double result = value.item<double>();
   if (!std::isfinite(result)) {
     throw Error(
@@ -126,28 +128,28 @@ void Training::report(const std::vector<double>& losses) const {
                                 sum / static_cast<double>(batches_.per_epoch())));
 }
 
-LearningRecord Training::run() {
+Record Training::run() {
   restore();
-  LearningRecord record{kName, {}, {}};
+  std::vector<double> loss, learning_rate;
   const NamedTensors& saved = context_.progress.saved();
   if (!saved.empty()) {
     const at::Tensor losses = saved.at("losses");
     const double* first = losses.const_data_ptr<double>();
-    record.loss.assign(first, first + losses.numel());
+    loss.assign(first, first + losses.numel());
     context_.log.info(fmt::format("{}: goes on behind step {}", kName, losses.numel()));
   }
-  while (std::ssize(record.loss) < rate_.steps) {
-    record.loss.push_back(take_step(std::ssize(record.loss)));
-    report(record.loss);
-    const auto steps = std::ssize(record.loss);
+  while (std::ssize(loss) < rate_.steps) {
+    loss.push_back(take_step(std::ssize(loss)));
+    report(loss);
+    const auto steps = std::ssize(loss);
     const int64_t every = options_.checkpoint_every;
-    if (every > 0 && (steps % every == 0 || steps == rate_.steps)) store(record.loss);
+    if (every > 0 && (steps % every == 0 || steps == rate_.steps)) store(loss);
   }
   for (int64_t step = 0; step < rate_.steps; ++step) {
-    record.learning_rate.push_back(rate_.at(step));
+    learning_rate.push_back(rate_.at(step));
   }
   network_.finish();
-  return record;
+  return learning_record(kName, loss, learning_rate);
 }
 
 TrainingBatches Qat::batches(const PipelineContext& context) const {
@@ -172,12 +174,12 @@ LearningRate Qat::learning_rate(int64_t steps_per_epoch) const {
   return {options_.learning_rate, options_.schedule, steps, warmup_steps(options_.warmup, steps)};
 }
 
-void Qat::solve(PipelineContext& context) {
+void Qat::run(PipelineContext& context) {
   TrainingBatches data = batches(context);
   const LearningRate rate = learning_rate(data.per_epoch());
   if (options_.quantize) original_outputs(context);  // of the network that is about to change
   context.log.info(fmt::format("{}: {} examples, {} steps", kName, data.examples(), rate.steps));
-  context.learning.push_back(Training(context, options_, data, rate).run());
+  context.records.push_back(Training(context, options_, data, rate).run());
 }
 
 }  // namespace

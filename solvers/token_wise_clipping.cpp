@@ -76,7 +76,7 @@ class TokenWiseClipping final : public Solver {
  public:
   explicit TokenWiseClipping(const Params& params) : params_(params) {}
 
-  void solve(PipelineContext& context) override;
+  void run(PipelineContext& context) override;
 
  private:
   void search(PipelineContext& context, RatioSearch& search,
@@ -127,24 +127,26 @@ std::vector<RatioGroup> groups_of(const PipelineContext& context,
   return groups;
 }
 
-void report(const SearchRecord& record, const RatioSearch& search, const PipelineContext& context) {
+void report(const RatioSearchResult& result, const RatioSearch& search,
+            const PipelineContext& context) {
   const auto batches = std::ssize(context.calibration);
   const OutputLoss::Effort effort = search.effort();
-  const SearchCandidate& best = record.candidates[static_cast<size_t>(record.chosen)];
+  const RatioCandidate& best = result.candidates[static_cast<size_t>(result.chosen)];
   const auto given_up =
-      std::count_if(record.candidates.begin(), record.candidates.end(),
-                    [&](const SearchCandidate& tried) { return tried.batches < batches; });
+      std::count_if(result.candidates.begin(), result.candidates.end(),
+                    [&](const RatioCandidate& tried) { return tried.batches < batches; });
   context.log.info(fmt::format(
       "{}: ratio {:.4g} of {}, loss {:.6g}; {} given up early, {} of {} sequence runs, "
       "{} of {} layer runs resumed",
-      kName, best.value, record.candidates.size(), best.loss, given_up, effort.sequences,
+      kName, best.ratio, result.candidates.size(), best.loss, given_up, effort.sequences,
       search.sequences(), effort.resumed_segments, effort.resumed_segments + effort.segments));
 }
 
 void TokenWiseClipping::search(PipelineContext& context, RatioSearch& search,
                                const std::vector<SiteId>& searched) const {
-  context.searches.push_back(search.search({"", searched}));
-  report(context.searches.back(), search, context);
+  const RatioSearchResult result = search.search({"", searched});
+  context.records.push_back(search_record(result, ""));
+  report(result, search, context);
   if (params_.ratio_per != RatioPer::kAll) refine(context, search, searched);
 }
 
@@ -156,8 +158,9 @@ void TokenWiseClipping::refine(PipelineContext& context, RatioSearch& search,
   for (int64_t pass = 0; pass < params_.passes; ++pass) {
     const int64_t moved_before = moved;
     for (const RatioGroup& group : groups) {
-      context.searches.push_back(search.search(group));
-      if (context.searches.back().chosen >= 0) ++moved;
+      const RatioSearchResult result = search.search(group);
+      context.records.push_back(search_record(result, group.name));
+      if (result.chosen >= 0) ++moved;
     }
     if (moved == moved_before) break;
   }
@@ -166,7 +169,7 @@ void TokenWiseClipping::refine(PipelineContext& context, RatioSearch& search,
                                search.best_loss()));
 }
 
-void TokenWiseClipping::solve(PipelineContext& context) {
+void TokenWiseClipping::run(PipelineContext& context) {
   const std::vector<SiteId> searched = searched_sites(context);
   std::vector<Outputs> targets = target_outputs(context, params_.targets);
   const std::vector<double> ratios = ratio_grid(

@@ -11,6 +11,7 @@
 #include "framework/plugin/registry.h"
 #include "framework/run/task.h"
 #include "tasks/data/batching.h"
+#include "tasks/data/data_files.h"
 #include "tasks/data/glue_data.h"
 #include "tasks/data/glue_files.h"
 #include "tasks/data/glue_labels.h"
@@ -32,12 +33,15 @@ struct Params {
   int64_t batch_size = 32;
   bool sort_by_length = true;
   bool trim = false;
+  std::string encoding = "utf-8";
 
   template <class V>
   static void describe(V& v) {
     v("name", &Params::name, "which task of GLUE", required(),
       one_of({"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"}));
-    v("path", &Params::path, "folder with train and dev files, .tsv or .jsonl", existing_folder());
+    v("path", &Params::path,
+      "folder with train and dev files: .tsv, .jsonl, .csv, .parquet, also in shards",
+      existing_folder());
     v("train_file", &Params::train_file, "training file, in the folder or elsewhere");
     v("dev_file", &Params::dev_file, "evaluation file (mnli: matched)");
     v("dev_mismatched_file", &Params::dev_mismatched_file, "second evaluation file of mnli");
@@ -48,6 +52,11 @@ struct Params {
     v("trim", &Params::trim,
       "take blanks off both ends of texts: those of SST-2 end in one, which byte-level tokenizers "
       "see");
+    v("encoding", &Params::encoding, "of text files: utf-8, latin-1, windows-1252, utf-16, ...");
+  }
+
+  static void check(const Params& params, Report& report) {
+    check_encoding(params.encoding, report);
   }
 };
 
@@ -64,7 +73,9 @@ class Glue final : public Task {
   std::vector<int64_t> calibration_indices() const override { return calibration_indices_; }
   std::vector<std::string> files() const override { return files_; }
   std::vector<std::string> notes() const override { return notes_; }
-  Metrics score(const ScoreOptions& options) const override { return score_glue(spec_, options); }
+  Metrics score(const ScoreOptions& options) const override {
+    return score_glue(spec_, options, params_.encoding);
+  }
 
  private:
   struct EvaluationSet {
@@ -78,7 +89,7 @@ class Glue final : public Task {
   LabelledSequences read_training();
   TokenSequence encode(const GlueExample& example) const;
   EvaluationSet load_set(const GlueSet& set);
-  void evaluate_set(const EvaluationSet& set, const Predict& predict,
+  void evaluate_set(const EvaluationSet& set, const Network& network,
                     const std::function<void(int64_t)>& done, Evaluation& evaluation) const;
   double model_label(double label) const;
 
@@ -108,15 +119,16 @@ Glue::Glue(const Params& params, const TaskContext& context)
       context_(context),
       training_([this] { return read_training(); }, params.batch_size) {
   if (context_.model_config == nullptr) return;
+  params_.max_length = capped_length(context_, "max_length", params_.max_length, notes_);
   check_model_fits(context_, "glue", "max_length", params_.max_length);
   order_ = label_order(spec_, *context_.model_config);
   for (const GlueSet& set : find_dev_files(spec_, location_)) sets_.push_back(load_set(set));
 }
 
 GlueData Glue::read(const std::filesystem::path& file, bool needs_labels) {
-  GlueData data = read_glue(spec_, file, needs_labels);
+  GlueData data = read_glue(spec_, file, needs_labels, params_.encoding);
   if (std::find(files_.begin(), files_.end(), file.string()) != files_.end()) return data;
-  files_.push_back(file.string());
+  add_files(file, files_);
   if (data.malformed_rows > 0) {
     notes_.push_back(
         fmt::format("{}: left out {} rows with a wrong number of fields, first line {}",
@@ -196,10 +208,10 @@ Glue::EvaluationSet Glue::load_set(const GlueSet& set) {
   return result;
 }
 
-void Glue::evaluate_set(const EvaluationSet& set, const Predict& predict,
+void Glue::evaluate_set(const EvaluationSet& set, const Network& network,
                         const std::function<void(int64_t)>& done, Evaluation& evaluation) const {
   const auto& examples = set.data.examples;
-  auto outputs = collect_outputs(set.batches, static_cast<int64_t>(examples.size()), predict, done);
+  auto outputs = collect_outputs(set.batches, static_cast<int64_t>(examples.size()), network, done);
   std::vector<double> predictions;
   for (size_t i = 0; i < examples.size(); ++i) {
     const std::vector<float>& logits = outputs[i]["logits"];
@@ -226,7 +238,7 @@ Evaluation Glue::evaluate(const Network& network,
     if (progress) progress(finished, total);
   };
   Evaluation evaluation;
-  for (const EvaluationSet& set : sets_) evaluate_set(set, network.predict, done, evaluation);
+  for (const EvaluationSet& set : sets_) evaluate_set(set, network, done, evaluation);
   return evaluation;
 }
 

@@ -36,10 +36,14 @@ struct Params {
   int64_t n_best_size = 20;
   int64_t max_answer_length = 30;
   double null_score_diff_threshold = 0;
+  std::string nbest_file;
+  std::string encoding = "utf-8";
 
   template <class V>
   static void describe(V& v) {
-    v("path", &Params::path, "folder with train and dev files, .json or .jsonl", existing_folder());
+    v("path", &Params::path,
+      "folder with train and dev files: .json, .jsonl, .parquet, also in shards",
+      existing_folder());
     v("train_file", &Params::train_file, "training file, in the folder or elsewhere");
     v("dev_file", &Params::dev_file, "evaluation file");
     v("train_articles", &Params::train_articles,
@@ -56,9 +60,14 @@ struct Params {
     v("max_answer_length", &Params::max_answer_length, "in tokens", at_least(1));
     v("null_score_diff_threshold", &Params::null_score_diff_threshold,
       "of version_2: no answer where its score is larger than that of the best answer by more");
+    v("nbest_file", &Params::nbest_file,
+      "of `score` with logits: write the best answers there, as nbest_predictions.json of the "
+      "published script");
+    v("encoding", &Params::encoding, "of text files: utf-8, latin-1, windows-1252, utf-16, ...");
   }
 
   static void check(const Params& params, Report& report) {
+    check_encoding(params.encoding, report);
     if (params.doc_stride < params.max_length) return;
     report.problem("doc_stride",
                    fmt::format("windows of max_length {} cannot share {} tokens; here, as in "
@@ -109,6 +118,7 @@ Squad::Squad(const Params& params, const TaskContext& context)
       context_(context),
       training_([this] { return read_training(); }, params.batch_size) {
   if (context_.model_config == nullptr) return;
+  params_.max_length = capped_length(context_, "max_length", params_.max_length, notes_);
   check_model_fits(context_, "squad", "max_length", params_.max_length);
   data_ = read_split("dev");
   features_ = features_of(data_.examples);
@@ -117,12 +127,10 @@ Squad::Squad(const Params& params, const TaskContext& context)
 }
 
 SquadData Squad::read(const std::filesystem::path& file, const std::string& split) {
-  SquadData data = read_squad(file);
+  SquadData data = read_squad(file, params_.encoding);
   keep_articles(data, split == "train" ? params_.train_articles : params_.dev_articles,
                 fmt::format("task.{}_articles", split));
-  if (std::find(files_.begin(), files_.end(), file.string()) == files_.end()) {
-    files_.push_back(file.string());
-  }
+  add_files(file, files_);
   for (const std::string& note : squad_notes(data, params_.version_2)) {
     if (std::find(notes_.begin(), notes_.end(), note) == notes_.end()) notes_.push_back(note);
   }
@@ -154,7 +162,7 @@ std::vector<SquadFeature> Squad::read_training() {
 }
 
 std::vector<Batch> Squad::calibration(const CalibrationOptions& options, uint64_t seed) {
-  const SquadData data = !options.file.empty()      ? read_squad(options.file)
+  const SquadData data = !options.file.empty()      ? read_squad(options.file, params_.encoding)
                          : options.split == "train" ? read_split("train")
                                                     : data_;
   std::vector<SquadExample> drawn;
@@ -176,7 +184,7 @@ Evaluation Squad::evaluate(const Network& network,
                            const std::function<void(int64_t, int64_t)>& progress) {
   const int64_t total = std::ssize(features_);
   int64_t finished = 0;
-  auto outputs = collect_outputs(batches_, total, network.predict, [&](int64_t windows) {
+  auto outputs = collect_outputs(batches_, total, network, [&](int64_t windows) {
     finished += windows;
     if (progress) progress(finished, total);
   });
@@ -208,9 +216,9 @@ Evaluation Squad::evaluate(const Network& network,
 }
 
 Metrics Squad::score(const ScoreOptions& options) const {
-  SquadData data = read_squad(options.data);
+  SquadData data = read_squad(options.data, params_.encoding);
   keep_articles(data, params_.dev_articles, "task.dev_articles");
-  const Metrics metrics = score_squad(data, params_.answers(), options);
+  const Metrics metrics = score_squad(data, params_.answers(), options, params_.nbest_file);
   if (!metrics.empty()) return metrics;
   throw DataError(
       fmt::format("{}: no question has an answer, so that there is nothing to score; "

@@ -44,7 +44,9 @@ class Summarization final : public Task {
   SummaryData read_split(const std::string& split);
   void note(const std::string& text);
   std::vector<TokenSequence> encode(const SummaryData& data, const std::vector<int64_t>& positions);
-  std::vector<GeneratedSequence> write(const Network& network, const Batch& batch) const;
+  // So many for each sequence of the batch.
+  std::vector<GeneratedSequence> write(const Network& network, const Batch& batch,
+                                       int64_t wanted) const;
 
   SummarizationParams params_;
   TaskContext context_;
@@ -69,6 +71,7 @@ Summarization::Summarization(const SummarizationParams& params, const TaskContex
   if (context_.model_config == nullptr) return;
   check_model();
   generation_ = params_.generation(*context_.generation);
+  notes_ = params_.overruled(*context_.generation);
   check_generation();
   data_ = read_split("dev");
   std::vector<int64_t> all(data_.examples.size());
@@ -96,6 +99,11 @@ void Summarization::check_generation() const {
     throw ConfigError(fmt::format("task.min_length {}: is more than max_length {}",
                                   generation_.min_length, generation_.max_length));
   }
+  if (generation_.num_return_sequences > generation_.num_beams) {
+    throw ConfigError(fmt::format(
+        "task.num_return_sequences {}: is more than num_beams {}; a search keeps no more",
+        generation_.num_return_sequences, generation_.num_beams));
+  }
 }
 
 void Summarization::note(const std::string& text) {
@@ -104,16 +112,14 @@ void Summarization::note(const std::string& text) {
 
 SummaryData Summarization::read(const std::filesystem::path& file, const SummaryRequest& request) {
   SummaryData data = read_summaries(file, request);
-  if (std::find(files_.begin(), files_.end(), file.string()) == files_.end()) {
-    files_.push_back(file.string());
-  }
+  add_files(file, files_);
   for (const std::string& text : data.notes) note(text);
   return data;
 }
 
 SummaryData Summarization::read_split(const std::string& split) {
   const std::string& given = split == "train" ? params_.train_file : params_.dev_file;
-  return read(find_data_file(params_.path, given, split, summary_file_names(split)),
+  return read(find_data_file(params_.path, given, split, summary_file_names(split, params_.name)),
               params_.request(split));
 }
 
@@ -156,11 +162,13 @@ std::vector<Batch> Summarization::calibration(const CalibrationOptions& options,
   return batches;
 }
 
-std::vector<GeneratedSequence> Summarization::write(const Network& network,
-                                                    const Batch& batch) const {
+std::vector<GeneratedSequence> Summarization::write(const Network& network, const Batch& batch,
+                                                    int64_t wanted) const {
   QUELL_ASSERT(network.generate, "a network that writes text");
-  std::vector<GeneratedSequence> written = network.generate(batch, generation_);
-  QUELL_ASSERT(std::ssize(written) == batch.sequences(), "one summary per article");
+  GenerationOptions options = generation_;
+  options.num_return_sequences = wanted;
+  std::vector<GeneratedSequence> written = network.generate(batch, options);
+  QUELL_ASSERT(std::ssize(written) == batch.sequences() * wanted, "so many for each article");
   return written;
 }
 
@@ -168,7 +176,7 @@ void Summarization::complete_calibration(std::vector<Batch>& batches, const Netw
   for_each_dynamically(std::ssize(batches), [&](int64_t index) {
     std::vector<TokenSequence> targets;
     size_t longest = 0;
-    for (GeneratedSequence& sequence : write(network, batches[index])) {
+    for (GeneratedSequence& sequence : write(network, batches[index], 1)) {
       longest = std::max(longest, sequence.ids.size());
       targets.push_back({std::move(sequence.ids)});
     }
@@ -180,33 +188,37 @@ void Summarization::complete_calibration(std::vector<Batch>& batches, const Netw
 Evaluation Summarization::evaluate(const Network& network,
                                    const std::function<void(int64_t, int64_t)>& progress) {
   const auto total = std::ssize(data_.examples);
-  std::vector<std::string> texts(total), references;
+  const int64_t wanted = generation_.num_return_sequences;
+  std::vector<std::vector<std::string>> written_texts(total);  // of each article
+  std::vector<std::string> texts, references;
   int64_t finished = 0, tokens = 0;
   std::mutex report;
   for_each_dynamically(std::ssize(batches_), [&](int64_t index) {
     const Batch& batch = batches_[index];
-    const auto written = write(network, batch);
+    const auto written = write(network, batch, wanted);
     int64_t batch_tokens = 0;
     for (size_t i = 0; i < written.size(); ++i) {
-      batch_tokens += std::ssize(written[i].ids);
-      texts[batch.example_ids[i]] =
-          without_outer_blanks(context_.tokenizer->decode(written[i].ids, true));
+      const auto article = static_cast<int64_t>(i) / wanted;
+      auto& found = written_texts[batch.example_ids[article]];
+      if (found.empty()) batch_tokens += std::ssize(written[i].ids);
+      found.push_back(without_outer_blanks(context_.tokenizer->decode(written[i].ids, true)));
     }
     const std::lock_guard<std::mutex> lock(report);
     tokens += batch_tokens;
     finished += batch.sequences();
     if (progress) progress(finished, total);
   });
+  for (const auto& found : written_texts) texts.push_back(found.front());
   for (const SummaryExample& example : data_.examples) references.push_back(example.summary);
   Evaluation evaluation;
-  evaluation.metrics =
-      summary_metrics(texts, references, {params_.use_stemmer, params_.split_sentences});
+  evaluation.metrics = summary_metrics(texts, references, params_.scoring());
   evaluation.metrics.emplace_back("gen_len",
                                   static_cast<double>(tokens) / static_cast<double>(total));
   for (size_t i = 0; i < texts.size(); ++i) {
     const SummaryExample& example = data_.examples[i];
+    std::vector<std::string> more(written_texts[i].begin() + 1, written_texts[i].end());
     evaluation.predictions.push_back(
-        {"dev", example.index, std::nullopt, {}, example.id, std::move(texts[i])});
+        {"dev", example.index, std::nullopt, {}, example.id, std::move(texts[i]), std::move(more)});
   }
   return evaluation;
 }
@@ -215,8 +227,7 @@ Metrics Summarization::score(const ScoreOptions& options) const {
   SummaryRequest request = params_.request("dev");
   request.needs_articles = false;
   request.keeps_incomplete = true;
-  return score_summaries(read_summaries(options.data, request), options,
-                         {params_.use_stemmer, params_.split_sentences});
+  return score_summaries(read_summaries(options.data, request), options, params_.scoring());
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -40,7 +42,8 @@ struct Params {
     v("keys", &Params::keys,
       "names of the token id tensors, {} stands for the batch: b{}.input_ids; masks, lengths "
       "(lens), "
-      "type ids, labels, spans and decoder ids have the same names with another word for "
+      "type ids, position ids, labels, spans and decoder ids have the same names with another word "
+      "for "
       "input_ids");
     v("calibration_keys", &Params::calibration_keys, "the same for calibration only");
     v("evaluation_keys", &Params::evaluation_keys, "the same for evaluation only");
@@ -91,11 +94,12 @@ class Tokens final : public Task {
                       const std::function<void(int64_t, int64_t)>& progress) override;
   std::vector<int64_t> calibration_indices() const override { return calibration_indices_; }
   std::vector<std::string> files() const override { return {params_.path.string()}; }
+  std::vector<std::string> notes() const override { return notes_; }
 
  private:
   std::vector<TokenGroup> read_groups(const std::string& keys, const std::string& labels,
                                       const std::vector<std::string>& batches,
-                                      const std::string& what) const;
+                                      const std::string& what);
   std::vector<Batch> pack_groups(const std::vector<TokenGroup>& groups,
                                  const CalibrationOptions& options) const;
   Batch pack_part(const TokenGroup& group, size_t begin, size_t count,
@@ -106,12 +110,21 @@ class Tokens final : public Task {
   std::vector<Batch> evaluation_;
   std::vector<double> evaluation_labels_;  // empty unless every batch has labels
   std::vector<int64_t> calibration_indices_;
+  std::vector<std::string> notes_;
 };
+
+// Models that look given positions up in their table as Hugging Face does. RoBERTa counts from its
+// padding id, and BART takes none.
+bool takes_positions(const nlohmann::json* config) {
+  if (config == nullptr) return false;
+  const nlohmann::json type = config->value("model_type", nlohmann::json());
+  return type == "bert" || type == "electra" || type == "distilbert";
+}
 
 Tokens::Tokens(const Params& params, const TaskContext& context)
     : params_(params),
       limits_{context.vocabulary_size, context.max_positions, context.pad_id,
-              params.mask_from_padding} {
+              params.mask_from_padding, takes_positions(context.model_config)} {
   if (context.model_config == nullptr) return;
   const auto groups = read_groups(params_.evaluation_keys, params_.evaluation_labels,
                                   params_.evaluation_batches, "evaluation");
@@ -133,7 +146,7 @@ Tokens::Tokens(const Params& params, const TaskContext& context)
 
 std::vector<TokenGroup> Tokens::read_groups(const std::string& keys, const std::string& labels,
                                             const std::vector<std::string>& batches,
-                                            const std::string& what) const {
+                                            const std::string& what) {
   const std::string& key_template = keys.empty() ? params_.keys : keys;
   std::vector<std::string> names = expand_ranges(batches);
   if (key_template.find("{}") == std::string::npos) {
@@ -152,6 +165,10 @@ std::vector<TokenGroup> Tokens::read_groups(const std::string& keys, const std::
     groups.push_back(read_token_group(file, fill_template(key_template, name),
                                       fill_template(labels, name), limits_));
   }
+  if (const auto& unread = groups.front().unread; !unread.empty()) {
+    notes_.push_back(fmt::format("{}: not read beside {}: {}", params_.path.string(),
+                                 groups.front().ids_key, fmt::join(unread, ", ")));
+  }
   return groups;
 }
 
@@ -165,6 +182,15 @@ at::Tensor to_tensor(std::span<const int64_t> values) {
                         : at::tensor(at::ArrayRef<int64_t>(values.data(), values.size()));
 }
 
+// Given positions in place of counted ones; kept padding beyond the file's tensor keeps its own.
+void set_positions(Batch& batch, std::span<const std::vector<int64_t>> positions) {
+  auto* values = batch.position_ids.mutable_data_ptr<int64_t>();
+  for (int64_t i = 0; i < std::ssize(positions); ++i) {
+    const int64_t count = std::min(batch.length(i), std::ssize(positions[i]));
+    std::copy_n(positions[i].begin(), count, values + batch.offsets[i]);
+  }
+}
+
 Batch Tokens::pack_part(const TokenGroup& group, size_t begin, size_t count,
                         const CalibrationOptions& options) const {
   const bool keep = options.padding != Padding::kDrop;
@@ -175,6 +201,7 @@ Batch Tokens::pack_part(const TokenGroup& group, size_t begin, size_t count,
     pack_decoder(batch, part_of(group.decoder_sequences, begin, count), keep ? positions : 0,
                  limits_.pad_id);
   }
+  set_positions(batch, part_of(group.position_ids, begin, count));
   batch.start_positions = to_tensor(part_of(group.start_positions, begin, count));
   batch.end_positions = to_tensor(part_of(group.end_positions, begin, count));
   return batch;
@@ -221,7 +248,7 @@ Evaluation Tokens::evaluate(const Network& network,
   int64_t total = 0;
   for (const Batch& batch : evaluation_) total += batch.sequences();
   int64_t finished = 0;
-  auto outputs = collect_outputs(evaluation_, total, network.predict, [&](int64_t sequences) {
+  auto outputs = collect_outputs(evaluation_, total, network, [&](int64_t sequences) {
     finished += sequences;
     if (progress) progress(finished, total);
   });

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Installs what a build needs: packages of Debian or Ubuntu, and LibTorch from its Python wheel into
-# $QUELL_CACHE. Quick when everything is there. LibTorch_ROOT names a LibTorch of your own.
+# Installs what a build needs: packages of Debian or Ubuntu, and LibTorch and Arrow from their Python
+# wheels into $QUELL_CACHE. Quick when everything is there. LibTorch_ROOT names a LibTorch of your own;
+# further packages may be named as arguments.
 set -euo pipefail
 
 packages=(
-  build-essential cmake ninja-build ccache pkg-config git clang-format clang-tidy
+  build-essential cmake ninja-build ccache mold pkg-config git clang-format clang-tidy
   python3 python3-pip python3-h5py python3-yaml python3-jsonschema
   libyaml-cpp-dev libboost-program-options-dev libhdf5-dev libicu-dev libhwy-dev
   nlohmann-json3-dev libssl-dev libzip-dev libgtest-dev libgmock-dev libbenchmark-dev
+  "$@"
 )
 cache=${QUELL_CACHE:-$HOME/.cache/quell}
 torch_version=2.11.0
+arrow_version=26.0.1
 torch_wheels=("torch==$torch_version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 
 missing=()
@@ -36,15 +39,30 @@ if ((${#missing[@]})); then
   "${as_root[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}" > /dev/null
 fi
 
+# wheels FOLDER WHEEL...: installs the wheels into a folder of the cache, whole or not at all.
+wheels() {
+  local folder=$cache/$1 partial
+  shift
+  mkdir -p "$cache"
+  partial=$(mktemp -d "$folder.XXXXXX")
+  # shellcheck disable=SC2064  # the folder as it is now
+  trap "rm -rf '$partial'" EXIT
+  python3 -m pip install --quiet --no-deps --no-compile --disable-pip-version-check \
+    --root-user-action ignore --target "$partial" "$@" || return
+  touch "$partial/.complete"
+  rm -rf "$folder"
+  mv "$partial" "$folder"
+}
+
 if [[ -z ${LibTorch_ROOT:-} && ! -e $cache/libtorch-$torch_version/.complete ]]; then
   echo "Installing LibTorch $torch_version into $cache (a download of 530 MB)"
-  mkdir -p "$cache"
-  partial=$(mktemp -d "$cache/libtorch.XXXXXX")
-  trap 'rm -rf "$partial"' EXIT
   # Only the libraries that libtorch_cpu.so names; the CUDA set is not needed.
-  python3 -m pip install --quiet --no-deps --no-compile --disable-pip-version-check \
-    --root-user-action ignore --target "$partial" "${torch_wheels[@]}"
-  touch "$partial/.complete"
-  rm -rf "$cache/libtorch-$torch_version"
-  mv "$partial" "$cache/libtorch-$torch_version"
+  wheels "libtorch-$torch_version" "${torch_wheels[@]}"
+fi
+
+# For Parquet files; everything else works without it.
+if [[ ! -e $cache/pyarrow-$arrow_version/.complete ]]; then
+  echo "Installing Arrow $arrow_version into $cache (a download of 50 MB)"
+  PIP_RETRIES=1 wheels "pyarrow-$arrow_version" "pyarrow==$arrow_version" ||
+    echo "Arrow could not be installed: Parquet files will be refused." >&2
 fi

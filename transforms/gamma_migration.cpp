@@ -38,7 +38,7 @@ class GammaMigration final : public Transform {
  public:
   explicit GammaMigration(const Params& params) : params_(params) {}
 
-  void apply(PipelineContext& context) override {
+  void run(PipelineContext& context) override {
     int64_t migrated = 0;
     for (ScaleGroup& group : context.model.graph().groups) {
       if (group.norm == nullptr || group.outlier_suppression_skips) continue;

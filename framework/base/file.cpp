@@ -3,10 +3,10 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
-#include <array>
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
-#include <cstring>
-#include <memory>
+#include <random>
 #include <system_error>
 
 #include "framework/base/error.h"
@@ -29,6 +29,22 @@ void flush_to_disk(const fs::path& path) {
     errno = error;
     throw_errno();
   }
+}
+
+// A power failure must not take the name away again. The file is whole whatever happens here, and
+// some file systems flush no folders: nothing to tell anybody.
+void flush_name(const fs::path& path) {
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+}
+
+// A name that nobody else has: numbers of processes repeat on the hosts that share a folder.
+fs::path temporary_name(const fs::path& path) {
+  std::random_device random;
+  return path.string() + fmt::format(".{:08x}{:08x}.partial", random(), random());
 }
 
 std::string reason_and_way_out(const fs::path& path, const std::error_code& error) {
@@ -56,32 +72,43 @@ std::string reason_and_way_out(const fs::path& path, const std::error_code& erro
 
 }  // namespace
 
-std::string read_file(const fs::path& path) {
-  const auto fail = [&](const std::string& why) {
-    throw DataError(fmt::format("{}: {}", path.string(), why));
-  };
+bool is_plain_name(std::string_view name) {
+  constexpr std::string_view kOthers = "._=+-";
+  return !name.empty() && name != "." && name != ".." &&
+         std::all_of(name.begin(), name.end(), [&](unsigned char c) {
+           return std::isalnum(c) != 0 || kOthers.find(static_cast<char>(c)) != kOthers.npos;
+         });
+}
+
+InputFile open_file(const fs::path& path) {
   std::error_code error;
-  if (fs::is_directory(path, error)) fail("is a folder, expected a file");
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                             &std::fclose);
-  if (!file) {
-    fail(errno == ENOENT ? "no such file" : fmt::format("cannot read: {}", std::strerror(errno)));
+  const bool is_folder = fs::is_directory(path, error);
+  if (error == std::errc::no_such_file_or_directory) {
+    throw DataError(fmt::format("{}: no such file", path.string()));
   }
-  std::string content;
-  std::array<char, 1 << 16> buffer;
-  while (const size_t count = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
-    content.append(buffer.data(), count);
-  }
-  if (std::ferror(file.get())) fail(fmt::format("cannot read: {}", std::strerror(errno)));
-  return content;
+  if (is_folder) throw DataError(fmt::format("{}: is a folder, expected a file", path.string()));
+  return InputFile(path);
+}
+
+std::string read_file(const fs::path& path, size_t most) { return open_file(path).read_all(most); }
+
+void copy_atomically(const fs::path& from, const fs::path& to) {
+  const InputFile source = open_file(from);
+  write_atomically(to, [&](const fs::path& temporary) {
+    constexpr size_t kPiece = 1 << 20;
+    OutputFile file(temporary);
+    for (size_t offset = 0; offset < source.size(); offset += kPiece) {
+      file.write(source.read(offset, std::min(kPiece, source.size() - offset)));
+    }
+    file.close();
+  });
 }
 
 void write_atomically(const fs::path& path,
                       const std::function<void(const fs::path& temporary)>& write) {
   std::error_code ignored;
   const bool device = fs::is_other(path, ignored);  // a device or pipe: neither file nor folder
-  const fs::path temporary =
-      device ? path : fs::path(path.string() + fmt::format(".{}.partial", ::getpid()));
+  const fs::path temporary = device ? path : temporary_name(path);
   const auto clean_up = [&] {
     if (!device) fs::remove(temporary, ignored);
   };
@@ -90,6 +117,7 @@ void write_atomically(const fs::path& path,
     if (!device) {
       flush_to_disk(temporary);
       fs::rename(temporary, path);
+      flush_name(path);
     }
   } catch (const std::system_error& failure) {
     clean_up();
@@ -111,7 +139,10 @@ void write_file(const fs::path& path, std::string_view content) {
   });
 }
 
-OutputFile::OutputFile(const fs::path& path) : file_(std::fopen(path.c_str(), "wb")) {
+OutputFile::OutputFile(const fs::path& path) {
+  std::error_code ignored;
+  // x: neither a file of somebody else nor what a link of that name points to.
+  file_ = std::fopen(path.c_str(), fs::is_other(path, ignored) ? "wb" : "wbx");
   if (file_ == nullptr) throw_errno();
 }
 

@@ -6,6 +6,7 @@
 #include "framework/cli/print.h"
 #include "framework/cli/verb.h"
 #include "framework/config/enum_name.h"
+#include "framework/quant/scale_map.h"
 #include "framework/run/dry_run.h"
 #include "framework/run/runner.h"
 
@@ -13,13 +14,6 @@ namespace quell {
 namespace {
 
 constexpr double kMebibyte = 1024.0 * 1024.0;
-
-std::string granularity_text(const QuantSpec& spec) {
-  std::string text = enum_name(spec.granularity);
-  if (spec.granularity == Granularity::kChannel) text += fmt::format(" {}", spec.axis);
-  if (spec.granularity == Granularity::kGroup) text += fmt::format(" {}", spec.group_size);
-  return text;
-}
 
 nlohmann::ordered_json site_json(const Site& site, const SitePlan& plan) {
   nlohmann::ordered_json json;
@@ -34,8 +28,7 @@ nlohmann::ordered_json site_json(const Site& site, const SitePlan& plan) {
   json["bits"] = plan.spec.bits;
   json["symmetric"] = plan.spec.symmetric;
   json["granularity"] = enum_name(plan.spec.granularity);
-  if (plan.spec.granularity == Granularity::kChannel) json["axis"] = plan.spec.axis;
-  if (plan.spec.granularity == Granularity::kGroup) json["group_size"] = plan.spec.group_size;
+  for (const auto& [key, value] : granularity_keys(plan.spec)) json[key] = value;
   json["grid"] = enum_name(plan.spec.grid);
   json["observer"] = plan.spec.is_dynamic() ? "dynamic" : plan.observer.name();
   json["quantizer"] = plan.quantizer.name();

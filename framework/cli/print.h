@@ -13,6 +13,9 @@ std::string text_table(const std::vector<std::vector<std::string>>& rows);
 // Prints JSON, indented, with a line end, on standard output.
 void print_json(const nlohmann::ordered_json& json);
 
+// The page docs/keys.md: what quell does with the keys of Hugging Face files.
+std::string keys_reference();
+
 // A fraction in percent, "83.94"; "n/a" for NaN.
 std::string percent(double fraction);
 

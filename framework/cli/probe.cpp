@@ -1,6 +1,8 @@
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <boost/algorithm/string/replace.hpp>
 #include <boost/algorithm/string/split.hpp>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -12,7 +14,7 @@
 #include "framework/config/enum_name.h"
 #include "framework/config/load.h"
 #include "framework/io/safetensors.h"
-#include "framework/quant/codes.h"
+#include "framework/kernels/grid.h"
 #include "framework/run/quant_rules.h"
 
 namespace quell {
@@ -21,11 +23,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using Names = std::vector<std::string>;
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+using TensorList = std::vector<std::pair<std::string, at::Tensor>>;
 
 // What was found for tensors that share a range.
 struct Probe {
   Names tensors;
+  TensorList gradients = {};   // of what the quantizer learns, added up over the tensors
   Range range;                 // undefined where every row has its own
   QuantParameters parameters;  // likewise
   double squared_error = 0;    // mean
@@ -53,7 +56,7 @@ SitePlan read_plan(const CommandLine& line, const ProbeLayout& layout, const Plu
   ConfigNode node = ConfigNode::map();
   node.set("sites", ConfigNode::scalar("*:probe"));
   node.set("quantize", ConfigNode::scalar("true"));
-  for (const char* option : {"bits", "granularity", "group_size", "grid"}) {
+  for (const char* option : {"bits", "granularity", "group_size", "groups", "grid"}) {
     if (line.has(option)) node.set(option, option_node(line, option, /*yaml=*/false, problems));
   }
   for (const char* option : {"observer", "quantizer"}) {
@@ -107,26 +110,105 @@ void check_finite(const Names& tensors, const QuantParameters& parameters) {
 }
 
 void add_codes(const std::string& name, const at::Tensor& values, const ProbeLayout& layout,
-               const QuantParameters& parameters, const QuantSpec& spec, NamedTensors& all) {
-  const IntegerCodes found = integer_codes(layout.rows(values), parameters, spec);
+               const Quantizer& quantizer, TensorList& all) {
+  const IntegerCodes found = quantizer.codes(layout.rows(values));
   all.emplace_back(name, layout.restore(found.codes, values));
   all.emplace_back(name + ".scale", found.parameters.scale);
   all.emplace_back(name + ".zero_point", found.parameters.zero_point);
 }
 
+// Parameters that the file holds, and the gradient of the output; {} stands for the tensor's name.
+struct Stored {
+  std::string scale, zero_point, gradient;
+
+  static at::Tensor read(const std::string& pattern, const std::string& name,
+                         const ProbeSource& source) {
+    return source.read(boost::algorithm::replace_all_copy(pattern, "{}", name)).to(at::kFloat);
+  }
+};
+
+Stored read_stored(const CommandLine& line) {
+  Stored stored;
+  const std::pair<const char*, std::string*> options[] = {
+      {"scale", &stored.scale}, {"zero_point", &stored.zero_point}, {"gradient", &stored.gradient}};
+  for (const auto& [option, value] : options) {
+    if (line.has(option)) *value = line.get<std::string>(option);
+  }
+  if (stored.scale.empty() && !stored.zero_point.empty()) {
+    throw ConfigError("--zero_point needs --scale");
+  }
+  if (!stored.gradient.empty() && line.has("lengths")) {
+    throw ConfigError(
+        "--gradient and --lengths exclude each other: gradients are those of all rows");
+  }
+  return stored;
+}
+
+// Takes the stored parameters over. A negative scale counts as its absolute value, as in the
+// published code.
+void use_stored(const Stored& stored, const std::string& name, const ProbeSource& source,
+                const ProbeLayout& layout, const QuantSpec& spec, Quantizer& quantizer) {
+  const at::Tensor scale = Stored::read(stored.scale, name, source).flatten().abs();
+  const at::Tensor zero_point = stored.zero_point.empty()
+                                    ? at::zeros_like(scale)
+                                    : Stored::read(stored.zero_point, name, source).flatten();
+  if (spec.is_dynamic() || spec.granularity == Granularity::kGroup) {
+    throw ConfigError("--scale needs granularity tensor or channel");
+  }
+  const bool channels = spec.granularity == Granularity::kChannel;
+  const int64_t expected = channels ? layout.rows(source.read(name)).size(spec.axis) : 1;
+  if (scale.numel() != expected || zero_point.numel() != expected) {
+    throw DataError(fmt::format("{}: {} scales and {} zero points, expected {}", name,
+                                scale.numel(), zero_point.numel(), expected));
+  }
+  quantizer.set_parameters(
+      {scale, zero_point, kernels::levels(spec.grid, spec.bits, spec.symmetric)});
+}
+
+// The gradient of `rows` for one of the quantized rows; those of what is learned join `sums`.
+at::Tensor backward(const at::Tensor& rows, const at::Tensor& upstream, Quantizer& quantizer,
+                    TensorList& sums) {
+  if (upstream.sizes() != rows.sizes()) {
+    throw DataError(
+        fmt::format("the gradient has the shape [{}], expected that of the tensor, [{}]",
+                    fmt::join(upstream.sizes(), ", "), fmt::join(rows.sizes(), ", ")));
+  }
+  const at::AutoGradMode record(true);
+  const at::Tensor leaf = rows.detach().clone().requires_grad_(true);
+  auto learned = quantizer.learnable();
+  for (LearnableTensor& item : learned) item.tensor.requires_grad_(true);
+  quantizer.apply(leaf, /*in_place=*/false).backward(upstream);
+  for (size_t i = 0; i < learned.size(); ++i) {
+    const at::Tensor gradient = learned[i].tensor.grad().clone();
+    learned[i].tensor.mutable_grad() = at::Tensor();
+    learned[i].tensor.requires_grad_(false);
+    if (sums.size() <= i) {
+      sums.emplace_back(learned[i].name, gradient);
+    } else {
+      sums[i].second += gradient;
+    }
+  }
+  return leaf.grad();
+}
+
 // Observes the tensors in order, then quantizes each; `quantized` receives what `output` asks for.
 Probe probe(const Names& tensors, const ProbeSource& source, const ProbeLayout& layout,
-            const SitePlan& plan, Output output, NamedTensors& quantized) {
+            const SitePlan& plan, const Stored& stored, Output output, TensorList& quantized) {
   Probe result;
   result.tensors = tensors;
   const auto quantizer = plan.quantizer.create(plan.spec);
-  if (!plan.spec.is_dynamic()) {
+  if (!stored.scale.empty()) {
+    use_stored(stored, tensors.front(), source, layout, plan.spec, *quantizer);
+    result.parameters = quantizer->parameters();
+    check_finite(tensors, result.parameters);
+  } else if (!plan.spec.is_dynamic()) {
     const auto observer = plan.observer.create(plan.spec);
     for (const std::string& name : tensors) {
       observer->observe(layout.real_rows(name, source.read(name), source));
     }
     result.range = observer->range();
-    quantizer->init(result.range);
+    const bool one_weight = plan.spec.is_weight && tensors.size() == 1;
+    quantizer->init(result.range, one_weight ? layout.rows(source.read(tensors[0])) : at::Tensor());
     result.parameters = quantizer->parameters();
     check_finite(tensors, result.parameters);
   }
@@ -139,11 +221,18 @@ Probe probe(const Names& tensors, const ProbeSource& source, const ProbeLayout& 
     result.squared_value += rows.to(at::kDouble).square().sum().item<double>();
     result.largest_error = std::max(result.largest_error, error.abs().max().item<double>());
     count += static_cast<double>(rows.numel());
+    if (!stored.gradient.empty()) {
+      const at::Tensor upstream = layout.rows(Stored::read(stored.gradient, name, source));
+      const at::Tensor gradient = backward(rows, upstream, *quantizer, result.gradients);
+      if (output != Output::kNothing) {
+        quantized.emplace_back(name + ".gradient", layout.restore(gradient, values));
+      }
+    }
     if (output == Output::kValues) {
       quantized.emplace_back(
           name, layout.restore(quantizer->apply(layout.rows(values), /*in_place=*/false), values));
     } else if (output == Output::kCodes) {
-      add_codes(name, values, layout, result.parameters, plan.spec, quantized);
+      add_codes(name, values, layout, *quantizer, quantized);
     }
   }
   result.squared_error /= count;
@@ -170,6 +259,9 @@ Json probe_json(const Probe& probe) {
   json["mse"] = probe.squared_error;
   json["sqnr_db"] = probe.sqnr_db();  // null where nothing was lost
   json["largest_error"] = probe.largest_error;
+  for (const auto& [name, gradient] : probe.gradients) {
+    json["gradient"][name] = values_json(gradient);
+  }
   return json;
 }
 
@@ -197,6 +289,12 @@ std::string cell(const at::Tensor& values) {
 }
 
 void print_report(const std::vector<Probe>& probes) {
+  for (const Probe& probe : probes) {
+    for (const auto& [name, gradient] : probe.gradients) {
+      fmt::print("gradient of the {} of {}: {}\n", name, fmt::join(probe.tensors, ","),
+                 cell(gradient));
+    }
+  }
   std::vector<std::vector<std::string>> rows = {
       {"tensor", "min", "max", "scale", "zero point", "mean squared error", "SQNR dB"}};
   for (const Probe& probe : probes) {
@@ -228,13 +326,21 @@ void add_options(CommandLine& line) {
       "quantizer", text(), "how values are mapped to the grid: fixed")(
       "bits", text()->default_value("8"), "2 to 16")("symmetric", "zero point fixed at zero")(
       "asymmetric", "with a zero point (the default)")("grid", text(), "os, os_plus or qualcomm")(
-      "granularity", text(), "tensor, channel, token or group")(
-      "group_size", text(), "of granularity group")("weight", "the tensors are weights")(
+      "granularity", text(), "tensor, channel, token, group or feature_groups")(
+      "group_size", text(), "of granularity group")(
+      "groups", text(), "of granularity feature_groups")("weight", "the tensors are weights")(
       "channel_axis", po::value<int64_t>(), "axis of the channels; gives each its own scale")(
       "sequence_axis", po::value<int64_t>(),
       "axis of the tokens; the first axis is then the batch (0: there is none)")(
       "lengths", text(),
       "tokens per sequence that are no padding: 5,7 or the tensor that holds them, \"{}.lens\"")(
+      "scale", text(),
+      "take the tensor of this name as scale in place of an observed one; {} is the tensor probed. "
+      "Negative ones count as positive, as in the published code")(
+      "zero_point", text(), "with --scale: the zero point; without it 0")(
+      "gradient", text(),
+      "the gradient of the quantized tensor, \"{}.gradient\": shows those of scale and zero point "
+      "(quantizer lsq, lsq_plus); with --out also NAME.gradient, that of the tensor")(
       "out", text(), "write the quantized tensors, padding included, to a safetensors file")(
       "codes",
       "with --out: integer codes in place of values, NAME.scale and NAME.zero_point beside them")(
@@ -254,12 +360,13 @@ int run_probe(const Plugins& plugins, const Arguments& arguments) {
   if (files.empty()) throw ConfigError("probe needs a file; see `quell probe --help`");
   const ProbeLayout layout = read_layout(line);
   const Output output = read_output(line);
+  const Stored stored = read_stored(line);
   const SitePlan plan = read_plan(line, layout, plugins);
   const ProbeSource source = open_probe_source(files[0], /*list=*/!line.has("tensor"));
   std::vector<Probe> probes;
-  NamedTensors quantized;
+  TensorList quantized;
   for (const Names& tensors : chosen(line, source)) {
-    probes.push_back(probe(tensors, source, layout, plan, output, quantized));
+    probes.push_back(probe(tensors, source, layout, plan, stored, output, quantized));
   }
   if (probes.empty()) throw DataError(fmt::format("{}: no tensor of real numbers", files[0]));
   if (output != Output::kNothing) write_safetensors(line.get<std::string>("out"), quantized);

@@ -6,10 +6,10 @@
 #include <boost/algorithm/string/replace.hpp>
 #include <boost/algorithm/string/split.hpp>
 #include <charconv>
-#include <fstream>
 #include <memory>
 
 #include "framework/base/error.h"
+#include "framework/base/input_file.h"
 #include "framework/io/hdf5_reader.h"
 #include "framework/io/tensor_file.h"
 #include "framework/quant/token_rows.h"
@@ -18,32 +18,24 @@ namespace quell {
 namespace {
 
 bool is_hdf5(const std::string& path) {
-  char start[8] = {};
-  std::ifstream(path, std::ios::binary).read(start, sizeof start);
-  return std::string_view(start, sizeof start) == std::string_view("\x89HDF\r\n\x1a\n", 8);
-}
-
-void add_datasets(const Hdf5Reader& file, const std::string& group, ProbeSource& source) {
-  for (const std::string& child : file.children(group)) {
-    const std::string path = group == "/" ? child : group + "/" + child;
-    if (file.is_group(path)) {
-      add_datasets(file, path, source);
-      continue;
-    }
-    try {
-      if (!file.read_tensor(path).is_floating_point()) throw DataError("it holds no real numbers");
-      source.names.push_back(path);
-    } catch (const DataError& error) {
-      source.skipped.emplace_back(path, error.what());
-    }
-  }
+  constexpr std::string_view kStart("\x89HDF\r\n\x1a\n", 8);
+  const InputFile file(path);
+  return file.size() >= kStart.size() && file.read(0, kStart.size()) == kStart;
 }
 
 ProbeSource open_hdf5(const std::string& path, bool list) {
   const auto file = std::make_shared<Hdf5Reader>(path);
   ProbeSource source;
   source.read = [file](const std::string& name) { return file->read_tensor(name); };
-  if (list) add_datasets(*file, "/", source);
+  if (!list) return source;
+  for (const std::string& name : file->leaves("/")) {
+    try {
+      if (!file->read_tensor(name).is_floating_point()) throw DataError("it holds no real numbers");
+      source.names.push_back(name);
+    } catch (const DataError& error) {
+      source.skipped.emplace_back(name, error.what());
+    }
+  }
   return source;
 }
 

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
-#include "framework/base/file.h"
 #include "framework/cli/experiment_options.h"
 #include "framework/cli/print.h"
 #include "framework/cli/verb.h"
+#include "framework/json/json.h"
 #include "framework/run/run_folder.h"
 #include "framework/run/runner.h"
 
@@ -34,15 +34,17 @@ EarlierRun earlier_run(const CommandLine& line) {
 }
 
 Summary read_summary(const std::string& name, const fs::path& folder) {
-  const auto metrics = nlohmann::ordered_json::parse(read_file(folder / "metrics.json"));
-  Summary summary{name, folder, {}, metrics["model_bytes"]["ratio"]};
-  for (const auto& [stage, values] : metrics["stages"].items()) {
-    Metrics found;
-    for (const auto& [metric, value] : values.items()) {
-      found.emplace_back(metric, value.is_null() ? std::nan("") : value.get<double>());
+  Summary summary{name, folder, {}, 0};
+  read_own_json(folder / "metrics.json", [&](const nlohmann::ordered_json& metrics) {
+    summary.size_ratio = metrics.at("model_bytes").at("ratio").get<double>();
+    for (const auto& [stage, values] : metrics.at("stages").items()) {
+      Metrics found;
+      for (const auto& [metric, value] : values.items()) {
+        found.emplace_back(metric, value.is_null() ? std::nan("") : value.get<double>());
+      }
+      summary.stages.emplace_back(stage, std::move(found));
     }
-    summary.stages.emplace_back(stage, std::move(found));
-  }
+  });
   return summary;
 }
 
@@ -56,6 +58,7 @@ Summary run_one(const fs::path& file, const CommandLine& line, bool several,
   }
   Log log(line.has("quiet") ? Verbosity::kQuiet : Log::default_verbosity());
   log.info(fmt::format("{}: {}", spec.name, file.string()));
+  const RunFolderLock lock(folder, log);
   if (prepare_run_folder(folder, spec, earlier_run(line))) {
     Runner runner(spec, plugins, log);
     RunFolders folders{progress_folder(folder), {}};

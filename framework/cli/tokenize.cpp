@@ -57,6 +57,7 @@ int run_tokenize(const Plugins&, const Arguments& arguments) {
   if (line.has("max_length")) options.tokenizer.max_length = at_least(line, "max_length", 0);
 
   const auto tokenizer = load_tokenizer(files[0]);
+  for (const std::string& note : tokenizer->notes()) fmt::print(stderr, "{}\n", note);
   std::ios::sync_with_stdio(false);
   if (files.size() == 1) {
     tokenize_lines(*tokenizer, std::cin, "standard input", std::cout, options);

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 #include "framework/config/paths.h"
 
@@ -37,8 +38,12 @@ class BaseLoader {
  public:
   explicit BaseLoader(Problems& problems) : problems_(problems) {}
 
-  // The file merged over its bases. Throws when a base is missing or cyclic.
+  // The file merged over its bases. Throws when a base is missing or cyclic. Each file is read
+  // once: bases that have two bases each would be 2^depth files.
   ConfigNode load(const fs::path& file) {
+    std::error_code error;
+    const fs::path place = fs::canonical(file, error);
+    if (const auto known = loaded_.find(place); known != loaded_.end()) return known->second;
     chain_.push_back(file);
     ConfigNode own = load_yaml(file, problems_);
     ConfigNode base_of_all = ConfigNode::map();
@@ -49,7 +54,7 @@ class BaseLoader {
       own.remove("base");
     }
     chain_.pop_back();
-    return merge(base_of_all, own);
+    return loaded_[place] = merge(base_of_all, own);
   }
 
  private:
@@ -83,6 +88,7 @@ class BaseLoader {
 
   Problems& problems_;
   std::vector<fs::path> chain_;  // the files being loaded, outermost first
+  std::map<fs::path, ConfigNode> loaded_;
 };
 
 }  // namespace

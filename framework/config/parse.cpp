@@ -8,11 +8,14 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
+#include "framework/base/utf8.h"
 #include "framework/config/load.h"
 #include "framework/config/scalar.h"
 
 namespace quell {
 namespace {
+
+constexpr size_t kLargestYaml = size_t{64} << 20;  // bytes
 
 constexpr const char* kStarHint =
     "\"*\" starts an alias, which is not supported: put text that starts with * in quotes, and "
@@ -183,33 +186,12 @@ class TreeBuilder final : public YAML::EventHandler {
   std::string refusal_;
 };
 
-// Length of the UTF-8 character at `at`, or 0 where the bytes are none.
-size_t character_length(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) -> unsigned { return static_cast<unsigned char>(text[i]); };
-  const unsigned lead = byte(at);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  if (lead < 0xC2 || lead > 0xF4 || at + length > text.size()) return 0;
-  unsigned code = lead & (0x7Fu >> length);
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(at + i) & 0xC0) != 0x80) return 0;
-    code = code << 6 | (byte(at + i) & 0x3F);
-  }
-  const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
-  const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
-  return overlong || surrogate || code > 0x10FFFF ? 0 : length;
-}
-
 void check_encoding(std::string_view text, const std::string& file) {
-  int line = 1;
-  for (size_t at = 0; at < text.size();) {
-    const size_t length = character_length(text, at);
-    if (length == 0 || text[at] == '\0') {
-      throw ConfigError(fmt::format("{}:{}: the file is not UTF-8 text", file, line));
-    }
-    if (text[at] == '\n') ++line;
-    at += length;
-  }
+  const size_t wrong = std::min(find_invalid_utf8(text), text.find('\0'));
+  if (wrong == std::string_view::npos) return;
+  const auto line =
+      1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(wrong), '\n');
+  throw ConfigError(fmt::format("{}:{}: the file is not UTF-8 text", file, line));
 }
 
 // Whether the quoted scalar that starts at `at` ends. Anything but a quote there counts as closed:
@@ -263,7 +245,7 @@ ConfigNode parse_yaml(std::string_view text, const std::string& file, Problems& 
 ConfigNode load_yaml(const std::filesystem::path& path, Problems& problems) {
   std::string text;
   try {
-    text = read_file(path);
+    text = read_file(path, kLargestYaml);
   } catch (const DataError& error) {
     throw ConfigError(error.what());
   }

@@ -204,8 +204,7 @@ std::string Converter::placement() const {
     const std::string bart = file + (classifies ? "_bart_classification.yaml" : "_bart.yaml");
     return tensorrt ? fmt::format("[{}, {}_bart_tensorrt.yaml]", bart, file) : bart;
   }
-  if (classifies) return file + (tensorrt ? "_tensorrt.yaml" : ".yaml");
-  return file + "_qa.yaml";
+  return file + (classifies ? "" : "_qa") + (tensorrt ? "_tensorrt.yaml" : ".yaml");
 }
 
 std::string Converter::rules() const {
@@ -308,12 +307,6 @@ void Converter::note_differences() {
     differs(
         "the fine stage there cuts its batches into 8 windows each, to fit into a GPU; here they "
         "stay as they are");
-  }
-  if (config_.quant.backend == "tensorrt" && config_.data.kind() == DataKind::kSquad &&
-      model_type_ != "bart") {
-    differs(
-        "quant.backend tensorrt: the branches of the residual sums are not quantized; add a rule "
-        "for activation:encoder.*.{attention,ffn}.output");
   }
   if (config_.train.do_train) {
     differs(

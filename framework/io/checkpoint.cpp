@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
-#include "framework/io/json.h"
 #include "framework/io/sha256.h"
+#include "framework/json/json.h"
 
 namespace quell {
 namespace fs = std::filesystem;
@@ -50,7 +50,7 @@ std::map<std::string, std::string> read_weight_map(const fs::path& index) {
 
 }  // namespace
 
-Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
+Checkpoint::Checkpoint(const fs::path& folder, WeightFiles weights) : folder_(folder) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) {
     fail(folder, fs::exists(folder, ignored)
@@ -61,6 +61,12 @@ Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
   config_ = std::make_unique<json>(read_json_file(files_.back()));
   if (!config_->is_object()) fail(files_.back(), "expected a JSON object");
   open_weights();
+  if (weights == WeightFiles::kRequired) require_weights();
+  count_labels();
+}
+
+void Checkpoint::require_weights() const {
+  if (!absent_.empty()) throw DataError(absent_);
 }
 
 Checkpoint::~Checkpoint() = default;
@@ -82,10 +88,10 @@ void Checkpoint::open_weights() {
     }
     if (fs::exists(index, ignored)) return open_shards(index);
   }
-  fail(folder_,
-       "no weights: neither model.safetensors nor pytorch_model.bin nor an index of "
-       "shards (model.safetensors.index.json, pytorch_model.bin.index.json)" +
-           other_formats(folder_));
+  absent_ = fmt::format(
+      "{}: no weights: neither model.safetensors nor pytorch_model.bin nor an index of "
+      "shards (model.safetensors.index.json, pytorch_model.bin.index.json){}",
+      folder_.string(), other_formats(folder_));
 }
 
 void Checkpoint::open_shards(const fs::path& index) {
@@ -97,8 +103,10 @@ void Checkpoint::open_shards(const fs::path& index) {
     files_.push_back(folder_ / shard);
     std::error_code ignored;
     if (!fs::exists(files_.back(), ignored)) {
-      fail(index, fmt::format("the shard {} is missing in {}; download it again", shard,
-                              folder_.string()));
+      absent_ = fmt::format("{}: the shard {} is missing in {}; download it again", index.string(),
+                            shard, folder_.string());
+      weights_.clear();
+      return;
     }
     weights_.push_back(open_tensor_file(files_.back()));
     file = weights_.back().get();
@@ -114,6 +122,25 @@ void Checkpoint::open_shards(const fs::path& index) {
   // Tensors that the index does not name are seen as well, so that they are reported as unexpected.
   for (const auto& file : weights_) {
     for (const std::string& name : file->names()) tensors_.emplace(name, file.get());
+  }
+}
+
+// The library leaves out the labels of a classifier with two, whatever its family has by default.
+void Checkpoint::count_labels() {
+  for (const char* key : {"id2label", "num_labels"}) {
+    if (config_->contains(key) && !(*config_)[key].is_null()) return;
+  }
+  for (const char* name :
+       {"classifier.weight", "classifier.out_proj.weight", "classification_head.out_proj.weight"}) {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end() || found->second->shape(name).size() != 2) continue;
+    (*config_)["num_labels"] = found->second->shape(name).front();
+  }
+}
+
+void Checkpoint::note(std::string text) const {
+  if (std::find(notes_.begin(), notes_.end(), text) == notes_.end()) {
+    notes_.push_back(std::move(text));
   }
 }
 

@@ -30,6 +30,10 @@ std::string old_name(const std::string& name) {
   return "";
 }
 
+std::string with_dot(const std::string& prefix) {
+  return prefix.empty() || prefix.ends_with('.') ? prefix : prefix + ".";
+}
+
 // "" where all values are finite.
 std::string describe_not_finite(const at::Tensor& tensor) {
   if (tensor.numel() == 0) return "";
@@ -80,7 +84,7 @@ struct Checkpoint::Loader {
   std::set<std::string> used = {};
   std::vector<const ExpectedTensor*> missing = {};
   Problems problems = {};
-  std::map<std::string, at::Tensor> result = {};
+  std::map<std::string, MatchedTensors::Source> sources = {};
 
   std::optional<std::string> stored_name(const std::string& name) const {
     std::vector<std::string> candidates = {name, old_name(name)};
@@ -95,67 +99,102 @@ struct Checkpoint::Loader {
     return std::nullopt;
   }
 
-  void load(const ExpectedTensor& expected) {
-    auto stored = stored_name(expected.name);
-    if (!stored && !expected.tied_to.empty()) {
-      if (const auto tied = result.find(expected.tied_to); tied != result.end()) {
-        return add(expected, expected.tied_to, tied->second);
-      }
-      stored = stored_name(expected.tied_to);
-    }
-    if (!stored) {
-      const auto& head = checkpoint.new_head_;
-      if (head && expected.name.starts_with(head->tensors)) {
-        result[expected.name] = internal::new_tensor(expected, *head, checkpoint.config());
-      } else if (!expected.optional) {
-        missing.push_back(&expected);
-      }
-      return;
-    }
+  // False when it is not stored under a name of its own.
+  bool load_stored(const ExpectedTensor& expected) {
+    const auto stored = stored_name(expected.name);
+    if (!stored) return false;
     used.insert(*stored);
-    read(expected, *stored);
+    check(expected, *stored);
+    return true;
   }
 
-  // Reads only what fits: its shape and type were checked when the file was opened.
-  void read(const ExpectedTensor& expected, const std::string& stored) {
+  // Of all tensors that are one, any may be stored.
+  void tie(const ExpectedTensor& expected, const std::vector<std::string>& others) {
+    for (const std::string& other : others) {
+      const auto found = sources.find(other);
+      if (found == sources.end()) continue;
+      if (found->second.expected.shape != expected.shape) return wrong_shape(expected, other);
+      sources[expected.name] = found->second;
+      return;
+    }
+    make_up(expected);
+  }
+
+  void make_up(const ExpectedTensor& expected) {
+    const auto& head = checkpoint.new_head_;
+    if (head && expected.name.starts_with(head->tensors)) {
+      sources[expected.name] = {expected, ""};
+    } else if (!expected.optional) {
+      missing.push_back(&expected);
+    }
+  }
+
+  void check(const ExpectedTensor& expected, const std::string& stored) {
     const at::ScalarType type = checkpoint.type(stored);
-    const bool integer = !at::isFloatingType(type);
-    if (integer != expected.integer) {
+    if (at::isFloatingType(type) == expected.integer) {
       problems.add("wrong type",
                    fmt::format("{} holds {}, expected {}", stored, at::toString(type),
                                expected.integer ? "whole numbers" : "floating point"));
-      return;
+    } else if (checkpoint.shape(stored) != expected.shape) {
+      wrong_shape(expected, stored);
+    } else {
+      sources[expected.name] = {expected, stored};
     }
-    if (checkpoint.shape(stored) != expected.shape) return wrong_shape(expected, stored);
-    at::Tensor tensor = checkpoint.file_of(stored).read(stored);
-    if (!integer) {
-      tensor = tensor.to(at::kFloat);
-      const std::string bad = describe_not_finite(tensor);
-      if (!bad.empty()) problems.add("not finite", fmt::format("{} holds {}", stored, bad));
-    }
-    result[expected.name] = tensor;
-  }
-
-  void add(const ExpectedTensor& expected, const std::string& source, const at::Tensor& tensor) {
-    if (tensor.sizes() != at::IntArrayRef(expected.shape)) return wrong_shape(expected, source);
-    result[expected.name] = tensor;
   }
 
   void wrong_shape(const ExpectedTensor& expected, const std::string& source) {
-    const auto tensor = result.find(source);
+    const auto tied = sources.find(source);
     const std::string found =
-        tensor != result.end() ? show(tensor->second.sizes()) : show(checkpoint.shape(source));
+        tied != sources.end() ? show(tied->second.expected.shape) : show(checkpoint.shape(source));
     problems.add("wrong shape",
                  fmt::format("{} is {}, expected {}", source, found, show(expected.shape)));
   }
 
+  // Everything that fits. A tensor that several expect is read once.
+  std::map<std::string, at::Tensor> read_all() {
+    std::map<std::string, at::Tensor> result, by_stored;
+    for (const auto& [name, source] : sources) {
+      const std::string& key = source.stored.empty() ? source.expected.name : source.stored;
+      const auto [entry, is_new] = by_stored.try_emplace(key);
+      if (is_new) {
+        entry->second = checkpoint.read(source);
+        const std::string bad = source.expected.integer ? "" : describe_not_finite(entry->second);
+        if (!bad.empty()) problems.add("not finite", fmt::format("{} holds {}", key, bad));
+      }
+      result[name] = entry->second;
+    }
+    return result;
+  }
+
+  void match(const std::vector<ExpectedTensor>& expected) {
+    // Tied tensors last: what they are tied to is then there.
+    std::map<std::string, std::vector<std::string>> groups;
+    std::vector<const ExpectedTensor*> absent;
+    for (const ExpectedTensor& tensor : expected) {
+      if (!tensor.tied_to.empty()) {
+        auto& group = groups[tensor.tied_to];
+        if (group.empty()) group.push_back(tensor.tied_to);
+        group.push_back(tensor.name);
+        if (!load_stored(tensor)) absent.push_back(&tensor);
+      } else if (!load_stored(tensor)) {
+        make_up(tensor);
+      }
+    }
+    for (const ExpectedTensor* tensor : absent) tie(*tensor, groups[tensor->tied_to]);
+  }
+
   void report(const std::vector<std::string>& ignored_suffixes) {
-    std::vector<std::string> unexpected;
+    std::vector<std::string> unexpected, left_over;
     for (const auto& [name, file] : checkpoint.tensors_) {
       const bool ignored = std::any_of(ignored_suffixes.begin(), ignored_suffixes.end(),
                                        [&](const auto& suffix) { return name.ends_with(suffix); });
       const bool replaced = checkpoint.new_head_ && internal::belongs_to_head(name);
-      if (used.count(name) == 0 && !ignored && !replaced) unexpected.push_back(name);
+      if (used.count(name) > 0 || ignored || replaced) continue;
+      (internal::is_left_over(name) ? left_over : unexpected).push_back(name);
+    }
+    if (!left_over.empty()) {
+      checkpoint.note(fmt::format("{}: stored tensors that this model does not use: {}",
+                                  checkpoint.folder().string(), fmt::join(left_over, ", ")));
     }
     size_t suggestions = 0;  // comparing all names with all others takes long in a large model
     for (const ExpectedTensor* expected : missing) {
@@ -171,20 +210,39 @@ struct Checkpoint::Loader {
   }
 };
 
+at::Tensor Checkpoint::read(const MatchedTensors::Source& source) const {
+  if (source.stored.empty()) return internal::new_tensor(source.expected, *new_head_, config());
+  const at::Tensor tensor = file_of(source.stored).read(source.stored);
+  return source.expected.integer ? tensor : tensor.to(at::kFloat);
+}
+
+at::Tensor MatchedTensors::read(const std::string& expected_name) const {
+  const auto found = sources_.find(expected_name);
+  if (found == sources_.end()) return {};
+  const at::Tensor tensor = checkpoint_->read(found->second);
+  const std::string bad = found->second.expected.integer ? "" : describe_not_finite(tensor);
+  if (bad.empty()) return tensor;
+  throw DataError(
+      fmt::format("{}: {} holds {}", checkpoint_->folder().string(), expected_name, bad));
+}
+
 std::map<std::string, at::Tensor> Checkpoint::load(const std::vector<ExpectedTensor>& expected,
                                                    const std::vector<std::string>& ignored_suffixes,
                                                    const std::string& base_prefix) const {
-  const bool add_dot = !base_prefix.empty() && !base_prefix.ends_with('.');
-  Loader loader{*this, add_dot ? base_prefix + "." : base_prefix};
-  // Tied tensors last: what they are tied to is then there.
-  for (const ExpectedTensor& tensor : expected) {
-    if (tensor.tied_to.empty()) loader.load(tensor);
-  }
-  for (const ExpectedTensor& tensor : expected) {
-    if (!tensor.tied_to.empty()) loader.load(tensor);
-  }
+  Loader loader{*this, with_dot(base_prefix)};
+  loader.match(expected);
+  const auto result = loader.read_all();
   loader.report(ignored_suffixes);
-  return std::move(loader.result);
+  return result;
+}
+
+MatchedTensors Checkpoint::match(const std::vector<ExpectedTensor>& expected,
+                                 const std::vector<std::string>& ignored_suffixes,
+                                 const std::string& base_prefix) const {
+  Loader loader{*this, with_dot(base_prefix)};
+  loader.match(expected);
+  loader.report(ignored_suffixes);
+  return {*this, std::move(loader.sources)};
 }
 
 }  // namespace quell

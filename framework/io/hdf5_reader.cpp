@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
+#include <string_view>
 
 #include "framework/base/error.h"
-#include "framework/io/input_file.h"
-#include "framework/io/json.h"
+#include "framework/base/input_file.h"
+#include "framework/base/utf8.h"
 #include "framework/io/tensor_file.h"
 
 namespace quell {
@@ -70,12 +72,31 @@ bool read_text_list(hid_t stored, hid_t space, size_t count,
   return true;
 }
 
+// What the library's own variable says.
+bool uses_locks() {
+  const char* setting = std::getenv("HDF5_USE_FILE_LOCKING");
+  const std::string_view text = setting == nullptr ? "" : setting;
+  return text != "FALSE" && text != "0";
+}
+
 }  // namespace
 
 Hdf5Reader::Hdf5Reader(const std::filesystem::path& path) : path_(path) {
   const internal::Hdf5Quiet quiet;
+  H5PLset_loading_state(0);  // filters come from nowhere but the library
   file_size_ = InputFile(path).size();
-  file_ = {H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), &H5Fclose};
+  if (uses_locks()) lock_ = FileLock::shared(path);
+  if (lock_ && lock_->state() == FileLock::State::kBusy) {
+    throw DataError(fmt::format(
+        "{}: in use: another program holds a lock on it, as one does that writes to it; wait until "
+        "that has ended, or read it nevertheless with HDF5_USE_FILE_LOCKING=FALSE in the "
+        "environment",
+        path.string()));
+  }
+  // HDF5's own lock would be an error on file systems without locks.
+  const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), &H5Pclose);
+  H5Pset_file_locking(access.get(), /*use_file_locking=*/false, /*ignore_when_disabled=*/true);
+  file_ = {H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), &H5Fclose};
   if (!file_.valid()) {
     throw DataError(fmt::format("{}: not an HDF5 file, or truncated: {}", path.string(),
                                 internal::hdf5_reason()));
@@ -86,15 +107,21 @@ void Hdf5Reader::fail(const std::string& object, const std::string& message) con
   throw DataError(fmt::format("{}: object \"{}\": {}", path_.string(), object, message));
 }
 
+bool Hdf5Reader::is_hard_link(const std::string& path) const {
+  H5L_info_t link{};
+  return H5Lget_info(file_.get(), path.c_str(), &link, H5P_DEFAULT) >= 0 &&
+         link.type == H5L_TYPE_HARD;
+}
+
 bool Hdf5Reader::exists(const std::string& object) const {
   const internal::Hdf5Quiet quiet;
   // HDF5 wants every group on the way asked for by itself.
   for (size_t end = object.find('/', 1);; end = object.find('/', end + 1)) {
     const std::string part = object.substr(0, end);
-    if (!part.empty() && part != "/" &&
-        (H5Lexists(file_.get(), part.c_str(), H5P_DEFAULT) <= 0 ||
-         H5Oexists_by_name(file_.get(), part.c_str(), H5P_DEFAULT) <= 0)) {
-      return false;
+    if (!part.empty() && part != "/") {
+      if (H5Lexists(file_.get(), part.c_str(), H5P_DEFAULT) <= 0) return false;
+      if (!is_hard_link(part)) fail(part, "is a soft or external link, which is not followed");
+      if (H5Oexists_by_name(file_.get(), part.c_str(), H5P_DEFAULT) <= 0) return false;
     }
     if (end == std::string::npos) return !object.empty();
   }
@@ -109,7 +136,16 @@ Hdf5Handle Hdf5Reader::open(const std::string& object) const {
 
 Hdf5Handle Hdf5Reader::open_dataset(const std::string& object) const {
   Hdf5Handle result = open(object);
-  if (H5Iget_type(result.get()) != H5I_DATASET) fail(object, "is a group, expected a dataset");
+  const H5I_type_t type = H5Iget_type(result.get());
+  if (type == H5I_GROUP) fail(object, "is a group, expected a dataset");
+  if (type != H5I_DATASET) fail(object, "is a type, expected a dataset");
+  const Hdf5Handle creation(H5Dget_create_plist(result.get()), &H5Pclose);
+  // Both read other files, whichever the file names.
+  if (H5Pget_layout(creation.get()) == H5D_VIRTUAL || H5Pget_external_count(creation.get()) != 0) {
+    fail(object,
+         "has its values in other files, which are not read; copy them into this one with "
+         "h5repack");
+  }
   return result;
 }
 
@@ -143,6 +179,31 @@ std::vector<std::string> Hdf5Reader::children(const std::string& group) const {
     result.push_back(std::move(text));
   }
   return result;
+}
+
+std::vector<std::string> Hdf5Reader::leaves(const std::string& group) const {
+  std::set<haddr_t> visited;
+  std::vector<std::string> found;
+  add_leaves(group, 0, visited, found);
+  return found;
+}
+
+void Hdf5Reader::add_leaves(const std::string& group, int depth, std::set<haddr_t>& visited,
+                            std::vector<std::string>& found) const {
+  constexpr int kDeepest = 100;
+  if (depth > kDeepest) fail(group, fmt::format("nested deeper than {} groups", kDeepest));
+  H5O_info_t info{};
+  if (H5Oget_info2(open(group).get(), &info, H5O_INFO_BASIC) < 0)
+    fail(group, internal::hdf5_reason());
+  if (!visited.insert(info.addr).second) return;
+  for (const std::string& child : children(group)) {
+    const std::string path = group == "/" ? child : group + "/" + child;
+    if (is_hard_link(path) && is_group(path)) {
+      add_leaves(path, depth + 1, visited, found);
+    } else {
+      found.push_back(path);
+    }
+  }
 }
 
 size_t Hdf5Reader::checked_count(const std::string& object, hid_t space,

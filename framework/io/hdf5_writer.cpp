@@ -6,7 +6,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
-#include "framework/io/json.h"
+#include "framework/base/utf8.h"
 
 namespace quell {
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <random>
+#include <span>
 
 #include "framework/base/error.h"
 
@@ -45,14 +46,42 @@ void Checkpoint::start_head(const NewHead& head) {
 }
 
 namespace internal {
+namespace {
+
+// Whether a name has a module, or begins one, that is called so.
+bool has_part(const std::string& name, std::span<const char* const> parts) {
+  return std::any_of(parts.begin(), parts.end(), [&](const std::string& part) {
+    return name.starts_with(part) || name.find("." + part) != std::string::npos;
+  });
+}
+
+}  // namespace
+
+bool is_left_over(const std::string& name) {
+  constexpr const char* kParts[] = {"pooler.dense.",
+                                    "cls.predictions.",
+                                    "cls.seq_relationship.",
+                                    "lm_head.",
+                                    "final_logits_bias",
+                                    "vocab_transform.",
+                                    "vocab_layer_norm.",
+                                    "vocab_projector.",
+                                    "generator_predictions.",
+                                    "generator_lm_head.",
+                                    "discriminator_predictions.",
+                                    "encoder.version",
+                                    "decoder.version",
+                                    "embeddings.token_type_ids",
+                                    "embed_positions._float_tensor",
+                                    "embeddings.position_ids"};
+  return has_part(name, kParts);
+}
 
 bool belongs_to_head(const std::string& name) {
   constexpr const char* kHeads[] = {"pooler.", "classifier.",    "classification_head.",
                                     "cls.",    "lm_head.",       "qa_outputs.",
                                     "score.",  "pre_classifier."};
-  return std::any_of(std::begin(kHeads), std::end(kHeads), [&](const std::string& head) {
-    return name.starts_with(head) || name.find("." + head) != std::string::npos;
-  });
+  return has_part(name, kHeads);
 }
 
 at::Tensor new_tensor(const ExpectedTensor& expected, const NewHead& head,

@@ -12,6 +12,10 @@ namespace quell::internal {
 // Whether a tensor belongs to a pooler, classifier or other head of a Hugging Face model.
 bool belongs_to_head(const std::string& name);
 
+// Whether a tensor that a model does not use is known to be left over: from a pre-training head, a
+// pooler, or an old version of the library that stored what it did not read.
+bool is_left_over(const std::string& name);
+
 // The tensor of a new head as Checkpoint::start_head() says: the same for the same seed on
 // every machine.
 at::Tensor new_tensor(const ExpectedTensor& expected, const NewHead& head,

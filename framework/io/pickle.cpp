@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <bit>
-#include <limits>
+#include <unordered_set>
 
 #include "framework/base/error.h"
-#include "framework/io/json.h"
+#include "framework/base/utf8.h"
 
 namespace quell {
 namespace {
@@ -14,6 +14,8 @@ namespace {
 // A state dictionary needs about 20 values a tensor; the limit keeps a hostile file small in
 // memory.
 constexpr size_t kMostValues = 4'000'000;
+constexpr size_t kMostArguments = 7;   // of a call
+constexpr size_t kLongestName = 4096;  // bytes
 constexpr const char* kWayOut =
     "; quell reads tensors only and never executes a pickle: where you trust the file, load it "
     "with torch.load and save its state dict with safetensors.torch.save_file";
@@ -251,6 +253,8 @@ bool PickleReader::run_call(unsigned char instruction) {
       const Id arguments = pop();
       const Id function = pop();
       // Copies: a call adds values, which may move the old ones.
+      const size_t count = get<Sequence>(arguments, "the argument list of a call").items.size();
+      if (count > kMostArguments) fail_call(count);
       const Sequence list = get<Sequence>(arguments, "the argument list of a call");
       call(get<Function>(function, "what is called"), list);
       return true;
@@ -315,6 +319,10 @@ void PickleReader::push_global(const std::string& module, const std::string& nam
   fail(fmt::format("it needs {}.{}", shown(module), shown(name)) + kWayOut);
 }
 
+void PickleReader::fail_call(size_t arguments) const {
+  fail(fmt::format("a call with {} arguments, which no tensor needs", arguments) + kWayOut);
+}
+
 void PickleReader::call(Function function, const Sequence& arguments) {
   const std::vector<Id>& items = arguments.items;
   if (function == Function::kOrderedDict && items.empty()) return push(Mapping{});
@@ -331,7 +339,7 @@ void PickleReader::call(Function function, const Sequence& arguments) {
     if (tensor.shape.size() != tensor.strides.size()) fail("a tensor's shape and strides differ");
     return push(std::move(tensor));
   }
-  fail(fmt::format("a call with {} arguments, which no tensor needs", items.size()) + kWayOut);
+  fail_call(items.size());
 }
 
 void PickleReader::push_storage(Id description) {
@@ -344,12 +352,27 @@ void PickleReader::push_storage(Id description) {
   const int64_t elements = get<int64_t>(items[4], "the size of a storage");
   if (elements < 0) fail("a storage of negative size");
   push(StorageReference{get<c10::ScalarType>(items[1], "the type of a storage"),
-                        get<std::string>(items[2], "the key of a storage"), elements});
+                        name(items[2], "the key of a storage"), elements});
+}
+
+const std::string& PickleReader::name(Id id, const char* what) const {
+  const std::string& text = get<std::string>(id, what);
+  if (text.size() > kLongestName) {
+    fail(fmt::format("{} of {} bytes, expected at most {}", what, text.size(), kLongestName));
+  }
+  return text;
 }
 
 std::vector<int64_t> PickleReader::integers(Id list) const {
+  // Asked before anything is copied: a list may have millions of entries, and be used as often.
+  constexpr size_t kMostDimensions = 64;  // of LibTorch
+  const std::vector<Id>& items = get<Sequence>(list, "a shape").items;
+  if (items.size() > kMostDimensions) {
+    fail(fmt::format("a shape or strides of {} entries, expected at most {}", items.size(),
+                     kMostDimensions));
+  }
   std::vector<int64_t> result;
-  for (const Id id : get<Sequence>(list, "a shape").items) {
+  for (const Id id : items) {
     result.push_back(get<int64_t>(id, "a dimension"));
   }
   return result;
@@ -357,30 +380,34 @@ std::vector<int64_t> PickleReader::integers(Id list) const {
 
 std::vector<std::pair<std::string, TensorReference>> PickleReader::read_state_dict() {
   std::vector<std::pair<std::string, TensorReference>> result;
+  std::unordered_set<Id> seen;
   const Id top = read_value();
   for (const auto& [key, value] : get<Mapping>(top,
                                                "expected a dictionary of tensors, but it"
                                                " holds something else: it")
                                       .items) {
-    const std::string name = get<std::string>(key, "the name of a tensor");
-    if (find_invalid_utf8(name) != std::string::npos) fail("a tensor name is not UTF-8");
+    const std::string& text = name(key, "the name of a tensor");
+    if (find_invalid_utf8(text) != std::string::npos) fail("a tensor name is not UTF-8");
+    if (!seen.insert(key).second) fail(fmt::format("two tensors are named \"{}\"", shown(text)));
     if (const auto* tensor = std::get_if<TensorReference>(&values_[value])) {
-      result.emplace_back(name, *tensor);
+      result.emplace_back(text, *tensor);
       continue;
     }
     fail(
         fmt::format("entry \"{}\" is {}, expected a tensor; save only the state dict of the model:"
                     " torch.save(model.state_dict(), ...)",
-                    shown(name), describe(values_[value])));
+                    shown(text), describe(values_[value])));
   }
   return result;
 }
 
 std::vector<std::string> PickleReader::read_texts() {
   std::vector<std::string> result;
+  std::unordered_set<Id> seen;
   const Id top = read_value();
   for (const Id id : get<Sequence>(top, "a list of texts").items) {
-    result.push_back(get<std::string>(id, "a text in a list"));
+    result.push_back(name(id, "a text in a list"));
+    if (!seen.insert(id).second) fail(fmt::format("\"{}\" is listed twice", shown(result.back())));
   }
   return result;
 }

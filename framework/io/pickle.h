@@ -75,9 +75,11 @@ class PickleReader {
   void remember(uint64_t slot);
   void recall(uint64_t slot);
   void push_global(const std::string& module, const std::string& name);
+  [[noreturn]] void fail_call(size_t arguments) const;
   void call(Function function, const Sequence& arguments);
   void push_storage(Id description);
   std::vector<int64_t> integers(Id list) const;
+  const std::string& name(Id id, const char* what) const;
   static std::string describe(const Value& value);
   // The value if it is a T; otherwise DataError "<what> is a number".
   template <class T>

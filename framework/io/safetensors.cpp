@@ -9,7 +9,7 @@
 #include <tuple>
 
 #include "framework/base/error.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 
 namespace quell {
 namespace {
@@ -99,9 +99,6 @@ struct SafetensorsFile::HeaderReader {
     if (!value.is_object()) fail(name, "its header entry is not an object");
     for (const char* key : {"dtype", "shape", "data_offsets"}) {
       if (!value.contains(key)) fail(name, fmt::format("\"{}\" is missing in the header", key));
-    }
-    if (value.size() != 3) {
-      fail(name, "its header entry has other keys than dtype, shape and data_offsets");
     }
     Entry result;
     result.type = type(name, value["dtype"]);

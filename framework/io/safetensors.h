@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "framework/io/input_file.h"
+#include "framework/base/input_file.h"
 #include "framework/io/tensor_file.h"
 
 namespace quell {

@@ -5,7 +5,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
-#include "framework/io/json.h"
+#include "framework/base/utf8.h"
 #include "framework/io/safetensors.h"
 
 namespace quell {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "framework/base/error.h"
-#include "framework/io/input_file.h"
+#include "framework/base/input_file.h"
 
 namespace quell {
 namespace {

@@ -7,36 +7,20 @@
 #include <vector>
 
 #include "framework/base/error.h"
-#include "framework/base/file.h"
+#include "framework/io/text.h"
 
 namespace quell {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-
-void check_encoding(const fs::path& path, std::string_view content) {
-  if (content.starts_with("\xFF\xFE") || content.starts_with("\xFE\xFF")) {
-    throw DataError(
-        fmt::format("{}: is UTF-16 text, expected UTF-8; convert it with iconv", path.string()));
-  }
-}
-
 bool is_blank(std::string_view line) {
   return line.find_first_not_of(" \t\r") == std::string_view::npos;
 }
 
-// The text without its byte order mark.
-std::string_view text_of(const fs::path& path, std::string_view content) {
-  check_encoding(path, content);
-  if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
-  return content;
-}
-
-void for_each_line(const fs::path& path,
+void for_each_line(const fs::path& path, const std::string& encoding,
                    const std::function<void(int64_t, std::string_view)>& handle) {
-  const std::string content = read_file(path);
-  std::string_view rest = text_of(path, content);
+  const std::string content = read_text(path, encoding);
+  std::string_view rest = content;
   for (int64_t number = 1; !rest.empty(); ++number) {
     const size_t end = std::min(rest.find('\n'), rest.size());
     std::string_view line = rest.substr(0, end);
@@ -130,18 +114,18 @@ class CsvReader {
 
 }  // namespace
 
-void read_csv(const fs::path& path, const CsvRow& row) {
-  const std::string content = read_file(path);
-  CsvReader reader(path, text_of(path, content));
+void read_csv(const fs::path& path, const CsvRow& row, const std::string& encoding) {
+  const std::string content = read_text(path, encoding);
+  CsvReader reader(path, content);
   std::vector<std::string> fields;
   for (int64_t line = 1; reader.next(fields); line = reader.line()) {
     if (fields.size() > 1 || !is_blank(fields.front())) row(line, fields);
   }
 }
 
-void read_tsv(const fs::path& path, const TsvRow& row) {
+void read_tsv(const fs::path& path, const TsvRow& row, const std::string& encoding) {
   std::vector<std::string_view> fields;
-  for_each_line(path, [&](int64_t number, std::string_view line) {
+  for_each_line(path, encoding, [&](int64_t number, std::string_view line) {
     split_fields(line, fields);
     row(number, fields);
   });

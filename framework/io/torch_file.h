@@ -3,7 +3,7 @@
 
 #include <map>
 
-#include "framework/io/input_file.h"
+#include "framework/base/input_file.h"
 #include "framework/io/pickle.h"
 #include "framework/io/tensor_file.h"
 

@@ -4,7 +4,7 @@
 #include <zip.h>
 
 #include "framework/base/error.h"
-#include "framework/io/input_file.h"
+#include "framework/base/input_file.h"
 
 namespace quell {
 namespace {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "framework/base/error.h"
+#include "framework/quant/real_rows.h"
 
 namespace quell {
 namespace {
@@ -57,6 +58,21 @@ Batch gather(std::span<const Batch> batches, std::span<const BatchSequence> chos
     result.valid_lengths.push_back(batch.valid_lengths[sequence]);
     if (!batch.example_ids.empty()) result.example_ids.push_back(batch.example_ids[sequence]);
   }
+  return result;
+}
+
+Batch drop_padding(const Batch& batch) {
+  QUELL_ASSERT(!batch.decoder_token_ids.defined(), "a batch without a decoder side");
+  const RealRows real(batch.offsets, batch.valid_lengths);
+  Batch result = batch;
+  for (at::Tensor Batch::*rows : {&Batch::token_ids, &Batch::segment_ids, &Batch::position_ids}) {
+    result.*rows = real.of(batch.*rows);
+  }
+  result.offsets = {0};
+  for (const int64_t length : batch.valid_lengths) {
+    result.offsets.push_back(result.offsets.back() + length);
+  }
+  result.padding_unobserved = false;
   return result;
 }
 

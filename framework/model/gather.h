@@ -1,4 +1,4 @@
-// Sequences of several batches as one batch.
+// Batches of some of the rows of others.
 #pragma once
 
 #include <span>
@@ -16,5 +16,9 @@ struct BatchSequence {
 // batches. Attention matrices get the most columns of all `batches`, which must have no decoder
 // side.
 Batch gather(std::span<const Batch> batches, std::span<const BatchSequence> chosen);
+
+// The batch without the rows of its padding: the network computes the same for the others, but for
+// the order of sums. Not for batches with a decoder side.
+Batch drop_padding(const Batch& batch);
 
 }  // namespace quell

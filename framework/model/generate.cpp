@@ -28,15 +28,27 @@ void check(const GenerationOptions& options, const Model& model) {
            fmt::format("a token of the model, which has {}", model.vocabulary_size()));
   };
   expect_id("decoder_start_token_id", options.decoder_start_token_id, 0);
-  expect_id("eos_token_id", options.eos_token_id, -1);
   expect_id("forced_bos_token_id", options.forced_bos_token_id, -1);
-  expect_id("forced_eos_token_id", options.forced_eos_token_id, -1);
+  const auto expect_ids = [&](const char* key, const std::vector<int64_t>& ids) {
+    for (const int64_t id : ids) expect_id(key, id, 0);
+  };
+  expect_ids("eos_token_id", options.eos_token_id);
+  expect_ids("forced_eos_token_id", options.forced_eos_token_id);
+  for (const auto& word : options.bad_words_ids) expect_ids("bad_words_ids", word);
+  for (const auto& one : options.sequence_bias) expect_ids("sequence_bias", one.tokens);
+}
+
+// The tokens that the encoder reads, of each sequence.
+std::vector<int64_t> source_of(const Batch& batch, int64_t sequence) {
+  const int64_t* ids = batch.token_ids.const_data_ptr<int64_t>() + batch.offsets[sequence];
+  return {ids, ids + batch.valid_lengths[sequence]};
 }
 
 }  // namespace
 
 std::vector<GeneratedSequence> generate(const Model& model, const Batch& batch,
-                                        const GenerationOptions& options, const Pass& pass) {
+                                        const GenerationOptions& given, const Pass& pass) {
+  const GenerationOptions options = with_new_tokens(given);
   check(options, model);
   const at::NoGradGuard no_gradients;
   Decoding decoding(model, batch, pass);
@@ -44,7 +56,7 @@ std::vector<GeneratedSequence> generate(const Model& model, const Batch& batch,
   // Where the hypotheses of each sequence began in the last step.
   std::vector<int64_t> first;
   for (int64_t i = 0; i < batch.sequences(); ++i) {
-    searches.push_back(make_search(options));
+    searches.push_back(make_search(options, source_of(batch, i)));
     first.push_back(i);
   }
   std::vector<int64_t> parents, tokens;

@@ -33,6 +33,9 @@ void check_ids(const at::Tensor& ids, const Model& model) {
                   *smallest < 0 ? *smallest : *largest, model.vocabulary_size()));
 }
 
+// Buffers that models have no use for.
+const std::vector<std::string> kIgnoredSuffixes = {"position_ids"};
+
 int64_t elements(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
@@ -112,23 +115,45 @@ std::string Model::identity(const ModelTensor& tensor) {
   return tensor.stored.tied_to.empty() ? tensor.stored.name : tensor.stored.tied_to;
 }
 
-void Model::load(const Checkpoint& checkpoint) {
+std::vector<ExpectedTensor> Model::expected_tensors() const {
   std::vector<ExpectedTensor> expected;
   for (const Segment& segment : segments_) {
     for (const ModelTensor& tensor : segment.tensors) expected.push_back(tensor.stored);
   }
-  const auto found = checkpoint.load(expected, {"position_ids"}, checkpoint_prefix());
-  std::map<const void*, int> readers;
+  return expected;
+}
+
+MatchedTensors Model::match(const Checkpoint& checkpoint) {
+  MatchedTensors tensors =
+      checkpoint.match(expected_tensors(), kIgnoredSuffixes, checkpoint_prefix());
+  for (Segment& segment : segments_) {
+    for (ModelTensor& tensor : segment.tensors) {
+      tensor.is_stored = tensors.contains(tensor.stored.name);
+    }
+  }
+  return tensors;
+}
+
+void Model::load(const Checkpoint& checkpoint) {
+  const auto found = checkpoint.load(expected_tensors(), kIgnoredSuffixes, checkpoint_prefix());
   for (Segment& segment : segments_) {
     for (ModelTensor& tensor : segment.tensors) {
       const auto one = found.find(tensor.stored.name);
-      if (one == found.end()) continue;
-      *tensor.place = one->second;
-      tensor.stored.optional = false;
-      ++readers[one->second.const_data_ptr()];
+      tensor.is_stored = one != found.end();
+      if (tensor.is_stored) *tensor.place = one->second;
     }
   }
-  // Nothing may be multiplied into a tied table, which has other readers.
+  drop_tied_groups();
+}
+
+// Nothing may be multiplied into a tied table, which has other readers.
+void Model::drop_tied_groups() {
+  std::map<const void*, int> readers;
+  for (const Segment& segment : segments_) {
+    for (const ModelTensor& tensor : segment.tensors) {
+      if (tensor.place->defined()) ++readers[tensor.place->const_data_ptr()];
+    }
+  }
   std::erase_if(graph_.groups, [&](const ScaleGroup& group) {
     return std::any_of(group.readers.begin(), group.readers.end(), [&](const Linear* reader) {
       return readers[reader->weight.const_data_ptr()] > 1;
@@ -158,7 +183,7 @@ int64_t Model::other_parameters() const {
   int64_t total = 0;
   for (const Segment& segment : segments_) {
     for (const ModelTensor& tensor : segment.tensors) {
-      if (tensor.stored.optional) continue;
+      if (tensor.stored.optional && !tensor.is_stored) continue;
       if (seen.insert(identity(tensor)).second) total += elements(tensor.stored.shape);
     }
   }

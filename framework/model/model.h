@@ -25,6 +25,7 @@ struct ModelTensor {
   ExpectedTensor stored;        // how it is found in a checkpoint
   at::Tensor* place = nullptr;  // undefined until it is loaded, or where it is optional and absent
   SiteId site = kNoSite;        // of a weight
+  bool is_stored = false;       // the checkpoint has it
 };
 
 // A part of a model that runs on its own: the embeddings, one layer, the head. Searches resume from
@@ -50,7 +51,9 @@ class Model {
   // What transforms may rewrite. Rewriting a weight site calls for SitePoints::weight_changed().
   Graph& graph() { return graph_; }
 
-  // Reads all tensors. Throws DataError naming everything that does not fit.
+  // Finds all tensors in a checkpoint, or reads them, too. Throws DataError naming everything that
+  // does not fit.
+  MatchedTensors match(const Checkpoint& checkpoint);
   void load(const Checkpoint& checkpoint);
   // The float tensor of a weight site, and its shape, which is known before it is loaded.
   const at::Tensor& weight(SiteId id) const { return *tensor_of(id).place; }
@@ -62,7 +65,8 @@ class Model {
   // scales that shortcuts have after gamma migration, which Hugging Face does not know, are called
   // "...shortcut.scale".
   std::map<std::string, at::Tensor> parameters() const;
-  // Those that are no site (biases, norms), for the memory column: their number of elements.
+  // Those of the checkpoint that are no site (biases, norms), for the memory column: their number
+  // of elements.
   int64_t other_parameters() const;
 
   // How the model was, or is to be, trained, from its config.json.
@@ -105,6 +109,8 @@ class Model {
   static std::string identity(const ModelTensor& tensor);
   const ModelTensor& tensor_of(SiteId id) const;
   void check(const Batch& batch) const;
+  std::vector<ExpectedTensor> expected_tensors() const;
+  void drop_tied_groups();
 
   Graph graph_;
   std::vector<Site> sites_;

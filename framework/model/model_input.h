@@ -9,12 +9,10 @@
 
 #include "framework/model/attention.h"
 #include "framework/model/batch.h"
+#include "framework/model/outputs.h"
 #include "framework/model/pass.h"
 
 namespace quell {
-
-// Named output tensors: "logits" [sequences, labels].
-using Outputs = std::map<std::string, at::Tensor>;
 
 // Cosines and sines of rotary positions, [tokens, head size] each; undefined without such.
 struct RotaryAngles {

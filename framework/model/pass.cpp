@@ -70,7 +70,11 @@ at::Tensor Pass::weight(SiteId id, const at::Tensor& weight) const {
 
 Rows Pass::linear(const Linear& linear, const Rows& rows) const {
   if (options_.inputs) options_.inputs(linear.weight_site, rows);
-  return {at::linear(rows.values, weight(linear.weight_site, linear.weight), linear.bias)};
+  const at::Tensor used = weight(linear.weight_site, linear.weight);
+  if (options_.engine != nullptr && !at::GradMode::is_enabled()) {
+    return {options_.engine->linear(rows.values, used, linear.bias)};
+  }
+  return {at::linear(rows.values, used, linear.bias)};
 }
 
 Rows Pass::embedding(const EmbeddingTable& table, const at::Tensor& ids) const {

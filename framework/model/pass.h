@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "framework/model/attention.h"
+#include "framework/model/engine.h"
 #include "framework/model/operands.h"
 #include "framework/quant/dropout.h"
 #include "framework/quant/real_rows.h"
@@ -38,6 +39,7 @@ struct PassOptions {
   TapMatrices tap_matrices = TapMatrices::kRows;
   InputTap inputs = {};
   Dropout* dropout = nullptr;                  // null: nothing is dropped
+  const Engine* engine = nullptr;              // of linears; null: LibTorch
   std::optional<RealRows> observed_rows = {};  // what observers see of one batch; absent: all
 };
 

@@ -36,12 +36,12 @@ size_t bytes_of(const NamedTensors& tensors) {
 
 }  // namespace
 
-std::vector<Outputs> calibration_outputs(const PipelineContext& context) {
-  std::vector<Outputs> outputs;
-  const Pass pass(context.points);
-  for (const Batch& batch : context.calibration) {
-    outputs.push_back(context.model.forward(batch, pass));
-  }
+std::vector<Outputs> calibration_outputs(PipelineContext& context) {
+  std::vector<Outputs> outputs(context.calibration.size());
+  const auto in_float = std::make_shared<const Pass>(context.points);
+  context.execution->run(
+      context.calibration, [&](size_t) { return in_float; }, BatchOrder::kInOrder,
+      [&](size_t batch, const Outputs& found) { outputs[batch] = found; });
   return outputs;
 }
 

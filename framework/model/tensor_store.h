@@ -1,14 +1,12 @@
 // Tensors that a pipeline may share with other runs.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-#include <map>
 #include <optional>
 #include <string>
 
-namespace quell {
+#include "framework/quant/named_tensors.h"
 
-using NamedTensors = std::map<std::string, at::Tensor>;
+namespace quell {
 
 // Keeps tensors by what they follow from, besides the network and the data of the step that asks.
 class TensorStore {

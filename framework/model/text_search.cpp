@@ -12,20 +12,6 @@ namespace {
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 constexpr int64_t kPromptLength = 1;  // the decoder's start token
 
-void allow_only(int64_t token, float* scores, int64_t vocabulary) {
-  std::fill(scores, scores + vocabulary, kForbidden);
-  scores[token] = 0;
-}
-
-// Tokens that would repeat n-grams of `ids`.
-void forbid_repetition(const std::vector<int64_t>& ids, int64_t n, float* scores) {
-  const auto length = static_cast<int64_t>(ids.size());
-  const auto last = ids.end() - (n - 1);
-  for (int64_t begin = 0; begin + n <= length; ++begin) {
-    if (std::equal(last, ids.end(), ids.begin() + begin)) scores[ids[begin + n - 1]] = kForbidden;
-  }
-}
-
 class GreedySearch final : public TextSearch {
  public:
   using TextSearch::TextSearch;
@@ -46,8 +32,8 @@ class GreedySearch final : public TextSearch {
 
 class BeamSearch final : public TextSearch {
  public:
-  explicit BeamSearch(const GenerationOptions& options)
-      : TextSearch(options), beams_(static_cast<size_t>(options.num_beams)) {}
+  BeamSearch(const GenerationOptions& options, const std::vector<int64_t>& source)
+      : TextSearch(options, source), beams_(static_cast<size_t>(options.num_beams)) {}
 
   std::vector<GeneratedSequence> results() const override {
     std::vector<GeneratedSequence> results = best_;
@@ -78,10 +64,10 @@ class BeamSearch final : public TextSearch {
   std::vector<GeneratedSequence> best_;  // finished ones, the best first; at most `beams_`
 };
 
-// Twice as many as beams: should half of them end, enough are left to go on with.
+// So many that enough are left to go on with should each beam end in every possible way.
 std::vector<BeamSearch::Candidate> BeamSearch::best_candidates(std::span<float*> scores,
                                                                int64_t vocabulary) const {
-  const size_t wanted = 2 * beams_;
+  const size_t wanted = std::max<size_t>(2, 1 + options_.eos_token_id.size()) * beams_;
   std::vector<Candidate> best;
   float threshold = kForbidden;
   for (size_t parent = 0; parent < scores.size(); ++parent) {
@@ -126,6 +112,7 @@ bool BeamSearch::may_improve(int64_t length) const {
 void BeamSearch::choose(std::span<float*> scores, int64_t vocabulary) {
   const auto length = static_cast<int64_t>(running_[0].ids.size()) + 1;
   const std::vector<Candidate> candidates = best_candidates(scores, vocabulary);
+  if (candidates.empty() && best_.empty()) best_.push_back({running_[0].ids, running_[0].score});
   std::vector<Hypothesis> next;
   for (size_t i = 0; i < candidates.size(); ++i) {
     const Candidate& candidate = candidates[i];
@@ -144,34 +131,28 @@ void BeamSearch::choose(std::span<float*> scores, int64_t vocabulary) {
 
 }  // namespace
 
-TextSearch::TextSearch(const GenerationOptions& options) : options_(options) {
+TextSearch::TextSearch(const GenerationOptions& options, const std::vector<int64_t>& source)
+    : options_(options), rules_(options, source) {
   running_.push_back({{options.decoder_start_token_id}, 0, 0});
 }
 
-void TextSearch::forbid(const std::vector<int64_t>& ids, float* scores, int64_t vocabulary) const {
-  const auto length = static_cast<int64_t>(ids.size());
-  const int64_t n = options_.no_repeat_ngram_size;
-  if (options_.forced_bos_token_id >= 0 && length == kPromptLength) {
-    return allow_only(options_.forced_bos_token_id, scores, vocabulary);
-  }
-  if (options_.forced_eos_token_id >= 0 && length == options_.max_length - 1) {
-    return allow_only(options_.forced_eos_token_id, scores, vocabulary);
-  }
-  if (n > 0 && length + 1 >= n) forbid_repetition(ids, n, scores);
-  if (options_.eos_token_id >= 0 && length < options_.min_length) {
-    scores[options_.eos_token_id] = kForbidden;
-  }
+bool TextSearch::ends(int64_t token, int64_t length) const {
+  const auto& ends = options_.eos_token_id;
+  return length >= options_.max_length || std::find(ends.begin(), ends.end(), token) != ends.end();
 }
 
 void TextSearch::advance(std::span<float*> scores, int64_t vocabulary) {
   QUELL_ASSERT(scores.size() == running_.size(), "one row of scores for each hypothesis");
-  for (size_t i = 0; i < running_.size(); ++i) forbid(running_[i].ids, scores[i], vocabulary);
+  for (size_t i = 0; i < running_.size(); ++i) {
+    rules_.apply(running_[i].ids, scores[i], vocabulary);
+  }
   choose(scores, vocabulary);
 }
 
-std::unique_ptr<TextSearch> make_search(const GenerationOptions& options) {
-  if (options.num_beams == 1) return std::make_unique<GreedySearch>(options);
-  return std::make_unique<BeamSearch>(options);
+std::unique_ptr<TextSearch> make_search(const GenerationOptions& options,
+                                        const std::vector<int64_t>& source) {
+  if (options.num_beams == 1) return std::make_unique<GreedySearch>(options, source);
+  return std::make_unique<BeamSearch>(options, source);
 }
 
 }  // namespace quell

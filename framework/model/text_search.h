@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "framework/model/generation.h"
+#include "framework/model/score_rules.h"
 
 namespace quell {
 
@@ -19,33 +20,33 @@ struct Hypothesis {
 
 class TextSearch {
  public:
-  explicit TextSearch(const GenerationOptions& options);
+  TextSearch(const GenerationOptions& options, const std::vector<int64_t>& source);
   virtual ~TextSearch() = default;
 
   // All equally long; at first the decoder's start token alone. Empty when the search is over.
   const std::vector<Hypothesis>& running() const { return running_; }
-  // Goes one token further. `scores` are rows of `vocabulary` values, one for each that runs; what
-  // options forbid is written into them as -inf.
+  // Goes one token further. `scores` are rows of `vocabulary` values, one for each that runs;
+  // ScoreRules rewrite them.
   void advance(std::span<float*> scores, int64_t vocabulary);
   // `num_return_sequences`, the best first; where fewer were finished, the last one again.
   virtual std::vector<GeneratedSequence> results() const = 0;
 
  protected:
   virtual void choose(std::span<float*> scores, int64_t vocabulary) = 0;
-  bool ends(int64_t token, int64_t length) const {
-    return token == options_.eos_token_id || length >= options_.max_length;
-  }
+  bool ends(int64_t token, int64_t length) const;
 
   const GenerationOptions options_;
   std::vector<Hypothesis> running_;
 
  private:
-  void forbid(const std::vector<int64_t>& ids, float* scores, int64_t vocabulary) const;
+  const ScoreRules rules_;
 };
 
 // Greedy search for one beam (scores may be logits), else beam search (scores are
 // log-probabilities). Both choose the tokens that Hugging Face transformers 5 chooses; of equal
-// scores the one with the smaller token id, or of the earlier hypothesis.
-std::unique_ptr<TextSearch> make_search(const GenerationOptions& options);
+// scores the one with the smaller token id, or of the earlier hypothesis. `source` are the ids that
+// the encoder reads.
+std::unique_ptr<TextSearch> make_search(const GenerationOptions& options,
+                                        const std::vector<int64_t>& source = {});
 
 }  // namespace quell

@@ -5,6 +5,7 @@
 #include "framework/base/error.h"
 #include "framework/kernels/quantize_codes.h"
 #include "framework/quant/parallel.h"
+#include "framework/quant/scale_map.h"
 
 namespace quell {
 namespace {
@@ -23,6 +24,17 @@ at::ScalarType scalar_type(kernels::CodeType type) {
   QUELL_ASSERT(false, "unhandled type of codes");
 }
 
+// Memory of the shape of `values` that `quantize` fills; it says whether every value has a code.
+template <class Quantize>
+at::Tensor codes_of(const at::Tensor& values, kernels::Levels levels, const Quantize& quantize) {
+  const kernels::CodeType type = kernels::code_type(levels);
+  const at::Tensor codes = at::empty(values.sizes(), scalar_type(type));
+  if (!quantize(kernels::Codes{codes.mutable_data_ptr(), type})) {
+    throw DataError("a value is NaN, which has no integer code");
+  }
+  return type == kernels::CodeType::kUint16 ? codes.to(at::kInt) : codes;
+}
+
 }  // namespace
 
 IntegerCodes integer_codes(const at::Tensor& rows, const QuantParameters& parameters,
@@ -30,28 +42,29 @@ IntegerCodes integer_codes(const at::Tensor& rows, const QuantParameters& parame
   QUELL_ASSERT(rows.scalar_type() == at::kFloat, "sites carry float32");
   const at::Tensor values = rows.contiguous();
   const float* x = values.const_data_ptr<float>();
-  const ChannelView view = channel_view(values, spec);
   IntegerCodes result{{}, parameters};
-  const kernels::AffineRule rule =
-      kernels::affine_rule(spec.grid, static_cast<int>(spec.bits), spec.symmetric);
   if (spec.is_dynamic()) {
-    result.parameters = {at::empty({view.channels}, at::kFloat),
-                         at::empty({view.channels}, at::kFloat), rule.levels};
+    const ScaleMap map = ScaleMap::make(spec, values.sizes());
+    const kernels::AffineRule rule =
+        kernels::affine_rule(spec.grid, static_cast<int>(spec.bits), spec.symmetric);
+    const at::Tensor scale = at::empty({map.channels()}, at::kFloat);
+    const at::Tensor zero_point = at::empty({map.channels()}, at::kFloat);
+    result.parameters = {scale, zero_point, rule.levels};
+    result.codes = codes_of(values, rule.levels, [&](const kernels::Codes& codes) {
+      return kernels::quantize_codes_rows_dynamic(
+          x, codes, map.channels(), map.inner(), rule, scale.mutable_data_ptr<float>(),
+          zero_point.mutable_data_ptr<float>(), nullptr, parallel_for);
+    });
+    return result;
   }
-  auto& [scale, zero_point, levels] = result.parameters;
-  const kernels::CodeType type = kernels::code_type(levels);
-  result.codes = at::empty(values.sizes(), scalar_type(type));
-  const kernels::Codes codes{result.codes.mutable_data_ptr(), type};
-  const bool complete =
-      spec.is_dynamic()
-          ? kernels::quantize_codes_rows_dynamic(
-                x, codes, view.channels, view.inner, rule, scale.mutable_data_ptr<float>(),
-                zero_point.mutable_data_ptr<float>(), nullptr, parallel_for)
-          : kernels::quantize_codes_channels(
-                x, codes, view.outer, view.channels, view.inner, scale.const_data_ptr<float>(),
-                zero_point.const_data_ptr<float>(), levels, nullptr, parallel_for);
-  if (!complete) throw DataError("a value is NaN, which has no integer code");
-  if (type == kernels::CodeType::kUint16) result.codes = result.codes.to(at::kInt);
+  const ScaleMap map = ScaleMap::of_parameters(spec, values.sizes(), parameters.scale.numel());
+  const at::Tensor scale = map.expand(parameters.scale);
+  const at::Tensor zero_point = map.expand(parameters.zero_point);
+  result.codes = codes_of(values, parameters.levels, [&](const kernels::Codes& codes) {
+    return kernels::quantize_codes_channels(
+        x, codes, map.outer(), map.channels(), map.inner(), scale.const_data_ptr<float>(),
+        zero_point.const_data_ptr<float>(), parameters.levels, nullptr, parallel_for);
+  });
   return result;
 }
 

@@ -9,7 +9,7 @@ namespace quell {
 
 struct IntegerCodes {
   at::Tensor codes;  // of the shape of the rows; int8 or uint8 up to 8 bits, else int16 or int32
-  QuantParameters parameters;  // dynamic granularities: [rows * groups]
+  QuantParameters parameters;  // as used; dynamic granularities: [rows * groups of each]
 };
 
 // (codes - zero_point) * scale are the bits of fake_quantize() and fake_quantize_dynamic() on

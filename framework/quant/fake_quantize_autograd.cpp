@@ -1,7 +1,9 @@
 #include "framework/quant/fake_quantize_autograd.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/ones.h>
 #include <fmt/format.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <algorithm>
@@ -11,6 +13,7 @@
 #include "framework/base/error.h"
 #include "framework/kernels/fake_quantize_gradient.h"
 #include "framework/quant/parallel.h"
+#include "framework/quant/scale_map.h"
 
 namespace quell {
 namespace {
@@ -21,9 +24,9 @@ using torch::autograd::variable_list;
 // What a forward pass found, and how.
 struct Quantized {
   at::Tensor values;
-  QuantParameters parameters;  // as they were used
-  ChannelView view;
-  float factor;  // of the gradients of the parameters
+  QuantParameters parameters;  // as they were used, [channels]
+  ScaleMap map;
+  at::Tensor factor;  // of the gradients of the parameters, [channels] or [1]
   std::optional<HeadOrder> published = {};
 };
 
@@ -82,16 +85,16 @@ std::array<at::Tensor, 3> fused_gradients(const at::Tensor& x, const at::Tensor&
 
 class FakeQuantize final : public torch::autograd::Function<FakeQuantize> {
  public:
-  // `scale` and `zero_point` are those that receive gradients.
+  // `scale` and `zero_point` [channels] are those that receive gradients.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& rows,
                             const at::Tensor& /*scale*/, const at::Tensor& /*zero_point*/,
                             const Quantized& quantized) {
-    const auto& [values, parameters, view, factor, published] = quantized;
+    const auto& [values, parameters, map, factor, published] = quantized;
     context->save_for_backward({rows, parameters.scale, parameters.zero_point});
-    context->saved_data["view"] = std::vector<int64_t>{view.outer, view.channels, view.inner};
+    context->saved_data["view"] = std::vector<int64_t>{map.outer(), map.channels(), map.inner()};
     context->saved_data["levels"] =
         std::vector<double>{parameters.levels.low, parameters.levels.high};
-    context->saved_data["factor"] = static_cast<double>(factor);
+    context->saved_data["factor"] = factor;
     if (published) {
       context->saved_data["published"] =
           std::vector<int64_t>{published->heads, published->length, published->transposed};
@@ -110,7 +113,7 @@ class FakeQuantize final : public torch::autograd::Function<FakeQuantize> {
         numbers.count("published") == 0
             ? fused_gradients(x, dy, parameters, numbers["view"].toIntVector())
             : published_gradients(x, dy, parameters, order_of(numbers["published"].toIntVector()));
-    const double factor = numbers["factor"].toDouble();
+    const at::Tensor factor = numbers["factor"].toTensor();
     return {dx, dscale.mul_(factor), dzero_point.mul_(factor), at::Tensor()};
   }
 };
@@ -121,12 +124,33 @@ float through_gradient_scaling(float value, float factor) {
   return (value - part) + part;
 }
 
-template <class Function>
-at::Tensor map(const at::Tensor& values, const Function& function) {
+// One factor is that of all values.
+at::Tensor through_gradient_scaling(const at::Tensor& values, const at::Tensor& factors) {
   at::Tensor result = at::empty_like(values);
   const float* from = values.const_data_ptr<float>();
-  std::transform(from, from + values.numel(), result.mutable_data_ptr<float>(), function);
+  const float* factor = factors.const_data_ptr<float>();
+  float* to = result.mutable_data_ptr<float>();
+  const int64_t step = factors.numel() > 1 ? 1 : 0;
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    to[i] = through_gradient_scaling(from[i], factor[i * step]);
+  }
   return result;
+}
+
+at::Tensor rounded(const at::Tensor& values) {
+  at::Tensor result = at::empty_like(values);
+  const float* from = values.const_data_ptr<float>();
+  std::transform(from, from + values.numel(), result.mutable_data_ptr<float>(),
+                 [](float value) { return std::rint(value); });
+  return result;
+}
+
+// gradient_factor() for every entry of `values`.
+at::Tensor gradient_factors(at::IntArrayRef values, float highest_level) {
+  at::Tensor factors = at::empty({std::ssize(values)}, at::kFloat);
+  std::transform(values.begin(), values.end(), factors.mutable_data_ptr<float>(),
+                 [&](int64_t count) { return gradient_factor(count, highest_level); });
+  return factors;
 }
 
 }  // namespace
@@ -138,32 +162,35 @@ float gradient_factor(int64_t values, float highest_level) {
 }
 
 QuantParameters effective_parameters(const QuantParameters& parameters, const LearningRule& rule,
-                                     int64_t values) {
+                                     at::IntArrayRef values) {
   QuantParameters result = parameters;
-  if (rule.learned_zero_point) {
-    result.zero_point =
-        map(result.zero_point, [](float zero_point) { return std::rint(zero_point); });
-  }
+  if (rule.learned_zero_point) result.zero_point = rounded(result.zero_point);
   if (!rule.gradient_scaling) return result;
-  const float factor = gradient_factor(values, parameters.levels.high);
-  const auto scaled = [factor](float value) { return through_gradient_scaling(value, factor); };
-  result.scale = map(result.scale, scaled);
-  if (rule.learned_zero_point) result.zero_point = map(result.zero_point, scaled);
+  const at::Tensor factors = gradient_factors(values, parameters.levels.high);
+  result.scale = through_gradient_scaling(result.scale, factors);
+  if (rule.learned_zero_point) {
+    result.zero_point = through_gradient_scaling(result.zero_point, factors);
+  }
   return result;
 }
 
 at::Tensor fake_quantize_learned(const at::Tensor& rows, const QuantParameters& parameters,
                                  const QuantSpec& spec, const LearningRule& rule, bool in_place) {
-  const int64_t scales = parameters.scale.numel();
-  const int64_t values = rows.numel() / std::max<int64_t>(scales, 1);
-  const QuantParameters effective = effective_parameters(parameters, rule, values);
-  if (!at::GradMode::is_enabled()) return fake_quantize(rows, effective, spec, in_place);
-  const at::Tensor result = fake_quantize(rows, effective, spec, /*in_place=*/false);
-  const ChannelView view = scales == 1 ? ChannelView{1, 1, rows.numel()} : channel_view(rows, spec);
-  const float factor =
-      rule.gradient_scaling ? gradient_factor(values, parameters.levels.high) : 1.0f;
-  return FakeQuantize::apply(rows, parameters.scale, parameters.zero_point,
-                             Quantized{result, effective, view, factor, rule.published});
+  const ScaleMap map = ScaleMap::of_parameters(spec, rows.sizes(), parameters.scale.numel());
+  const std::vector<int64_t> values = map.values_per_scale();
+  QuantParameters used = effective_parameters(parameters, rule, values);
+  if (!at::GradMode::is_enabled()) return fake_quantize(rows, used, spec, in_place);
+  at::Tensor result, factor = at::ones({1}, at::kFloat);
+  {
+    const at::NoGradGuard no_gradients;
+    result = fake_quantize(rows, used, spec, /*in_place=*/false);
+    used.scale = map.expand(used.scale);
+    used.zero_point = map.expand(used.zero_point);
+    if (rule.gradient_scaling) factor = gradient_factors(values, parameters.levels.high);
+    if (factor.numel() > 1) factor = map.expand(factor);
+  }
+  return FakeQuantize::apply(rows, map.expand(parameters.scale), map.expand(parameters.zero_point),
+                             Quantized{result, used, map, factor, rule.published});
 }
 
 at::Tensor fake_quantize_dynamic_straight_through(const at::Tensor& rows, const QuantSpec& spec,
@@ -171,10 +198,9 @@ at::Tensor fake_quantize_dynamic_straight_through(const at::Tensor& rows, const 
   if (!at::GradMode::is_enabled()) return fake_quantize_dynamic(rows, spec, in_place);
   QuantParameters used;
   const at::Tensor result = fake_quantize_dynamic(rows, spec, /*in_place=*/false, &used);
-  const int64_t groups = used.scale.numel();
-  const ChannelView view{1, groups, rows.numel() / std::max<int64_t>(groups, 1)};
-  return FakeQuantize::apply(rows, used.scale, used.zero_point,
-                             Quantized{result, used, view, 1.0f});
+  return FakeQuantize::apply(
+      rows, used.scale, used.zero_point,
+      Quantized{result, used, ScaleMap::make(spec, rows.sizes()), at::ones({1}, at::kFloat)});
 }
 
 }  // namespace quell

@@ -35,9 +35,10 @@ float gradient_factor(int64_t values, float highest_level);
 
 // The parameters that quantization uses when it is learned. Zero points are rounded; with gradient
 // scaling both are (t - t * g) + t * g in float32, as published, which now and then differs from t
-// by one unit in the last place.
+// by one unit in the last place; zero points stay integers. `values`: how many elements share each
+// scale, or one number for all scales.
 QuantParameters effective_parameters(const QuantParameters& parameters, const LearningRule& rule,
-                                     int64_t values);
+                                     at::IntArrayRef values);
 
 // fake_quantize() with the effective parameters. While gradients are recorded nothing is done in
 // place, and gradients reach `rows`, parameters.scale and parameters.zero_point where they require

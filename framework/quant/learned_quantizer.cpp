@@ -7,7 +7,7 @@
 
 #include "framework/base/error.h"
 #include "framework/config/enum_name.h"
-#include "framework/quant/fake_quantize_autograd.h"
+#include "framework/quant/scale_map.h"
 
 namespace quell {
 namespace {
@@ -24,7 +24,7 @@ void assign(at::Tensor& to, const at::Tensor& from) {
 void check_gradients(const LearnedQuantizer::Params& params, const QuantSpec& spec,
                      const std::string& name) {
   if (params.gradients == Gradients::kFused) return;
-  if (spec.granularity != Granularity::kTensor) {
+  if (known_scales(spec) != 1) {
     throw ConfigError(fmt::format(
         "quantizer {}: gradients: published is for granularity tensor, not {}; use fused", name,
         enum_name(spec.granularity)));
@@ -40,7 +40,7 @@ void check_gradients(const LearnedQuantizer::Params& params, const QuantSpec& sp
 
 LearnedQuantizer::LearnedQuantizer(const Params& params, const QuantSpec& spec, Learns learns,
                                    const std::string& name)
-    : params_(params), spec_(spec), learns_zero_point_(learns == Learns::kScaleAndZeroPoint) {
+    : Quantizer(spec), params_(params), learns_zero_point_(learns == Learns::kScaleAndZeroPoint) {
   check_gradients(params, spec, name);
   if (!spec.is_dynamic()) return;
   throw ConfigError(
@@ -51,7 +51,7 @@ LearnedQuantizer::LearnedQuantizer(const Params& params, const QuantSpec& spec, 
 }
 
 void LearnedQuantizer::init(const Range& range) {
-  set_parameters(parameters_from_range(range, spec_));
+  set_parameters(parameters_from_range(range, spec()));
 }
 
 void LearnedQuantizer::set_parameters(const QuantParameters& parameters) {
@@ -73,13 +73,51 @@ QuantParameters LearnedQuantizer::parameters() const {
   return {scale().clone(), learns_zero_point_ ? zero_point_.round() : zero_point_.clone(), levels_};
 }
 
-at::Tensor LearnedQuantizer::apply(const at::Tensor& rows, bool in_place) {
-  QUELL_ASSERT(scale_.defined(), "apply() before init()");
+LearningRule LearnedQuantizer::rule() const {
   LearningRule rule{params_.gradient_scaling, learns_zero_point_};
   if (params_.gradients == Gradients::kPublished) {
     rule.published = HeadOrder{params_.heads, params_.length, params_.transposed};
   }
-  return fake_quantize_learned(rows, {scale(), zero_point_, levels_}, spec_, rule, in_place);
+  return rule;
+}
+
+at::Tensor LearnedQuantizer::apply(const at::Tensor& rows, bool in_place) const {
+  QUELL_ASSERT(scale_.defined(), "apply() before init()");
+  return fake_quantize_learned(rows, {scale(), zero_point_, levels_}, spec(), rule(), in_place);
+}
+
+IntegerCodes LearnedQuantizer::codes(const at::Tensor& rows) const {
+  QUELL_ASSERT(scale_.defined(), "codes() before init()");
+  const at::NoGradGuard no_gradients;
+  const ScaleMap map = ScaleMap::of_parameters(spec(), rows.sizes(), scale_.numel());
+  const QuantParameters used =
+      effective_parameters({scale(), zero_point_, levels_}, rule(), map.values_per_scale());
+  return integer_codes(rows, used, spec());
+}
+
+NamedTensors LearnedQuantizer::state() const {
+  if (!scale_.defined()) return {};
+  NamedTensors state{{"scale", scale_.detach().clone()},
+                     {"zero_point", zero_point_.detach().clone()}};
+  if (params_.log_domain) state["log_scale"] = log_scale_.detach().clone();
+  store_levels(levels_, state);
+  return state;
+}
+
+void LearnedQuantizer::set_state(const NamedTensors& state) {
+  const at::NoGradGuard no_gradients;
+  const auto restore = [&](const char* name, at::Tensor& to) {
+    const at::Tensor& from = stored_tensor(state, name);
+    if (to.defined() && to.sizes() != from.sizes()) {
+      throw DataError(fmt::format("{} values were stored as \"{}\" of a quantizer that has {}",
+                                  from.numel(), name, to.numel()));
+    }
+    assign(to, from);
+  };
+  restore("scale", scale_);
+  restore("zero_point", zero_point_);
+  if (params_.log_domain) restore("log_scale", log_scale_);
+  levels_ = stored_levels(state);
 }
 
 std::vector<LearnableTensor> LearnedQuantizer::learnable() {

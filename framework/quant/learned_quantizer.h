@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "framework/quant/fake_quantize_autograd.h"
 #include "framework/quant/quantizer.h"
 
 namespace quell {
@@ -60,7 +61,12 @@ class LearnedQuantizer : public Quantizer {
   // The learned scale and the rounded zero point. With gradient_scaling apply() may use a scale
   // that is one unit in the last place off, as effective_parameters() says.
   QuantParameters parameters() const override;
-  at::Tensor apply(const at::Tensor& rows, bool in_place) override;
+  at::Tensor apply(const at::Tensor& rows, bool in_place) const override;
+  // With the parameters that apply() uses on as many rows.
+  IntegerCodes codes(const at::Tensor& rows) const override;
+  // Also amid a step: what is learned, as it is.
+  NamedTensors state() const override;
+  void set_state(const NamedTensors& state) override;
   // "scale", or in the log domain "log_scale": the logarithm of what the scale was multiplied by
   // since constrain(), so that it is 0 whenever a step of gradient descent starts, the first scale
   // keeps its bits, and parameters() is all there is to store. Then "zero_point".
@@ -71,9 +77,9 @@ class LearnedQuantizer : public Quantizer {
 
  private:
   at::Tensor scale() const;
+  LearningRule rule() const;
 
   Params params_;
-  QuantSpec spec_;
   bool learns_zero_point_;
   at::Tensor scale_, zero_point_, log_scale_;  // [scales]; log_scale_ in the log domain only
   kernels::Levels levels_{0, 0};

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "framework/quant/channel_values.h"
+#include "framework/quant/scale_map.h"
 
 namespace quell {
 
@@ -19,11 +19,12 @@ Range search_ranges(const at::Tensor& rows, const QuantSpec& spec, kernels::Side
   Range range = min_max(rows, spec);
   float* min = range.min.mutable_data_ptr<float>();
   float* max = range.max.mutable_data_ptr<float>();
-  for_each_channel(rows, spec, [&](int64_t channel, std::vector<float> values) {
-    if (!std::isfinite(max[channel] - min[channel])) return;
+  const ScaleMap map = ScaleMap::make(spec, rows.sizes());
+  map.for_each_scale(rows, [&](int64_t scale, std::vector<float> values) {
+    if (!std::isfinite(max[scale] - min[scale])) return;
     const kernels::MinMax found = search(std::move(values), rule, side);
-    min[channel] = found.min;
-    max[channel] = found.max;
+    min[scale] = found.min;
+    max[scale] = found.max;
   });
   return range;
 }

@@ -57,7 +57,7 @@ class SiteSet {
 const char* to_string(SiteKind kind);
 
 // Whether `pattern` names the site: a glob over key() or its alias, with `*` (anything), `?` (one
-// character), `[0-3]` (a character class) and `{a,b}` (alternatives).
+// character), `[0-3]` (a character class) and `{a,b}` (alternatives; ConfigError: over 10,000).
 bool matches(const Site& site, std::string_view pattern);
 
 }  // namespace quell

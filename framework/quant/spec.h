@@ -3,18 +3,22 @@
 
 #include <ATen/core/Tensor.h>
 #include <cstdint>
+#include <memory>
 
 #include "framework/config/schema.h"
 #include "framework/kernels/grid.h"
 
 namespace quell {
 
-// Which values share one scale.
+class FeatureGroups;
+
+// Which values share one scale. What follows from it is in scale_map.h.
 enum class Granularity {
-  kTensor,   // all of them
-  kChannel,  // those with the same index along QuantSpec::axis
-  kToken,    // one row of an activation; computed anew for every row
-  kGroup,    // QuantSpec::group_size neighbours in a row; anew for every row of an activation
+  kTensor,         // all of them
+  kChannel,        // those with the same index along QuantSpec::axis
+  kToken,          // one row of an activation; computed anew for every row
+  kGroup,          // QuantSpec::group_size neighbours in a row; anew for every row of an activation
+  kFeatureGroups,  // the features of each of QuantSpec::groups groups, in all rows
 };
 
 template <>
@@ -23,7 +27,8 @@ struct EnumNames<Granularity> {
       {"tensor", Granularity::kTensor},
       {"channel", Granularity::kChannel},
       {"token", Granularity::kToken},
-      {"group", Granularity::kGroup}};
+      {"group", Granularity::kGroup},
+      {"feature_groups", Granularity::kFeatureGroups}};
 };
 
 template <>
@@ -40,6 +45,9 @@ struct QuantSpec {
   Granularity granularity = Granularity::kTensor;
   int64_t axis = 0;        // of kChannel: 0 rows, 1 columns
   int64_t group_size = 0;  // of kGroup
+  int64_t groups = 0;      // of kFeatureGroups
+  // Of kFeatureGroups, as many as `groups`; null: neighbours, equally many in each.
+  std::shared_ptr<const FeatureGroups> feature_groups;
   kernels::Grid grid = kernels::Grid::kOs;
   bool is_weight = false;
 
@@ -49,7 +57,7 @@ struct QuantSpec {
   }
 };
 
-// Observed extremes, float32 [scales]: one entry per tensor, per channel or per group.
+// Observed extremes, float32 [scales]: one entry per tensor, per channel or per group (ScaleMap).
 struct Range {
   at::Tensor min;
   at::Tensor max;
@@ -62,28 +70,21 @@ struct QuantParameters {
   kernels::Levels levels{0, 0};
 };
 
-// `rows` [n, features] (or a vector [n], read as [n, 1]) seen as [outer, channels, inner] with one
-// scale per channel, for the static granularities of `spec`. Throws ConfigError when group_size
-// does not divide the features or the axis does not exist.
-struct ChannelView {
-  int64_t outer = 1;
-  int64_t channels = 1;
-  int64_t inner = 1;
-};
-ChannelView channel_view(const at::Tensor& rows, const QuantSpec& spec);
-
-// Smallest and largest value per scale. NaN where a NaN was seen.
+// Smallest and largest value per scale of rows [n, features], or of a vector [n]. NaN where a NaN
+// was seen.
 Range min_max(const at::Tensor& rows, const QuantSpec& spec);
 
 // The published rule of spec.grid. See framework/kernels/grid.h.
 QuantParameters parameters_from_range(const Range& range, const QuantSpec& spec);
 
-// Fake-quantizes `rows` with given parameters; in place when asked, else into a new tensor.
+// Fake-quantizes `rows` with given parameters; in place when asked, else into a new tensor. A
+// single scale is that of all values, whatever the granularity; throws DataError where there are
+// several, but not as many as the granularity has.
 at::Tensor fake_quantize(const at::Tensor& rows, const QuantParameters& parameters,
                          const QuantSpec& spec, bool in_place);
 
 // The dynamic granularities: each token or group by its own range. `used`, unless it is null,
-// receives the parameters that follow from them, [tokens * groups].
+// receives the parameters that follow from them, [tokens * groups of each].
 at::Tensor fake_quantize_dynamic(const at::Tensor& rows, const QuantSpec& spec, bool in_place,
                                  QuantParameters* used = nullptr);
 

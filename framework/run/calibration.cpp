@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "framework/base/error.h"
+#include "framework/quant/scale_map.h"
 
 namespace quell {
 namespace {
@@ -43,9 +44,8 @@ std::string origin_of(const std::vector<SiteId>& observed, const PipelineContext
   for (const SiteId id : observed) {
     const SitePoint& point = *context.points.point(id);
     if (point.during_calibration != DuringCalibration::kObserve) return "";
-    text += fmt::format("{} {} {} {} {}\n", context.model.sites()[static_cast<size_t>(id)].key(),
-                        static_cast<int>(point.spec.granularity), point.spec.axis,
-                        point.spec.group_size, point.observer_settings);
+    text += fmt::format("{} {} {}\n", context.model.sites()[static_cast<size_t>(id)].key(),
+                        granularity_text(point.spec), point.observer_settings);
   }
   return text;
 }
@@ -77,22 +77,34 @@ void keep_states(const std::vector<SiteId>& observed, const std::string& origin,
   context.shared->keep(origin, states);
 }
 
-void observe_batches(PipelineContext& context, PassOptions options) {
-  for (size_t i = 0; i < context.calibration.size(); ++i) {
-    const Batch& batch = context.calibration[i];
-    options.observed_rows.reset();
-    if (batch.padding_unobserved) {
-      options.observed_rows.emplace(batch.offsets, batch.valid_lengths);
-    }
-    context.model.forward(batch, Pass(context.points, options));
-    context.log.progress("calibrate", static_cast<int64_t>(i) + 1,
-                         static_cast<int64_t>(context.calibration.size()));
+void observe_batches(PipelineContext& context, const PassOptions& options) {
+  const auto pass = [&](size_t index) {
+    const Batch& batch = context.calibration[index];
+    PassOptions own = options;
+    if (batch.padding_unobserved) own.observed_rows.emplace(batch.offsets, batch.valid_lengths);
+    return std::make_shared<const Pass>(context.points, std::move(own));
+  };
+  context.execution->run(
+      context.calibration, pass, BatchOrder::kInOrder, {},
+      [&](int64_t done, int64_t total) { context.log.progress("calibrate", done, total); });
+}
+
+void observe_weight(PipelineContext& context, SiteId id) {
+  const Site& site = context.model.sites()[static_cast<size_t>(id)];
+  SitePoint& point = *context.points.point(id);
+  try {
+    point.observer->reset();
+    point.observer->observe(context.model.weight(id));
+    use_range(site, point, context.model.weight(id));
+  } catch (const ConfigError& error) {
+    throw ConfigError(fmt::format("{}: {}", site.key(), error.what()));
   }
+  context.points.weight_changed(id);
 }
 
 }  // namespace
 
-void use_range(const Site& site, SitePoint& point) {
+void use_range(const Site& site, SitePoint& point, const at::Tensor& values) {
   const Range range = point.observer->range();
   const float* min = range.min.const_data_ptr<float>();
   const float* max = range.max.const_data_ptr<float>();
@@ -103,26 +115,19 @@ void use_range(const Site& site, SitePoint& point) {
                     "produces NaN or infinity there",
                     site.key(), min[i], max[i]));
   }
-  point.quantizer->init(range);
+  point.quantizer->init(range, values);
   point.range = range;
   point.calibrated = true;
 }
 
 void observe_weights(PipelineContext& context, const SiteSet& skipped) {
-  for (size_t i = 0; i < context.model.sites().size(); ++i) {
-    const auto id = static_cast<SiteId>(i);
-    const Site& site = context.model.sites()[i];
-    SitePoint* point = context.points.point(id);
-    if (site.kind != SiteKind::kWeight || point == nullptr || skipped.contains(id)) continue;
-    try {
-      point->observer->reset();
-      point->observer->observe(context.model.weight(id));
-      use_range(site, *point);
-    } catch (const ConfigError& error) {
-      throw ConfigError(fmt::format("{}: {}", site.key(), error.what()));
+  context.execution->for_each_segment([&](const Segment& segment) {
+    for (const ModelTensor& tensor : segment.tensors) {
+      const SiteId id = tensor.site;
+      if (id == kNoSite || context.points.point(id) == nullptr || skipped.contains(id)) continue;
+      observe_weight(context, id);
     }
-    context.points.weight_changed(id);
-  }
+  });
 }
 
 void observe_activations(PipelineContext& context, const SiteSet& skipped) {

@@ -15,7 +15,8 @@ void observe_weights(PipelineContext& context, const SiteSet& skipped = {});
 // `during_calibration`. Observers keep what they saw. Throws ConfigError without batches.
 void observe_activations(PipelineContext& context, const SiteSet& skipped = {});
 
-// Hands the observer's range to the quantizer. Throws Error when it is not finite.
-void use_range(const Site& site, SitePoint& point);
+// Hands the observer's range to the quantizer, with the `values` of a weight. Throws Error when it
+// is not finite.
+void use_range(const Site& site, SitePoint& point, const at::Tensor& values = {});
 
 }  // namespace quell

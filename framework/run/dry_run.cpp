@@ -66,7 +66,8 @@ DryRun dry_run(Runner& runner) {
     count_evaluation(batch);
     const GeneratedSequence longest{
         std::vector<int64_t>(options.max_length, options.decoder_start_token_id), 0};
-    return std::vector<GeneratedSequence>(batch.sequences(), longest);
+    return std::vector<GeneratedSequence>(batch.sequences() * options.num_return_sequences,
+                                          longest);
   };
   runner.task().evaluate(network, [](int64_t, int64_t) {});
   const ExperimentSpec& spec = runner.spec();

@@ -1,11 +1,20 @@
 #include "framework/run/experiment.h"
 
+#include "framework/base/file.h"
 #include "framework/config/enum_name.h"
 #include "framework/config/load.h"
 
 namespace quell {
 
 const char* to_string(Stage stage) { return enum_name(stage); }
+
+// The name becomes a folder: one that leaves runs/ would be a surprise.
+void ExperimentSpec::check(const ExperimentSpec& spec, Report& report) {
+  if (spec.name.empty() || is_plain_name(spec.name)) return;
+  report.problem("name",
+                 "must be the name of one folder, of letters, digits and any of . _ = + -; to "
+                 "write elsewhere use --output");
+}
 
 ExperimentSpec load_experiment(const std::filesystem::path& path,
                                const std::vector<std::string>& overrides, const Plugins& plugins) {
@@ -22,6 +31,19 @@ ExperimentSpec read_experiment(const ConfigNode& node, const Plugins& plugins, P
   spec.quant.rules = collect_rules(spec.quant, context);
   spec.quant.include.clear();
   return spec;
+}
+
+bool may_take_packed_products(const ExperimentSpec& spec) {
+  if (spec.model.engine != EngineKind::kAuto) return spec.model.engine == EngineKind::kPacked;
+  return spec.calibration.padding == Padding::kDrop;
+}
+
+bool takes_packed_products(const ExperimentSpec& spec, std::span<const Batch> batches) {
+  constexpr int64_t kFewTokens = 128;  // of a batch: for more, LibTorch's products are as fast
+  int64_t tokens = 0;
+  for (const Batch& batch : batches) tokens += batch.tokens();
+  const bool few = tokens <= kFewTokens * std::ssize(batches);
+  return may_take_packed_products(spec) && (few || spec.model.engine == EngineKind::kPacked);
 }
 
 }  // namespace quell

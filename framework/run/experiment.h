@@ -37,10 +37,42 @@ struct EnumNames<ModelHead> {
       {"stored", ModelHead::kStored}, {"question_answering", ModelHead::kQuestionAnswering}};
 };
 
+enum class StatesIn { kMemory, kDisk };
+
+template <>
+struct EnumNames<StatesIn> {
+  static constexpr std::pair<const char*, StatesIn> values[] = {{"memory", StatesIn::kMemory},
+                                                                {"disk", StatesIn::kDisk}};
+};
+
+// For models that are larger than the memory.
+struct ByLayerOptions {
+  StatesIn states = StatesIn::kMemory;
+
+  template <class V>
+  static void describe(V& v) {
+    v("states", &ByLayerOptions::states,
+      "where what all batches hand from one layer to the next lies meanwhile");
+  }
+};
+
+// Who computes linears in evaluations.
+enum class EngineKind { kAuto, kPacked, kLibTorch };
+
+template <>
+struct EnumNames<EngineKind> {
+  static constexpr std::pair<const char*, EngineKind> values[] = {
+      {"auto", EngineKind::kAuto},
+      {"packed", EngineKind::kPacked},
+      {"libtorch", EngineKind::kLibTorch}};
+};
+
 struct ModelOptions {
   std::string type;
   std::filesystem::path path;
   ModelHead head = ModelHead::kStored;
+  EngineKind engine = EngineKind::kAuto;
+  std::optional<ByLayerOptions> by_layer;
 
   template <class V>
   static void describe(V& v) {
@@ -50,6 +82,14 @@ struct ModelOptions {
     v("head", &ModelOptions::head,
       "question_answering: a new head with random weights in place of the stored one, to be "
       "trained");
+    v("engine", &ModelOptions::engine,
+      "who computes linears in evaluations. libtorch: with the bits of published code; packed: "
+      "quell's own, of weights that are packed once, up to twice as fast for a sentence or a few; "
+      "auto: packed for text that is written and for batches of few tokens, but libtorch where "
+      "calibration.padding is computed as published");
+    v("by_layer", &ModelOptions::by_layer,
+      "hold the tensors of one layer in memory at a time: every pass goes layer by layer over all "
+      "batches; same results; {}: with the defaults");
   }
 };
 
@@ -87,7 +127,9 @@ struct ExperimentSpec {
 
   template <class V>
   static void describe(V& v) {
-    v("name", &ExperimentSpec::name, "names the run folder", required(), non_empty());
+    v("name", &ExperimentSpec::name,
+      "names the run folder: letters, digits and any of . _ = + -; for a path use --output",
+      required(), non_empty());
     v("seed", &ExperimentSpec::seed, "of everything that is drawn at random");
     v("threads", &ExperimentSpec::threads, "CPU threads; 0: all cores", in_range(0, 1024));
     v("model", &ExperimentSpec::model, "what is quantized", required());
@@ -99,7 +141,12 @@ struct ExperimentSpec {
     v("stages", &ExperimentSpec::stages, "points at which the task is evaluated", non_empty());
     v("record", &ExperimentSpec::record, "what is stored besides metrics and predictions");
   }
+  static void check(const ExperimentSpec& spec, Report& report);
 };
+
+// Whether evaluations may take quell's own products, and whether they do for these batches.
+bool may_take_packed_products(const ExperimentSpec& spec);
+bool takes_packed_products(const ExperimentSpec& spec, std::span<const Batch> batches);
 
 // Reads an experiment file with overrides. Rules of included files are written out in quant.rules,
 // so that the result stands alone. All problems are thrown together as one ConfigError.

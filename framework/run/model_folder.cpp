@@ -26,7 +26,7 @@ void write_model_folder(const fs::path& folder, const Model& model, const Checkp
   fs::create_directories(folder);
   for (const char* name : kCopied) {
     if (!fs::exists(origin.folder() / name)) continue;
-    write_file(folder / name, read_file(origin.folder() / name));
+    copy_atomically(origin.folder() / name, folder / name);
   }
   if (origin.has_new_head()) write_file(folder / kConfig, origin.config().dump(2) + "\n");
   std::vector<std::pair<std::string, at::Tensor>> tensors;

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <map>
+
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
 #include "framework/config/load.h"
+#include "framework/quant/scale_map.h"
 
 namespace quell {
 namespace {
@@ -24,17 +27,45 @@ struct RuleFile {
 };
 
 constexpr int kMaxIncludeDepth = 16;
+// Files that include others twice each would make 2^depth of them.
+constexpr size_t kMost = 10'000;
 
-void append_file(const std::filesystem::path& path, ReadContext& context, int depth,
-                 std::vector<Rule>& rules) {
-  if (path.empty()) return;  // does not exist, which is among the problems already
-  if (depth > kMaxIncludeDepth) {
-    throw ConfigError(fmt::format("{}: files include each other in a circle", path.string()));
+class RuleCollector {
+ public:
+  explicit RuleCollector(ReadContext& context) : context_(context) {}
+
+  void append_file(const std::filesystem::path& path, int depth = 0) {
+    if (path.empty()) return;  // does not exist, which is among the problems already
+    if (depth > kMaxIncludeDepth) {
+      throw ConfigError(fmt::format("{}: files include each other in a circle", path.string()));
+    }
+    const RuleFile& file = load(path);
+    for (const auto& included : file.include) append_file(included, depth + 1);
+    append(file.rules);
+    if (++files_ <= kMost && rules.size() <= kMost) return;
+    throw ConfigError(fmt::format(
+        "{}: more than {} rules or files are included; does a file include another repeatedly?",
+        path.string(), kMost));
   }
-  const RuleFile file = read_config<RuleFile>(load_yaml(path, context.problems), context);
-  for (const auto& included : file.include) append_file(included, context, depth + 1, rules);
-  rules.insert(rules.end(), file.rules.begin(), file.rules.end());
-}
+
+  void append(const std::vector<Rule>& more) {
+    rules.insert(rules.end(), more.begin(), more.end());
+  }
+
+  std::vector<Rule> rules;
+
+ private:
+  const RuleFile& load(const std::filesystem::path& path) {
+    const auto known = loaded_.find(path);
+    if (known != loaded_.end()) return known->second;
+    const ConfigNode node = load_yaml(path, context_.problems);
+    return loaded_.emplace(path, read_config<RuleFile>(node, context_)).first->second;
+  }
+
+  ReadContext& context_;
+  std::map<std::filesystem::path, RuleFile> loaded_;
+  size_t files_ = 0;
+};
 
 template <class T>
 void take(const std::optional<T>& from, T& to) {
@@ -49,13 +80,14 @@ void apply_rule(const Rule& rule, SitePlan& plan) {
   take(rule.granularity, plan.spec.granularity);
   take(rule.axis, plan.spec.axis);
   take(rule.group_size, plan.spec.group_size);
+  take(rule.groups, plan.spec.groups);
   take(rule.grid, plan.spec.grid);
   take(rule.observer, plan.observer);
   take(rule.quantizer, plan.quantizer);
   take(rule.during_calibration, plan.during_calibration);
 }
 
-// Marks the sites that one pattern names. False when it names none.
+// Marks the sites that one pattern names. False when it names none. Throws ConfigError.
 bool mark_matches(std::span<const Site> sites, const std::string& pattern, std::vector<bool>& hit) {
   bool any = false;
   for (size_t id = 0; id < sites.size(); ++id) {
@@ -83,15 +115,8 @@ void check_plan(std::span<const Site> sites, std::span<const SitePlan> plans,
     const QuantSpec& spec = plans[id].spec;
     if (!plans[id].quantize) continue;
     if (!plans[id].has_bits) without_bits.push_back(id);
-    const auto problem = [&](const char* message) {
-      problems.add(marks[id], "quant.rules", fmt::format("{}: {}", sites[id].key(), message));
-    };
-    if (spec.granularity == Granularity::kToken && spec.is_weight) {
-      problem(
-          "granularity token is for activations; use channel with axis 0 for one scale per row");
-    }
-    if (spec.granularity == Granularity::kGroup && spec.group_size < 1) {
-      problem("granularity group needs a `group_size`");
+    if (const std::string problem = granularity_problem(spec); !problem.empty()) {
+      problems.add(marks[id], "quant.rules", fmt::format("{}: {}", sites[id].key(), problem));
     }
   }
   if (without_bits.empty()) return;
@@ -107,10 +132,10 @@ void check_plan(std::span<const Site> sites, std::span<const SitePlan> plans,
 }  // namespace
 
 std::vector<Rule> collect_rules(const QuantOptions& options, ReadContext& context) {
-  std::vector<Rule> rules;
-  for (const auto& path : options.include) append_file(path, context, 0, rules);
-  rules.insert(rules.end(), options.rules.begin(), options.rules.end());
-  return rules;
+  RuleCollector collector(context);
+  for (const auto& path : options.include) collector.append_file(path);
+  collector.append(options.rules);
+  return std::move(collector.rules);
 }
 
 std::vector<SitePlan> plan_sites(std::span<const Site> sites, std::span<const Rule> rules,
@@ -129,10 +154,13 @@ std::vector<SitePlan> plan_sites(std::span<const Site> sites, std::span<const Ru
   for (const Rule& rule : rules) {
     std::vector<bool> hit(sites.size(), false);
     for (const std::string& pattern : rule.sites) {
-      if (!mark_matches(sites, pattern, hit)) {
+      try {
+        if (mark_matches(sites, pattern, hit)) continue;
         problems.add(
             rule.mark, "quant.rules",
             fmt::format("pattern \"{}\" matches no site{}", pattern, suggest_site(sites, pattern)));
+      } catch (const ConfigError& error) {
+        problems.add(rule.mark, "quant.rules", error.what());
       }
     }
     for (size_t id = 0; id < sites.size(); ++id) {

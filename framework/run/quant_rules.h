@@ -23,6 +23,7 @@ struct Rule {
   std::optional<Granularity> granularity;
   std::optional<int64_t> axis;
   std::optional<int64_t> group_size;
+  std::optional<int64_t> groups;
   std::optional<kernels::Grid> grid;
   std::optional<ObserverChoice> observer;
   std::optional<QuantizerChoice> quantizer;
@@ -45,6 +46,9 @@ struct Rule {
       in_range(0, 1));
     v("group_size", &Rule::group_size,
       "of granularity group: neighbouring features that share a scale", at_least(1));
+    v("groups", &Rule::groups,
+      "of granularity feature_groups: into how many groups of neighbours the features are divided",
+      at_least(1));
     v("grid", &Rule::grid, "integer range, divisor and epsilon of a published code");
     v("observer", &Rule::observer, "how the range is found");
     v("quantizer", &Rule::quantizer, "how values are mapped to the grid");

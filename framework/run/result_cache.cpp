@@ -15,6 +15,14 @@ namespace quell {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+// Texts need not be UTF-8.
+static json bytes_of(const std::string& text) { return json::binary({text.begin(), text.end()}); }
+
+static std::string text_from(const json& bytes) {
+  const auto& binary = bytes.get_binary();
+  return {binary.begin(), binary.end()};
+}
+
 // CBOR holds every number as it is, NaN and infinity too.
 static void to_json(json& node, const Prediction& prediction) {
   node = {{"set", prediction.set},
@@ -22,8 +30,8 @@ static void to_json(json& node, const Prediction& prediction) {
           {"id", prediction.id},
           {"outputs", prediction.outputs}};
   if (prediction.label) node["label"] = *prediction.label;
-  if (prediction.text)
-    node["text"] = json::binary({prediction.text->begin(), prediction.text->end()});
+  if (prediction.text) node["text"] = bytes_of(*prediction.text);
+  for (const std::string& text : prediction.more_texts) node["more"].push_back(bytes_of(text));
 }
 
 static void from_json(const json& node, Prediction& prediction) {
@@ -32,10 +40,9 @@ static void from_json(const json& node, Prediction& prediction) {
   node.at("id").get_to(prediction.id);
   node.at("outputs").get_to(prediction.outputs);
   if (node.contains("label")) prediction.label = node.at("label").get<double>();
-  if (node.contains("text")) {
-    const auto& bytes = node.at("text").get_binary();
-    prediction.text = std::string(bytes.begin(), bytes.end());
-  }
+  if (node.contains("text")) prediction.text = text_from(node.at("text"));
+  if (!node.contains("more")) return;
+  for (const json& text : node.at("more")) prediction.more_texts.push_back(text_from(text));
 }
 
 static void to_json(json& node, const GeneratedSequence& sequence) {
@@ -127,14 +134,14 @@ void ResultCache::fetch_progress(const std::string& origin, const fs::path& file
   const fs::path stored = entry(origin, ".progress");
   if (!enabled() || !fs::exists(stored)) return;
   fs::create_directories(file.parent_path());
-  write_file(file, read_file(stored));
+  copy_atomically(stored, file);
 }
 
 void ResultCache::keep_progress(const std::string& origin, const fs::path& file) const {
   const fs::path stored = entry(origin, ".progress");
   if (!enabled() || !fs::exists(file) || fs::exists(stored)) return;
   fs::create_directories(folder_);
-  write_file(stored, read_file(file));
+  copy_atomically(file, stored);
 }
 
 }  // namespace quell

@@ -7,27 +7,13 @@
 #include "framework/config/enum_name.h"
 #include "framework/io/hdf5_reader.h"
 #include "framework/io/hdf5_writer.h"
+#include "framework/quant/scale_map.h"
 
 namespace quell {
 namespace {
 
 std::string site_group(const Site& site) {
   return fmt::format("sites/{}/{}", to_string(site.kind), site.name);
-}
-
-// What the entries of a site's scales stand for.
-std::string scale_axis(const QuantSpec& spec) {
-  switch (spec.granularity) {
-    case Granularity::kTensor:
-      return "tensor";
-    case Granularity::kChannel:
-      return spec.axis == 0 ? "rows" : "columns";
-    case Granularity::kToken:
-      return "tokens";
-    case Granularity::kGroup:
-      return "groups";
-  }
-  return "";
 }
 
 void write_identity(Hdf5Writer& file, const std::string& group, const Site& site) {
@@ -64,8 +50,8 @@ void write_point(Hdf5Writer& file, const std::string& group, const SitePoint& po
   file.set_attribute(group, "bits", spec.bits);
   file.set_attribute(group, "symmetric", static_cast<int64_t>(spec.symmetric));
   file.set_attribute(group, "granularity", std::string(enum_name(spec.granularity)));
-  if (spec.granularity == Granularity::kGroup) {
-    file.set_attribute(group, "group_size", spec.group_size);
+  for (const auto& [key, value] : granularity_keys(spec)) {
+    if (key != "axis") file.set_attribute(group, key, value);  // the axes of the scales say it
   }
   file.set_attribute(group, "grid", std::string(enum_name(spec.grid)));
   file.set_attribute(group, "observer", point.observer_name);
@@ -83,10 +69,9 @@ void write_sites(Hdf5Writer& file, const Runner& runner) {
     file.set_attribute(group, "quantized", static_cast<int64_t>(point != nullptr));
     if (point == nullptr) continue;
     write_point(file, group, *point);
-    if (site.kind == SiteKind::kWeight && point->calibrated) {
-      const at::Tensor& weight = runner.model().weight(id);
-      file.set_attribute(group, "sqnr_db",
-                         weight_sqnr_db(weight, point->quantizer->apply(weight, false)));
+    const auto weight_error = runner.weight_errors().find(id);
+    if (weight_error != runner.weight_errors().end()) {
+      file.set_attribute(group, "sqnr_db", weight_error->second);
     }
     const auto error = runner.site_errors().find(id);
     if (error == runner.site_errors().end()) continue;
@@ -157,54 +142,21 @@ void write_stages(Hdf5Writer& file, const Runner& runner) {
   if (!runner.stages().empty()) write_examples(file, runner.stages()[0].evaluation);
 }
 
-// "searches/SOLVER", "searches/SOLVER_2", ... for the records of one solver after another.
-class RecordGroups {
- public:
-  explicit RecordGroups(std::string parent) : parent_(std::move(parent)) {}
-  std::string next(const std::string& solver) {
-    const int use = ++uses_[solver];
-    return fmt::format("{}/{}{}", parent_, solver, use == 1 ? "" : fmt::format("_{}", use));
-  }
-
- private:
-  std::string parent_;
-  std::map<std::string, int> uses_;
-};
-
-void write_list(Hdf5Writer& file, const std::string& dataset, const at::Tensor& values,
-                const std::string& axis) {
-  file.write(dataset, values);
-  file.set_axes(dataset, {{axis}});
-}
-
-// What searches tried.
-void write_searches(Hdf5Writer& file, const Runner& runner) {
-  RecordGroups groups("searches");
-  for (const SearchRecord& search : runner.searches()) {
-    const std::string group = groups.next(search.solver);
-    std::vector<double> values, losses;
-    std::vector<int64_t> batches;
-    for (const SearchCandidate& candidate : search.candidates) {
-      values.push_back(candidate.value);
-      losses.push_back(candidate.loss);
-      batches.push_back(candidate.batches);
+void write_records(Hdf5Writer& file, const Runner& runner) {
+  std::map<std::string, int> uses;
+  for (const Record& record : runner.records()) {
+    std::string group = record.group + "/" + record.name;
+    if (const int use = ++uses[group]; use > 1) group += fmt::format("_{}", use);
+    for (const RecordColumn& column : record.columns) {
+      const std::string dataset = group + "/" + column.name;
+      file.write(dataset, column.values);
+      file.set_axes(dataset, {{column.axis}});
+      if (!column.unit.empty()) file.set_attribute(dataset, "unit", column.unit);
     }
-    write_list(file, group + "/" + search.searched, at::tensor(values, at::kDouble), "candidate");
-    write_list(file, group + "/loss", at::tensor(losses, at::kDouble), "candidate");
-    write_list(file, group + "/batches", at::tensor(batches, at::kLong), "candidate");
-    file.set_attribute(group, "chosen", search.chosen);
-    if (!search.sites.empty()) file.set_attribute(group, "sites", search.sites);
-  }
-}
-
-// How gradient descent went.
-void write_learning(Hdf5Writer& file, const Runner& runner) {
-  RecordGroups groups("learning");
-  for (const LearningRecord& record : runner.learning()) {
-    const std::string group = groups.next(record.solver);
-    write_list(file, group + "/loss", at::tensor(record.loss, at::kDouble), "step");
-    write_list(file, group + "/learning_rate", at::tensor(record.learning_rate, at::kDouble),
-               "step");
+    for (const auto& [name, value] : record.attributes) {
+      std::visit([&, name = name](const auto& known) { file.set_attribute(group, name, known); },
+                 value);
+    }
   }
 }
 
@@ -230,8 +182,7 @@ void write_results_file(const std::filesystem::path& path, const Runner& runner)
   file.set_attribute("calibration", "batches", runner.calibration_batches());
   file.set_attribute("calibration", "tokens", runner.calibration_tokens());
   if (!indices.empty()) file.write("calibration/index", at::tensor(indices, at::kLong));
-  write_searches(file, runner);
-  write_learning(file, runner);
+  write_records(file, runner);
   write_sites(file, runner);
   file.commit();
 }

@@ -1,13 +1,14 @@
 #include "framework/run/run_folder.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
 #include "framework/config/node.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "framework/run/environment.h"
 #include "framework/run/model_folder.h"
 #include "framework/run/outliers_file.h"
@@ -21,6 +22,7 @@ namespace {
 constexpr const char* kCompletionFile = "metrics.json";
 constexpr const char* kOutliersFile = "outliers.h5";
 constexpr const char* kModelFolder = "model";
+constexpr const char* kRunLock = "run.lock";  // beside that of the sweep whose cell the folder is
 constexpr const char* kFiles[] = {kCompletionFile,     "config.resolved.yaml", "results.h5",
                                   "predictions.jsonl", "environment.json",     "log.txt",
                                   kOutliersFile};
@@ -76,14 +78,21 @@ std::string json_text(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+// The text of every stage, and what else it would write.
 void append_texts(const std::vector<StageResult>& stages, size_t example, std::string& line) {
-  line += ",\"texts\":{";
+  std::string texts, more;
   for (size_t stage = 0; stage < stages.size(); ++stage) {
     const Prediction& prediction = stages[stage].evaluation.predictions[example];
-    line += fmt::format("{}\"{}\":{}", stage > 0 ? "," : "", to_string(stages[stage].stage),
-                        json_text(prediction.text.value_or("")));
+    const std::string start =
+        fmt::format("{}\"{}\":", stage > 0 ? "," : "", to_string(stages[stage].stage));
+    std::vector<std::string> others;
+    for (const std::string& text : prediction.more_texts) others.push_back(json_text(text));
+    texts += start + json_text(prediction.text.value_or(""));
+    more += fmt::format("{}[{}]", start, fmt::join(others, ","));
   }
-  line += '}';
+  line += fmt::format(",\"texts\":{{{}}}", texts);
+  const bool has_more = !stages[0].evaluation.predictions[example].more_texts.empty();
+  if (has_more) line += fmt::format(",\"more_texts\":{{{}}}", more);
 }
 
 // One line per example, with the outputs (and texts) of every stage.
@@ -138,13 +147,28 @@ bool is_complete(const fs::path& folder, const ExperimentSpec& spec) {
 
 fs::path progress_folder(const fs::path& folder) { return folder / "progress"; }
 
-bool prepare_run_folder(const fs::path& folder, const ExperimentSpec& spec, EarlierRun earlier) {
+RunFolderLock::RunFolderLock(const fs::path& folder, Log& log) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {
     throw Error(fmt::format("{}: cannot create the run folder: {}; choose another with --output",
                             folder.string(), error.message()));
   }
+  lock_ = FileLock::exclusive(folder / kRunLock);
+  if (lock_->state() == FileLock::State::kBusy) {
+    throw ConfigError(
+        fmt::format("{}: another run is writing to this folder; wait until it has ended, or use "
+                    "--output to write elsewhere",
+                    folder.string()));
+  }
+  if (lock_->held()) return;
+  log.info(fmt::format(
+      "warning: {}: this file system cannot lock files: see that no other run writes here",
+      folder.string()));
+}
+
+bool prepare_run_folder(const fs::path& folder, const ExperimentSpec& spec, EarlierRun earlier) {
+  std::error_code error;
   if (earlier == EarlierRun::kRefuse) refuse_earlier_run(folder);
   if (earlier == EarlierRun::kOverwrite) fs::remove_all(progress_folder(folder), error);
   if (earlier == EarlierRun::kResume && is_complete(folder, spec)) return false;

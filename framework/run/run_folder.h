@@ -2,7 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 
+#include "framework/base/file_lock.h"
 #include "framework/base/log.h"
 #include "framework/run/runner.h"
 
@@ -15,8 +17,22 @@ enum class EarlierRun {
   kResume,     // go on with what was stopped; start where there is none
 };
 
-// Makes sure that a run may write to `folder`: it is created and must be writable. False when
-// there is nothing to do, because the run to be resumed is complete. Throws ConfigError or Error.
+// Keeps other runs out of `folder`, which is created, for as long as it lives; its file is removed
+// at the end. Where the file system cannot lock, a warning is all there is. Throws ConfigError
+// when another run has the folder, Error when it cannot be created.
+class RunFolderLock {
+ public:
+  RunFolderLock(const std::filesystem::path& folder, Log& log);
+  ~RunFolderLock() { lock_->remove_file(); }
+  RunFolderLock(const RunFolderLock&) = delete;
+  RunFolderLock& operator=(const RunFolderLock&) = delete;
+
+ private:
+  std::optional<FileLock> lock_;
+};
+
+// Makes sure that a run may write to `folder`, whose lock it has. False when there is nothing to
+// do, because the run to be resumed is complete. Throws ConfigError or Error.
 bool prepare_run_folder(const std::filesystem::path& folder, const ExperimentSpec& spec,
                         EarlierRun earlier);
 

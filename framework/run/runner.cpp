@@ -15,7 +15,10 @@
 
 #include "framework/base/error.h"
 #include "framework/config/node.h"
+#include "framework/config/scalar.h"
+#include "framework/model/gather.h"
 #include "framework/model/generate.h"
+#include "framework/model/packed_engine.h"
 #include "framework/run/calibration.h"
 #include "framework/run/generation_defaults.h"
 #include "framework/run/origin.h"
@@ -76,24 +79,39 @@ void hide_padding(std::span<Batch> batches) {
   }
 }
 
+// The first batches, without the padding that observers do not see: it is not reported either.
+std::vector<Batch> recorded_batches(std::span<const Batch> all, int64_t most) {
+  std::vector<Batch> batches;
+  for (const Batch& batch : all) {
+    if (std::ssize(batches) == most) break;
+    batches.push_back(batch.padding_unobserved ? drop_padding(batch) : batch);
+  }
+  return batches;
+}
+
 }  // namespace
 
 int64_t all_threads() {
-  const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
+  constexpr int64_t kMost = 1024;
   const char* share = std::getenv("QUELL_THREADS");
-  const int64_t threads = share == nullptr ? 0 : std::atoll(share);
-  return threads > 0 ? threads : cores;
+  const auto threads = share == nullptr || *share == '\0' ? 0 : parse_signed(share);
+  if (!threads || *threads < 0 || *threads > kMost) {
+    throw ConfigError(
+        fmt::format("QUELL_THREADS is \"{}\", expected a number from 1 to {}, or 0 for all cores",
+                    share, kMost));
+  }
+  return *threads > 0 ? *threads : std::max(1u, std::thread::hardware_concurrency());
 }
 
 Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
-    : spec_(spec), log_(log), checkpoint_(spec.model.path) {
+    : spec_(spec), log_(log), checkpoint_(spec.model.path, WeightFiles::kOptional) {
   at::set_num_threads(static_cast<int>(spec.threads > 0 ? spec.threads : all_threads()));
   timed("load", [&] {
     if (spec.model.head == ModelHead::kQuestionAnswering) {
       checkpoint_.start_head({"ForQuestionAnswering", "qa_outputs.", spec.seed});
     }
     model_ = make_model(spec.model, checkpoint_, plugins);
-    model_->load(checkpoint_);
+    if (checkpoint_.has_weights()) tensors_ = model_->match(checkpoint_);
     tokenizer_ = find_tokenizer(spec.model.path);
     TaskContext context;
     context.tokenizer = tokenizer_.get();
@@ -101,9 +119,15 @@ Runner::Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log)
     context.pad_id = model_->pad_id();
     context.max_positions = model_->max_positions();
     context.vocabulary_size = model_->vocabulary_size();
-    if (model_->writes_text()) context.generation = generation_defaults(checkpoint_);
+    if (model_->writes_text()) {
+      context.generation = generation_defaults(checkpoint_, model_->max_positions());
+    }
+    for (const std::string& note : checkpoint_.notes()) log_.info(note);
     task_ = spec.task.create(context);
   });
+  if (tokenizer_) {
+    for (const std::string& note : tokenizer_->notes()) log_.info(note);
+  }
   log_notes();
   Problems problems;
   plan_ = plan_sites(model_->sites(), spec.quant.rules, plugins, problems);
@@ -125,12 +149,64 @@ void Runner::timed(const std::string& name, const Work& work) {
 
 Network Runner::network(const SiteSet& quantized) const {
   const auto pass = std::make_shared<const Pass>(*points_, PassOptions{.quantize = quantized});
+  const auto packed = std::make_shared<const Pass>(
+      *points_, PassOptions{.quantize = quantized, .engine = engine_.get()});
   Network network{[this, pass](const Batch& batch) { return model_->forward(batch, *pass); }};
+  network.predict_all = [=, this](std::span<const Batch> batches, const OutputSink& sink) {
+    const auto& used = takes_packed_products(spec_, batches) ? packed : pass;
+    execution_->run(
+        batches, [&](size_t) { return used; }, BatchOrder::kAtOnce, sink);
+  };
   if (!model_->writes_text()) return network;
-  network.generate = [this, pass](const Batch& batch, const GenerationOptions& options) {
-    return quell::generate(*model_, batch, options, *pass);
+  // Text is written a few rows at a time.
+  network.generate = [this, packed](const Batch& batch, const GenerationOptions& options) {
+    return quell::generate(*model_, batch, options, *packed);
   };
   return network;
+}
+
+void Runner::load_weights(const std::filesystem::path& progress) {
+  if (execution_ != nullptr) return;
+  if (may_take_packed_products(spec_)) engine_ = std::make_unique<PackedEngine>();
+  if (!tensors_) checkpoint_.require_weights();
+  const std::optional<ByLayerOptions>& by_layer = spec_.model.by_layer;
+  timed("load", [&] {
+    if (!by_layer) {
+      model_->load(checkpoint_);
+      execution_ = execute_whole(*model_);
+      return;
+    }
+    check_steps();
+    residency_ = one_at_a_time(*model_, *tensors_, *points_);
+    std::filesystem::path folder;
+    if (by_layer->states == StatesIn::kDisk) {
+      folder = progress.empty() ? std::filesystem::temp_directory_path() : progress;
+      std::filesystem::create_directories(folder);
+    }
+    execution_ = execute_by_segment(*model_, *residency_, folder);
+  });
+}
+
+// Steps that change tensors, or run the whole network at once, need all of them in memory.
+void Runner::check_steps() const {
+  const auto refuse = [](const std::string& what) {
+    throw ConfigError(fmt::format(
+        "model.by_layer: {} needs the whole model in memory; leave `by_layer` out", what));
+  };
+  for (const StepChoice& step : spec_.pipeline) {
+    const bool works =
+        step.solver() != nullptr && step.solver()->create(step.params())->works_by_segment();
+    if (!works) refuse("the step " + step.name());
+  }
+  if (outliers_ != nullptr) refuse("record.outliers");
+  if (model_->writes_text()) refuse("writing text");
+}
+
+PipelineContext Runner::pipeline_context() {
+  PipelineContext context{*model_, *points_, calibration_, log_, execution_};
+  context.training = task_->training();
+  context.seed = spec_.seed;
+  return context;
 }
 
 bool Runner::wants(Stage stage) const {
@@ -146,6 +222,7 @@ int64_t Runner::calibration_tokens() const {
 void Runner::run(const RunFolders& folders) {
   const at::NoGradGuard no_gradients;
   cache_ = ResultCache(folders.cache);
+  load_weights(folders.progress);
   // Before anything takes time: a missing training split should be known at once.
   if (!spec_.pipeline.empty() || outliers_ != nullptr) read_calibration();
   if (wants(Stage::kFloat)) evaluate(Stage::kFloat, false, false);
@@ -160,28 +237,32 @@ void Runner::run(const RunFolders& folders) {
     record_outliers(to_string(Stage::kQuantized));
   }
   if (spec_.record.site_errors) {
-    const size_t count =
-        std::min(calibration_.size(), static_cast<size_t>(spec_.record.site_error_batches));
+    const std::vector<Batch> batches =
+        recorded_batches(calibration_, spec_.record.site_error_batches);
     timed("site_errors", [&] {
-      site_errors_ =
-          quell::site_errors(*model_, *points_, std::span(calibration_).first(count), log_);
+      PipelineContext context = pipeline_context();
+      site_errors_ = quell::site_errors(context, batches);
     });
   }
+  PipelineContext context = pipeline_context();
+  weight_errors_ = quell::weight_errors(context);
 }
 
 void Runner::run_outliers() {
   const at::NoGradGuard no_gradients;
+  load_weights({});
   read_calibration();
   record_outliers(to_string(Stage::kFloat));
 }
 
 void Runner::record_outliers(const std::string& stage) {
   if (outliers_ == nullptr) return;
-  if (outliers_->stages().empty()) outliers_->set_tokens(calibration_, tokenizer_.get());
+  const std::vector<Batch> batches = recorded_batches(calibration_, calibration_batches());
+  if (outliers_->stages().empty()) outliers_->set_tokens(batches, tokenizer_.get());
   const bool quantized = stage == to_string(Stage::kQuantized);
   timed("outliers", [&] {
-    outliers_->record(stage, *model_, *points_, points_->calibrated(quantized, quantized),
-                      calibration_, log_);
+    outliers_->record(stage, *model_, *points_, points_->calibrated(quantized, quantized), batches,
+                      log_);
   });
 }
 
@@ -215,6 +296,7 @@ void Runner::evaluate(Stage stage, bool weights, bool activations) {
 
 void Runner::prepare() {
   const at::NoGradGuard no_gradients;
+  load_weights({});
   read_calibration();
   run_pipeline({});
 }
@@ -256,14 +338,11 @@ void Runner::log_notes() {
 }
 
 void Runner::run_pipeline(const std::filesystem::path& progress) {
-  PipelineContext context{*model_, *points_, calibration_, log_};
-  context.training = task_->training();
-  context.seed = spec_.seed;
+  PipelineContext context = pipeline_context();
   for (size_t index = 0; index < spec_.pipeline.size(); ++index) {
     run_step(index, progress, context);
   }
-  searches_ = std::move(context.searches);
-  learning_ = std::move(context.learning);
+  records_ = std::move(context.records);
   trained_ = context.trained;
 }
 
@@ -291,7 +370,7 @@ void Runner::run_step(size_t index, const std::filesystem::path& progress,
     if (step.transform() != nullptr) {
       run_transform(step, context);
     } else {
-      step.solver()->create(step.params())->solve(context);
+      step.solver()->create(step.params())->run(context);
     }
   });
   context.shared = nullptr;
@@ -304,7 +383,7 @@ void Runner::run_transform(const StepChoice& step, PipelineContext& context) {
   // The first transform is the last chance to see what the original network gives.
   const std::vector<Outputs> before =
       transforms_.empty() ? original_outputs(context) : calibration_outputs(context);
-  step.transform()->create(step.params())->apply(context);
+  step.transform()->create(step.params())->run(context);
   const std::vector<Outputs> after = calibration_outputs(context);
   TransformCheck check{step.name()};
   for (size_t i = 0; i < before.size(); ++i) {

@@ -40,7 +40,8 @@ struct TransformCheck {
 // An experiment with its model and data loaded: what `check` shows and `run` runs.
 class Runner {
  public:
-  // Loads model, tokenizer, task and plan. Throws ConfigError or DataError.
+  // Declares the model and loads tokenizer, task and plan; weights are not read before the run.
+  // Throws ConfigError or DataError.
   Runner(const ExperimentSpec& spec, const Plugins& plugins, Log& log);
 
   // All stages and steps. Throws Error when the run fails.
@@ -63,9 +64,9 @@ class Runner {
   // Filled by run().
   const std::vector<StageResult>& stages() const { return stages_; }
   const std::vector<TransformCheck>& transforms() const { return transforms_; }
-  const std::vector<SearchRecord>& searches() const { return searches_; }
-  const std::vector<LearningRecord>& learning() const { return learning_; }
+  const std::vector<Record>& records() const { return records_; }
   const std::map<SiteId, SiteError>& site_errors() const { return site_errors_; }
+  const std::map<SiteId, double>& weight_errors() const { return weight_errors_; }
   // Null unless the experiment records outliers.
   const OutlierRecorder* outliers() const { return outliers_.get(); }
   const std::vector<std::pair<std::string, double>>& seconds() const { return seconds_; }
@@ -80,6 +81,9 @@ class Runner {
   // The model with these sites quantized.
   Network network(const SiteSet& quantized) const;
   bool wants(Stage stage) const;
+  void load_weights(const std::filesystem::path& progress);
+  PipelineContext pipeline_context();
+  void check_steps() const;
   void evaluate(Stage stage, bool weights, bool activations);
   Evaluation evaluate_float();  // from the cache where it is there
   Evaluation evaluate_task(const char* name, const SiteSet& quantized);
@@ -98,6 +102,10 @@ class Runner {
   Log& log_;
   Checkpoint checkpoint_;
   std::unique_ptr<Model> model_;
+  std::optional<MatchedTensors> tensors_;  // absent where the folder has no weights
+  std::unique_ptr<Residency> residency_;
+  std::shared_ptr<Execution> execution_;  // null before the weights are there
+  std::unique_ptr<Engine> engine_;        // of evaluations; null: LibTorch
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Task> task_;
   std::vector<SitePlan> plan_;
@@ -109,11 +117,11 @@ class Runner {
 
   std::vector<StageResult> stages_;
   std::vector<TransformCheck> transforms_;
-  std::vector<SearchRecord> searches_;
-  std::vector<LearningRecord> learning_;
+  std::vector<Record> records_;
   std::unique_ptr<OutlierRecorder> outliers_;
   bool trained_ = false;
   std::map<SiteId, SiteError> site_errors_;
+  std::map<SiteId, double> weight_errors_;
   std::vector<std::pair<std::string, double>> seconds_;
 };
 

@@ -9,7 +9,7 @@
 #include "framework/base/file.h"
 #include "framework/config/enum_name.h"
 #include "framework/config/node.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "framework/run/runner.h"
 
 namespace quell {
@@ -59,22 +59,7 @@ class Measured {
   Measured(const std::filesystem::path& file, const ExperimentSpec& spec, SiteGrouping grouping)
       : file_(file), experiment_(to_yaml(to_node(spec))), grouping_(enum_name(grouping)) {
     if (file.empty() || !std::filesystem::exists(file)) return;
-    const nlohmann::json json = read_json_file(file);
-    if (json.value("experiment", "") != experiment_ || json.value("grouping", "") != grouping_) {
-      throw ConfigError(
-          fmt::format("{}: holds the sensitivity of another experiment or grouping; remove it, or "
-                      "write elsewhere with --output",
-                      file.string()));
-    }
-    for (const nlohmann::json& entry : json["rows"]) {
-      SensitivityRow row{entry["group"], entry["mode"], entry["bits"], entry["sites"], {}};
-      for (const nlohmann::json& metric : entry["metrics"]) {
-        row.metrics.emplace_back(metric["name"], metric["value"].is_null()
-                                                     ? std::nan("")
-                                                     : metric["value"].get<double>());
-      }
-      rows_.push_back(std::move(row));
-    }
+    read_own_json(file, [&](const Json& root) { read(root); });
   }
 
   const std::vector<SensitivityRow>& rows() const { return rows_; }
@@ -91,6 +76,26 @@ class Measured {
   }
 
  private:
+  void read(const Json& root) {
+    if (root.at("experiment").get<std::string>() != experiment_ ||
+        root.at("grouping").get<std::string>() != grouping_) {
+      throw ConfigError(
+          fmt::format("{}: holds the sensitivity of another experiment or grouping; remove it, or "
+                      "write elsewhere with --output",
+                      file_.string()));
+    }
+    for (const Json& entry : root.at("rows")) {
+      SensitivityRow row{
+          entry.at("group"), entry.at("mode"), entry.at("bits"), entry.at("sites"), {}};
+      for (const Json& metric : entry.at("metrics")) {
+        const Json& value = metric.at("value");
+        row.metrics.emplace_back(metric.at("name"),
+                                 value.is_null() ? std::nan("") : value.get<double>());
+      }
+      rows_.push_back(std::move(row));
+    }
+  }
+
   Json json() const {
     Json json = {{"experiment", experiment_}, {"grouping", grouping_}, {"rows", Json::array()}};
     for (const SensitivityRow& row : rows_) {

@@ -42,8 +42,8 @@ bool any_calibrated(const SitePoints& points) {
 
 }  // namespace
 
-std::map<SiteId, SiteError> site_errors(const Model& model, const SitePoints& points,
-                                        std::span<const Batch> batches, Log& log) {
+std::map<SiteId, SiteError> site_errors(PipelineContext& context, std::span<const Batch> batches) {
+  SitePoints& points = context.points;
   if (!any_calibrated(points)) return {};
   std::map<SiteId, Sums> own, network;
   std::map<SiteId, at::Tensor> reference;
@@ -59,18 +59,38 @@ std::map<SiteId, SiteError> site_errors(const Model& model, const SitePoints& po
                                   if (reference.count(id) == 0) return;
                                   network[id].add(reference[id], after.contiguous());
                                 }});
+  std::vector<ModelInput> inputs;
+  for (const Batch& batch : batches) inputs.push_back(context.model.bind(batch));
+  std::vector<State> float_states(batches.size()), quantized_states(batches.size());
   int64_t done = 0;
-  for (const Batch& batch : batches) {
-    reference.clear();
-    const ModelInput input = model.bind(batch);
-    model.forward(input, in_float);
-    model.forward(input, quantized);
-    log.progress("site errors", ++done, static_cast<int64_t>(batches.size()));
-  }
+  const int64_t total = std::ssize(inputs) * std::ssize(context.model.segments());
+  context.execution->for_each_segment([&](const Segment& segment) {
+    for (size_t i = 0; i < batches.size(); ++i) {
+      reference.clear();
+      segment.run(float_states[i], inputs[i], in_float);
+      segment.run(quantized_states[i], inputs[i], quantized);
+      context.log.progress("site errors", ++done, total);
+    }
+  });
   std::map<SiteId, SiteError> errors;
   for (const auto& [id, sums] : own) {
     errors[id] = {sums.sqnr_db(), network[id].sqnr_db(), network[id].cosine()};
   }
+  return errors;
+}
+
+std::map<SiteId, double> weight_errors(PipelineContext& context) {
+  std::map<SiteId, double> errors;
+  if (!any_calibrated(context.points)) return errors;
+  context.execution->for_each_segment([&](const Segment& segment) {
+    for (const ModelTensor& tensor : segment.tensors) {
+      const SitePoint* point = tensor.site == kNoSite ? nullptr : context.points.point(tensor.site);
+      if (point == nullptr || !point->calibrated) continue;
+      const at::Tensor& weight = *tensor.place;
+      errors[tensor.site] =
+          weight_sqnr_db(weight, point->quantizer->apply(weight, /*in_place=*/false));
+    }
+  });
   return errors;
 }
 

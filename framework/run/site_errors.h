@@ -4,8 +4,7 @@
 #include <map>
 #include <span>
 
-#include "framework/base/log.h"
-#include "framework/model/model.h"
+#include "framework/model/pipeline.h"
 
 namespace quell {
 
@@ -19,11 +18,13 @@ struct SiteError {
   double cosine_to_float = 0;
 };
 
-// Compares both networks at every quantized activation site over the batches. Nothing where no site
-// has parameters; throws Error where only some have. Holds the float activations of one batch in
-// memory.
-std::map<SiteId, SiteError> site_errors(const Model& model, const SitePoints& points,
-                                        std::span<const Batch> batches, Log& log);
+// Compares both networks at every quantized activation site over these batches. Nothing where no
+// site has parameters; throws Error where only some have. Holds the states of the batches in
+// memory, and the float activations of one batch in one layer.
+std::map<SiteId, SiteError> site_errors(PipelineContext& context, std::span<const Batch> batches);
+
+// The SQNR in dB of every weight that is quantized.
+std::map<SiteId, double> weight_errors(PipelineContext& context);
 
 // The SQNR of a quantized weight against the float one, in dB.
 double weight_sqnr_db(const at::Tensor& weight, const at::Tensor& quantized);

@@ -7,8 +7,8 @@
 
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "framework/run/results_file.h"
 
 namespace quell {

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,15 +16,16 @@
 #include "framework/config/schema.h"
 #include "framework/model/batch.h"
 #include "framework/model/generation.h"
+#include "framework/model/outputs.h"
 #include "framework/model/training_data.h"
 #include "framework/text/tokenizer.h"
 
 namespace quell {
 
-// Named output tensors of a model: "logits" [sequences, labels].
-using Outputs = std::map<std::string, at::Tensor>;
 // A forward pass, float or quantized. Several threads may call it at once.
 using Predict = std::function<Outputs(const Batch&)>;
+// Runs all batches, in the way that the engine finds best.
+using PredictAll = std::function<void(std::span<const Batch>, const OutputSink&)>;
 // One sequence for each of the batch.
 using Generate =
     std::function<std::vector<GeneratedSequence>(const Batch&, const GenerationOptions&)>;
@@ -31,8 +33,12 @@ using Generate =
 // What a task may ask of a model.
 struct Network {
   Predict predict;
-  Generate generate = {};  // empty where the model writes no text
+  Generate generate = {};       // empty where the model writes no text
+  PredictAll predict_all = {};  // empty: by predict(), batches side by side
 };
+
+// Runs the network over all batches.
+void predict_all(const Network& network, std::span<const Batch> batches, const OutputSink& sink);
 
 // Metrics in the order in which they are shown; fractions in [0, 1], correlations in [-1, 1], which
 // are shown in percent; other quantities, such as lengths, are larger than 1.
@@ -45,8 +51,9 @@ struct Prediction {
   int64_t index = 0;                                  // 0-based row of the example in its file
   std::optional<double> label;                        // the model's class, or a regression's score
   std::map<std::string, std::vector<float>> outputs;  // "logits" -> values, as the model gave them
-  std::string id = {};                   // of the example in its file, where it has one
-  std::optional<std::string> text = {};  // the answer or the summary
+  std::string id = {};                       // of the example in its file, where it has one
+  std::optional<std::string> text = {};      // the answer or the summary
+  std::vector<std::string> more_texts = {};  // the next best ones, where they were asked for
 };
 
 struct Evaluation {

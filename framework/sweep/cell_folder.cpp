@@ -1,28 +1,36 @@
 #include "framework/sweep/cell_folder.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
-#include <cerrno>
-#include <chrono>
-#include <cstring>
 #include <nlohmann/json.hpp>
-#include <thread>
 #include <utility>
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
+#include "framework/json/json.h"
 #include "framework/run/run_folder.h"
 
 namespace quell {
 namespace fs = std::filesystem;
 namespace {
 
+// Empty for a folder that is no cell's; one whose file is damaged is computed anew.
 std::string stored_fingerprint(const fs::path& folder) {
-  if (!fs::exists(folder / kCellFile)) return "";
-  const auto cell = nlohmann::json::parse(read_file(folder / kCellFile), nullptr, false);
-  return cell.is_object() ? cell.value("fingerprint", "") : "";
+  std::string fingerprint;
+  if (!fs::exists(folder / kCellFile)) return fingerprint;
+  try {
+    read_own_json(folder / kCellFile, [&](const nlohmann::ordered_json& cell) {
+      fingerprint = cell.at("fingerprint");
+    });
+  } catch (const DataError&) {
+  }
+  return fingerprint;
+}
+
+// Opening it tells when there is no folder.
+fs::path lock_file(const fs::path& folder) {
+  std::error_code ignored;
+  fs::create_directories(folder, ignored);
+  return folder / kLockFile;
 }
 
 }  // namespace
@@ -71,39 +79,17 @@ void write_cell_file(const fs::path& folder, const Cell& cell) {
   write_file(folder / kCellFile, root.dump(2) + "\n");
 }
 
-CellLock::CellLock(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  const fs::path file = folder / kLockFile;
-  descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) {
-    throw Error(fmt::format("{}: cannot create: {}; choose another folder with --output",
-                            file.string(), std::strerror(errno)));
-  }
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
-  const int reason = errno;
-  ::close(descriptor_);
-  descriptor_ = -1;
-  if (reason == EWOULDBLOCK) return;
-  throw Error(
-      fmt::format("{}: this file system cannot lock files ({}); choose another with "
-                  "--output",
-                  file.string(), std::strerror(reason)));
+CellLock::CellLock(FileLock lock, const fs::path& folder) : FileLock(std::move(lock)) {
+  if (state() != State::kUnsupported) return;
+  throw Error(fmt::format("{}: this file system cannot lock files; choose another with --output",
+                          (folder / kLockFile).string()));
 }
 
-CellLock::~CellLock() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
-
-CellLock::CellLock(CellLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+CellLock::CellLock(const fs::path& folder)
+    : CellLock(FileLock::exclusive(lock_file(folder)), folder) {}
 
 CellLock wait_for_lock(const fs::path& folder) {
-  constexpr auto kInterval = std::chrono::milliseconds(20);
-  for (;;) {
-    CellLock lock(folder);
-    if (lock.held()) return lock;
-    std::this_thread::sleep_for(kInterval);
-  }
+  return {FileLock::wait_exclusive(lock_file(folder)), folder};
 }
 
 }  // namespace quell

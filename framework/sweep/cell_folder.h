@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "framework/base/file_lock.h"
 #include "framework/sweep/cell.h"
 
 namespace quell {
@@ -47,22 +48,16 @@ std::filesystem::path experiment_file(const std::filesystem::path& folder);
 // Writes cell.json.
 void write_cell_file(const std::filesystem::path& folder, const Cell& cell);
 
-// Keeps other sweeps from the cell for as long as it lives, and as long as a process lives that has
-// inherited its descriptor: a cell's process keeps it when the sweep is killed.
-class CellLock {
+// Keeps other sweeps from the cell: held() is false when another one has it. A cell's process
+// inherits the lock, and keeps it when the sweep is killed.
+class CellLock : public FileLock {
  public:
-  // Creates the folder. Throws Error where that is not possible.
+  // Creates the folder. Throws Error where that is not possible, or where files cannot be locked.
   explicit CellLock(const std::filesystem::path& folder);
-  ~CellLock();
-  CellLock(CellLock&& other) noexcept;
-  CellLock& operator=(CellLock&&) = delete;
-
-  // False when another sweep has it.
-  bool held() const { return descriptor_ >= 0; }
-  int descriptor() const { return descriptor_; }
 
  private:
-  int descriptor_ = -1;
+  CellLock(FileLock lock, const std::filesystem::path& folder);
+  friend CellLock wait_for_lock(const std::filesystem::path& folder);
 };
 
 // The lock of any folder, once nobody else has it. That of a sweep's folder guards its index.

@@ -6,6 +6,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
+#include "framework/json/json.h"
 #include "framework/run/environment.h"
 
 namespace quell {
@@ -15,6 +16,13 @@ namespace {
 const char* to_string(CellState state) {
   if (state == CellState::kDone) return "done";
   return state == CellState::kFailed ? "failed" : "waiting";
+}
+
+// The index may come from anywhere: a folder in it must not lead out of the sweep's.
+std::string folder_name(const fs::path& file, const std::string& name) {
+  if (is_plain_name(name)) return name;
+  throw DataError(fmt::format("{}: folder \"{}\" of a cell is not the name of a folder beside it",
+                              file.string(), name));
 }
 
 }  // namespace
@@ -51,41 +59,41 @@ void update_sweep_index(const fs::path& output, const std::vector<Cell>& cells,
   const fs::path file = output / kSweepIndex;
   const CellLock lock = wait_for_lock(output);
   if (!fs::exists(file)) return;
-  try {
-    auto root = nlohmann::ordered_json::parse(read_file(file));
-    const auto before = root;
+  nlohmann::ordered_json root;
+  bool changed = false;
+  read_own_json(file, [&](const nlohmann::ordered_json& before) {
+    root = before;
     for (auto& entry : root.at("cells")) {
       const auto found = states.find(entry.at("fingerprint").get<std::string>());
-      if (found != states.end()) entry["status"] = found->second;
+      if (found == states.end() || entry.at("status") == found->second) continue;
+      entry["status"] = found->second;
+      changed = true;
     }
-    if (root != before) write_file(file, root.dump(2) + "\n");
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("{}: damaged: {}", file.string(), error.what()));
-  }
+  });
+  if (changed) write_file(file, root.dump(2) + "\n");
 }
 
 SweepIndex read_sweep_index(const fs::path& output) {
   const fs::path file = output / kSweepIndex;
-  try {
-    const auto root = nlohmann::ordered_json::parse(read_file(file));
+  SweepIndex index;
+  read_own_json(file, [&](const nlohmann::ordered_json& root) {
     if (root.at("format") != "quell sweep" || root.at("version") != 1) {
       throw DataError(
           fmt::format("{}: is no index of a sweep that this quell reads", file.string()));
     }
-    SweepIndex index;
     index.name = root.at("name");
     index.axes = root.at("axes").get<std::vector<std::vector<std::string>>>();
     for (const auto& entry : root.at("cells")) {
-      IndexedCell cell{output / entry.at("folder").get<std::string>(), {}, entry.at("fingerprint")};
+      IndexedCell cell{output / folder_name(file, entry.at("folder").get<std::string>()),
+                       {},
+                       entry.at("fingerprint")};
       for (const auto& [key, value] : entry.at("settings").items()) {
         cell.settings.emplace_back(key, value);
       }
       index.cells.push_back(std::move(cell));
     }
-    return index;
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("{}: damaged: {}", file.string(), error.what()));
-  }
+  });
+  return index;
 }
 
 }  // namespace quell

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 
 namespace quell {
 

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
-#include "framework/base/file.h"
+#include "framework/json/json.h"
 #include "framework/sweep/cell_folder.h"
 
 namespace quell {
@@ -20,16 +20,13 @@ Cell read_cell(const fs::path& folder, const Plugins& plugins) {
                     folder.string(), kCellFile, experiment.string()));
   }
   Cell cell;
-  try {
-    const auto root = nlohmann::ordered_json::parse(read_file(file));
+  read_own_json(file, [&](const nlohmann::ordered_json& root) {
     cell.label = root.at("label");
     cell.fingerprint = root.at("fingerprint");
     for (const auto& [key, value] : root.at("settings").items()) {
       cell.settings.push_back({key, ConfigNode::scalar(value.get<std::string>())});
     }
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("{}: damaged: {}", file.string(), error.what()));
-  }
+  });
   cell.spec = load_experiment(experiment, {}, plugins);
   cell.config = to_yaml(to_node(cell.spec));
   return cell;

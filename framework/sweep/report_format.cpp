@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "framework/sweep/sweep_file.h"
 
 namespace quell {

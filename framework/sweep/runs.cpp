@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
-#include "framework/base/file.h"
 #include "framework/config/load.h"
+#include "framework/json/json.h"
 #include "framework/sweep/index.h"
 
 namespace quell {
@@ -38,9 +38,7 @@ void add_entries(const ConfigNode& node, const std::string& path, Texts& entries
 }
 
 void read_metrics(Run& run) {
-  const fs::path file = run.folder / kMetricsFile;
-  try {
-    const auto root = nlohmann::ordered_json::parse(read_file(file));
+  read_own_json(run.folder / kMetricsFile, [&](const nlohmann::ordered_json& root) {
     for (const auto& [stage, metrics] : root.at("stages").items()) {
       auto& values =
           run.stages.emplace_back(stage, decltype(run.stages)::value_type::second_type());
@@ -48,21 +46,18 @@ void read_metrics(Run& run) {
         values.second.emplace_back(name, value.is_null() ? std::nan("") : value.get<double>());
       }
     }
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(
-        fmt::format("{}: is no metrics.json of a run: {}", file.string(), error.what()));
-  }
+  });
 }
 
 // The settings of a cell whose folder is named without its sweep.
 Texts read_cell_settings(const fs::path& folder) {
   Texts settings;
   if (!fs::exists(folder / kCellFile)) return settings;
-  const auto cell = nlohmann::ordered_json::parse(read_file(folder / kCellFile), nullptr, false);
-  if (!cell.is_object() || !cell.contains("settings")) return settings;
-  for (const auto& [key, value] : cell["settings"].items()) {
-    if (value.is_string()) settings.emplace_back(key, value.get<std::string>());
-  }
+  read_own_json(folder / kCellFile, [&](const nlohmann::ordered_json& cell) {
+    for (const auto& [key, value] : cell.at("settings").items()) {
+      settings.emplace_back(key, value.get<std::string>());
+    }
+  });
   return settings;
 }
 

@@ -10,6 +10,17 @@
 namespace quell {
 namespace {
 
+// A line break in a script begins a command, whatever the quotes around it.
+void refuse_control_characters(const std::string& what, const std::string& text) {
+  if (std::none_of(text.begin(), text.end(),
+                   [](unsigned char c) { return std::iscntrl(c) != 0; })) {
+    return;
+  }
+  throw ConfigError(fmt::format(
+      "{} holds a line break or another control character, which a script of Slurm cannot have",
+      what));
+}
+
 // A word of the shell.
 std::string shell_quoted(const std::string& text) {
   std::string result = "'";
@@ -44,7 +55,10 @@ std::string plain_name(std::string name) {
 
 std::string directives(const SlurmJob& job, const SlurmOptions& options) {
   std::string text;
-  const auto add = [&](const std::string& option) { text += fmt::format("#SBATCH {}\n", option); };
+  const auto add = [&](const std::string& option) {
+    refuse_control_characters("a setting in the map slurm: of the sweep file", option);
+    text += fmt::format("#SBATCH {}\n", option);
+  };
   const auto add_text = [&](const std::string& option, const std::string& value) {
     if (!value.empty()) add(fmt::format("--{}={}", option, directive_quoted(value)));
   };
@@ -93,6 +107,12 @@ std::vector<std::vector<std::string>> slurm_tasks(const std::vector<std::string>
 }
 
 std::string slurm_script(const SlurmJob& job, const SlurmOptions& options) {
+  for (const auto& [what, path] : {std::pair{"the path of quell", job.program},
+                                   {"the working folder", job.working_folder},
+                                   {"the output folder of the sweep", job.output},
+                                   {"the folder of the job", job.folder}}) {
+    refuse_control_characters(what, path.string());
+  }
   std::string text = "#!/bin/bash\n";
   text += fmt::format("# Cells of the sweep {}, as `quell sweep --slurm` submits them.\n",
                       plain_name(job.name));

@@ -32,7 +32,8 @@ std::vector<std::vector<std::string>> slurm_tasks(const std::vector<std::string>
                                                   const SlurmOptions& options,
                                                   int64_t max_array_size);
 
-// The script, and the list of cells that it reads.
+// The script, and the list of cells that it reads. Throws ConfigError when a path or a setting
+// holds a line break or another control character.
 std::string slurm_script(const SlurmJob& job, const SlurmOptions& options);
 std::string slurm_cell_list(const SlurmJob& job);
 

@@ -12,6 +12,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
+#include "framework/json/json.h"
 #include "framework/run/runner.h"
 #include "framework/sweep/child.h"
 #include "framework/sweep/index.h"
@@ -38,12 +39,15 @@ std::string duration(double seconds) {
 
 // "accuracy 83.26": the main metric of the last stage.
 std::string main_metric(const fs::path& folder) {
-  const auto metrics = nlohmann::ordered_json::parse(read_file(folder / "metrics.json"));
-  const auto& stages = metrics["stages"];
-  if (stages.empty() || stages.back().empty()) return "done";
-  const auto first = stages.back().items().begin();
-  if (!first.value().is_number()) return "done";
-  return fmt::format("{} {:.4f}", first.key(), first.value().get<double>());
+  std::string text = "done";
+  read_own_json(folder / "metrics.json", [&](const nlohmann::ordered_json& metrics) {
+    const auto& stages = metrics.at("stages");
+    if (stages.empty() || stages.back().empty()) return;
+    const auto first = stages.back().items().begin();
+    if (!first.value().is_number()) return;
+    text = fmt::format("{} {:.4f}", first.key(), first.value().get<double>());
+  });
+  return text;
 }
 
 class Pool {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "framework/base/file.h"
 #include "framework/base/suggest.h"
 #include "framework/config/load.h"
 #include "framework/config/scalar.h"
@@ -15,6 +16,8 @@ namespace {
 
 const std::vector<std::string> kKeys = {"base", "experiment", "name", "output", "workers", "slurm",
                                         "set",  "list",       "zip",  "grid",   "exclude"};
+
+constexpr size_t kMostCells = 100'000;
 
 class SweepReader {
  public:
@@ -66,6 +69,12 @@ class SweepReader {
 
   void read_scalars(SweepFile& sweep) {
     sweep.name = read_text("name", sweep.path.stem().string());
+    const ConfigNode* name = root_.find("name");
+    if (name != nullptr && name->is_scalar() && !is_plain_name(sweep.name)) {
+      problem(*name, "name",
+              "must be the name of one folder, of letters, digits and any of . _ = + -; to write "
+              "elsewhere use output:");
+    }
     sweep.output = read_text("output", "runs/" + sweep.name);
     for (const char* key : {"base", "experiment"}) {
       const ConfigNode* base = root_.find(key);
@@ -269,6 +278,11 @@ void add_fixed(SweepFile& sweep, const std::string& option) {
 std::vector<Settings> expand(const SweepFile& sweep, Problems& problems) {
   std::vector<Settings> cells(1);
   for (const Axis& axis : sweep.axes) {
+    if (axis.points.size() * cells.size() > kMostCells) {
+      problems.add({sweep.path.string(), 1, 1}, "",
+                   fmt::format("the sweep has more than {} cells", kMostCells));
+      return {};
+    }
     std::vector<Settings> longer;
     for (const Settings& cell : cells) {
       for (const Settings& point : axis.points) {

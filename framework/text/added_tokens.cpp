@@ -45,8 +45,10 @@ CodePointTrie make_trie(const std::vector<AddedToken>& tokens, bool normalized,
 
 }  // namespace
 
-AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer* normalizer)
+AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer* normalizer,
+                         bool splits_special)
     : tokens_(std::move(tokens)),
+      splits_special_(splits_special),
       original_(make_trie(tokens_, false, normalizer)),
       normalized_(make_trie(tokens_, true, normalizer)) {
   for (const AddedToken& token : tokens_) {
@@ -76,6 +78,7 @@ std::vector<AddedTokens::Segment> AddedTokens::split(std::u32string_view text,
     const AddedToken& token = tokens_[static_cast<size_t>(match.value)];
     Span span{i, i + match.length};
     i = span.end;  // also behind a match that is refused: its characters are used up
+    if (token.special && splits_special_) continue;
     if (token.single_word && !is_single_word(text, span)) continue;
     span = with_stripped_space(text, span, token, done);
     if (done < span.begin) segments.push_back({-1, {done, span.begin}});

@@ -31,8 +31,9 @@ class AddedTokens {
   };
 
   // `normalizer` may be null; it makes the patterns of tokens that are looked for in normalized
-  // text. Of two tokens with the same pattern the first counts.
-  AddedTokens(std::vector<AddedToken> tokens, const Normalizer* normalizer);
+  // text. Of two tokens with the same pattern the first counts. With `splits_special`, special
+  // tokens that are found remain text.
+  AddedTokens(std::vector<AddedToken> tokens, const Normalizer* normalizer, bool splits_special);
 
   // Leftmost, longest matches. The segments cover `text` in order and are not empty.
   std::vector<Segment> split_original(std::u32string_view text) const;
@@ -44,6 +45,7 @@ class AddedTokens {
   std::vector<Segment> split(std::u32string_view text, const CodePointTrie& patterns) const;
 
   std::vector<AddedToken> tokens_;
+  bool splits_special_;
   CodePointTrie original_, normalized_;  // pattern -> index into tokens_
   std::unordered_set<int64_t> special_ids_;
 };

@@ -1,4 +1,4 @@
-// The text clean-up of BERT (Devlin et al. 2019), and its split into words.
+// The text clean-up of BERT (Devlin et al. 2019).
 #pragma once
 
 #include <optional>
@@ -21,12 +21,6 @@ class BertNormalizer final : public Normalizer {
 
  private:
   BertNormalizerOptions options_;
-};
-
-// Words end at white space; every punctuation character is a word of its own.
-class BertPreTokenizer final : public PreTokenizer {
- public:
-  void split(std::u32string_view text, std::vector<Span>& words) const override;
 };
 
 }  // namespace quell

@@ -68,12 +68,12 @@ Blanks blanks_of(std::u32string_view token) {
   return {static_cast<int32_t>(leading), static_cast<int32_t>(trailing)};
 }
 
-std::string ByteLevelDecoder::decode(const std::vector<std::string_view>& tokens) const {
+std::vector<std::string> ByteLevelDecoder::decode(std::vector<std::string> tokens) const {
   std::string bytes;
-  for (const std::string_view token : tokens) {
+  for (const std::string& token : tokens) {
     if (!append_bytes(token, bytes)) bytes += token;
   }
-  return unicode::encode_utf8(unicode::decode_utf8(bytes));
+  return {unicode::encode_utf8(unicode::decode_utf8(bytes))};
 }
 
 }  // namespace quell

@@ -20,7 +20,7 @@ Blanks blanks_of(std::u32string_view token);
 // stands for itself. Bytes that are no UTF-8 become U+FFFD.
 class ByteLevelDecoder final : public Decoder {
  public:
-  std::string decode(const std::vector<std::string_view>& tokens) const override;
+  std::vector<std::string> decode(std::vector<std::string> tokens) const override;
 };
 
 }  // namespace quell

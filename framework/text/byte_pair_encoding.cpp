@@ -1,5 +1,7 @@
 #include "framework/text/byte_pair_encoding.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "framework/text/byte_level.h"
@@ -21,6 +23,75 @@ struct BytePairEncoding::Symbol {
   int32_t id;  // kNone: was merged into the one before
   Span span;   // in code points
   int32_t previous, next;
+};
+
+// Spells a word in the pieces that merging starts with.
+class BytePairEncoding::Spelling {
+ public:
+  Spelling(const BytePairEncoding& model, size_t size) : model_(model) { symbols_.reserve(size); }
+
+  std::vector<Symbol> spell(std::u32string_view word) {
+    for (size_t i = 0; i < word.size(); ++i) {
+      at_ = static_cast<int32_t>(i);
+      const std::string bytes = unicode::encode_utf8(word.substr(i, 1));
+      model_.options_.byte_level ? add_bytes(bytes) : add_character(bytes);
+    }
+    flush_unknown();
+    if (!symbols_.empty()) symbols_.back().next = kNone;
+    return std::move(symbols_);
+  }
+
+ private:
+  void add(int32_t id, Span span) {
+    const auto index = static_cast<int32_t>(symbols_.size());
+    symbols_.push_back({id, span, index - 1, index + 1});
+  }
+
+  void flush_unknown() {
+    if (unknown_) add(*model_.options_.unknown_id, *unknown_);
+    unknown_.reset();
+  }
+
+  void add_known(int32_t id) {
+    flush_unknown();
+    add(id, {at_, at_ + 1});
+  }
+
+  void add_unknown() {
+    if (!model_.options_.unknown_id) return;
+    if (unknown_ && model_.options_.fuse_unknown) {
+      unknown_->end = at_ + 1;
+      return;
+    }
+    flush_unknown();
+    unknown_ = {at_, at_ + 1};
+  }
+
+  void add_bytes(const std::string& bytes) {
+    for (const char byte : bytes) {
+      const int32_t id = model_.byte_ids_[static_cast<uint8_t>(byte)];
+      id == kNone ? add_unknown() : add_known(id);
+    }
+  }
+
+  void add_character(const std::string& bytes) {
+    const auto id = model_.vocabulary_.find(bytes);
+    if (id) return add_known(*id);
+    const auto fallback = [&](char byte) {
+      return model_.fallback_ids_[static_cast<uint8_t>(byte)];
+    };
+    const bool falls_back =
+        model_.options_.byte_fallback &&
+        std::none_of(bytes.begin(), bytes.end(), [&](char b) { return fallback(b) == kNone; });
+    if (!falls_back) return add_unknown();
+    // An unknown token that is still waiting comes behind them, as in the Hugging Face library.
+    for (const char byte : bytes) add(fallback(byte), {at_, at_ + 1});
+  }
+
+  const BytePairEncoding& model_;
+  std::vector<Symbol> symbols_;
+  int32_t at_ = 0;  // the character being spelled
+  std::optional<Span> unknown_;
 };
 
 // Merges the pair of the lowest rank, the leftmost of equal ones, until there is none.
@@ -94,6 +165,8 @@ BytePairEncoding::BytePairEncoding(Vocabulary vocabulary, const std::vector<Merg
     const char32_t character = character_of_byte(static_cast<uint8_t>(byte));
     const std::string token = unicode::encode_utf8(std::u32string_view(&character, 1));
     byte_ids_[static_cast<size_t>(byte)] = vocabulary_.find(token).value_or(kNone);
+    fallback_ids_[static_cast<size_t>(byte)] =
+        vocabulary_.find(fmt::format("<0x{:02X}>", byte)).value_or(kNone);
   }
   rules_.reserve(merges.size());
   for (size_t i = 0; i < merges.size(); ++i) {
@@ -108,30 +181,20 @@ const BytePairEncoding::Rule* BytePairEncoding::rule_for(int32_t left, int32_t r
 }
 
 bool BytePairEncoding::add_whole(std::u32string_view word, std::vector<Piece>& pieces) const {
-  std::u32string spelled;
-  for (const char byte : unicode::encode_utf8(word)) {
-    spelled.push_back(character_of_byte(static_cast<uint8_t>(byte)));
+  std::string spelled = unicode::encode_utf8(word);
+  if (options_.byte_level) {
+    std::u32string visible;
+    for (const char byte : spelled) visible += character_of_byte(static_cast<uint8_t>(byte));
+    spelled = unicode::encode_utf8(visible);
   }
-  const auto id = vocabulary_.find(unicode::encode_utf8(spelled));
+  const auto id = vocabulary_.find(spelled);
   if (id) pieces.push_back({*id, {0, static_cast<int32_t>(word.size())}});
   return id.has_value();
 }
 
 void BytePairEncoding::tokenize(std::u32string_view word, std::vector<Piece>& pieces) const {
   if (options_.ignore_merges && add_whole(word, pieces)) return;
-  std::vector<Symbol> symbols;
-  symbols.reserve(word.size());
-  for (size_t i = 0; i < word.size(); ++i) {
-    const auto at = static_cast<int32_t>(i);
-    for (const char byte : unicode::encode_utf8(word.substr(i, 1))) {
-      const int32_t id = byte_ids_[static_cast<uint8_t>(byte)];
-      if (id == kNone) continue;
-      const auto index = static_cast<int32_t>(symbols.size());
-      symbols.push_back({id, {at, at + 1}, index - 1, index + 1});
-    }
-  }
-  if (symbols.empty()) return;
-  symbols.back().next = kNone;
+  std::vector<Symbol> symbols = Spelling(*this, word.size()).spell(word);
   Merging(*this, symbols).run();
   for (const Symbol& symbol : symbols) {
     if (symbol.id != kNone) pieces.push_back({symbol.id, symbol.span});

@@ -2,49 +2,30 @@
 
 #include <fmt/format.h>
 
-#include <set>
-#include <vector>
-
 #include "framework/base/error.h"
-#include "framework/base/file.h"
+#include "framework/json/json.h"
 
 namespace quell {
 
 using nlohmann::json;
 
 JsonView JsonView::read(const std::filesystem::path& file) {
-  const std::string content = read_file(file);
-  auto name = std::make_shared<const std::string>(file.string());
-  std::vector<std::set<std::string>> open_objects;
-  const auto check = [&](int depth, json::parse_event_t event, json& value) {
-    if (depth > kLargestJsonDepth) {
-      throw DataError(fmt::format("{}: JSON nested deeper than {} levels is not a tokenizer file",
-                                  *name, kLargestJsonDepth));
-    }
-    if (event == json::parse_event_t::object_start) open_objects.emplace_back();
-    if (event == json::parse_event_t::object_end) open_objects.pop_back();
-    if (event == json::parse_event_t::key &&
-        !open_objects.back().insert(value.get<std::string>()).second) {
-      throw DataError(fmt::format("{}: the key {} is given twice in one object; remove one", *name,
-                                  value.dump()));
-    }
-    return true;
-  };
-  try {
-    auto document = std::make_shared<const json>(json::parse(content, check));
-    const json* root = document.get();
-    return JsonView(std::move(document), std::move(name), root, "");
-  } catch (const json::exception& error) {
-    throw DataError(fmt::format("{}: not valid JSON: {}", *name, error.what()));
-  }
+  auto document = std::make_shared<const json>(read_json_file(file));
+  const json* root = document.get();
+  return JsonView(std::move(document), std::make_shared<const std::string>(file.string()), root,
+                  "");
 }
 
 JsonView JsonView::child(const json& value, std::string step) const {
   return JsonView(document_, file_, &value, path_ + step);
 }
 
+std::string JsonView::place() const {
+  return fmt::format("{}{}{}", *file_, path_.empty() ? "" : ": ", path_);
+}
+
 void JsonView::fail(const std::string& problem) const {
-  throw DataError(fmt::format("{}: {}{}{}", *file_, path_, path_.empty() ? "" : ": ", problem));
+  throw DataError(fmt::format("{}: {}", place(), problem));
 }
 
 bool JsonView::contains(std::string_view key) const {

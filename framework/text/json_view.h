@@ -11,14 +11,10 @@
 
 namespace quell {
 
-// Writing out a document, unlike reading it, takes stack space for every level.
-inline constexpr int kLargestJsonDepth = 100;
-
 // The view keeps the whole document alive.
 class JsonView {
  public:
-  // Throws DataError when the file is missing, is no JSON, gives a key twice, or is
-  // nested deeper than kLargestJsonDepth.
+  // Throws DataError as read_json_file().
   static JsonView read(const std::filesystem::path& file);
 
   const nlohmann::json& value() const { return *value_; }
@@ -38,6 +34,9 @@ class JsonView {
   bool get_bool(std::string_view key, bool otherwise) const;
   std::string get_string(std::string_view key, const std::string& otherwise) const;
 
+  // "<file>: <path>".
+  std::string place() const;
+  bool is_root() const { return path_.empty(); }
   // Throws DataError: "<file>: <path>: <problem>".
   [[noreturn]] void fail(const std::string& problem) const;
 

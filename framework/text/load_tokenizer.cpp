@@ -2,24 +2,57 @@
 
 #include "framework/base/error.h"
 #include "framework/text/tokenizer_files.h"
+#include "framework/text/tokenizer_keys.h"
 
 namespace quell {
+namespace {
+
+// How BERT's and GPT-2's vocabularies come without tokenizer.json.
+bool has_parts(const std::filesystem::path& folder, TokenizerBuild build) {
+  if (build == TokenizerBuild::kBert) return file_exists(folder / "vocab.txt");
+  return file_exists(folder / "vocab.json") && file_exists(folder / "merges.txt");
+}
+
+[[noreturn]] void fail_without_files(const std::filesystem::path& folder,
+                                     const TokenizerClass& type) {
+  throw DataError(fmt::format(
+      "{}: no tokenizer here{}: expected tokenizer.json, or vocab.txt (BERT), or vocab.json and "
+      "merges.txt (RoBERTa, BART, GPT-2) with config.json or tokenizer_config.json to say which; "
+      "store them with transformers' save_pretrained",
+      folder.string(),
+      type.name.empty() ? ""
+                        : fmt::format(" that the tokenizer_class \"{}\" can read", type.name)));
+}
+
+TokenizerStages make_stages(TokenizerSettings& settings, TokenizerClass& type) {
+  const std::filesystem::path& folder = settings.folder();
+  const auto tokenizer_json = read_if_there(folder / "tokenizer.json");
+  settings.check_sides(tokenizer_json);
+  if (tokenizer_json) check_tokenizer_json(*tokenizer_json, settings.notes());
+  if (type.build == TokenizerBuild::kAsStored) {
+    if (tokenizer_json) return stages_from_tokenizer_json(settings, *tokenizer_json);
+    // transformers would not read such a folder.
+    const bool is_bert = type.name.empty() && has_parts(folder, TokenizerBuild::kBert);
+    if (!is_bert) fail_without_files(folder, type);
+    type.build = TokenizerBuild::kBert;
+  }
+  if (!tokenizer_json && !has_parts(folder, type.build)) fail_without_files(folder, type);
+  return type.build == TokenizerBuild::kBert
+             ? bert_stages(settings, tokenizer_json)
+             : byte_pair_stages(settings, tokenizer_json, type.build);
+}
+
+}  // namespace
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
-  if (file_exists(folder / "tokenizer.json")) {
-    return std::make_unique<TokenizerPipeline>(stages_from_tokenizer_json(folder));
-  }
-  if (file_exists(folder / "vocab.txt")) {
-    return std::make_unique<TokenizerPipeline>(stages_from_vocab_txt(folder));
-  }
-  if (file_exists(folder / "vocab.json") && file_exists(folder / "merges.txt")) {
-    return std::make_unique<TokenizerPipeline>(stages_from_vocab_json(folder));
-  }
-  throw DataError(fmt::format(
-      "{}: no tokenizer here: expected tokenizer.json, or vocab.txt, or vocab.json and merges.txt, "
-      "with tokenizer_config.json; "
-      "store them with transformers' save_pretrained",
-      folder.string()));
+  TokenizerSettings settings = TokenizerSettings::read(folder);
+  TokenizerClass type = choose_tokenizer_class(settings);
+  TokenizerStages stages = make_stages(settings, type);
+  stages.has_types = settings.has_types(type.has_types);
+  stages.splits_special = settings.flag("split_special_tokens", false);
+  stages.model_max_length = settings.model_max_length();
+  stages.notes = settings.notes();
+  return std::make_unique<TokenizerPipeline>(std::move(stages));
 }
 
 }  // namespace quell

@@ -42,11 +42,18 @@ class Normalizer {
   virtual void normalize(AlignedText& text) const = 0;
 };
 
+// A text and the words that it has been split into so far, in order and not empty.
+struct Words {
+  AlignedText text;
+  std::vector<Span> spans;
+  bool begins_input = false;  // the text is the beginning of what the user gave
+};
+
+// One step of splitting; it may change the text, too.
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
-  // Appends the non-empty words of `text`, in order.
-  virtual void split(std::u32string_view text, std::vector<Span>& words) const = 0;
+  virtual void split(Words& words) const = 0;
 };
 
 class SubwordModel {
@@ -56,10 +63,11 @@ class SubwordModel {
   virtual void tokenize(std::u32string_view word, std::vector<Piece>& pieces) const = 0;
 };
 
+// One step of turning tokens into text: the texts of all steps' results are joined.
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  virtual std::string decode(const std::vector<std::string_view>& tokens) const = 0;
+  virtual std::vector<std::string> decode(std::vector<std::string> tokens) const = 0;
 };
 
 }  // namespace quell

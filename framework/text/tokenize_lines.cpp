@@ -12,7 +12,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
-#include "framework/text/json_view.h"
+#include "framework/json/json.h"
 #include "framework/text/unicode.h"
 
 namespace quell {
@@ -34,18 +34,16 @@ bool is_blank(const std::string& line) {
   return line.find_first_not_of(" \t\r") == std::string::npos;
 }
 
-// Nothing when the line is no JSON, or nested so deeply that writing it out is not safe.
+// Nothing when the line is no JSON, or gives a key twice, or is nested so deeply that writing it
+// out is not safe.
 std::optional<Json> parse(const std::string& line) {
   const std::string text =
       unicode::is_valid_utf8(line) ? line : unicode::encode_utf8(unicode::decode_utf8(line));
-  bool too_deep = false;
-  const auto check_depth = [&](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kLargestJsonDepth;
-    return !too_deep;
-  };
-  Json object = Json::parse(text, check_depth, false);
-  if (object.is_discarded() || too_deep) return std::nullopt;
-  return object;
+  try {
+    return parse_ordered_json(text, "a line");
+  } catch (const DataError&) {
+    return std::nullopt;
+  }
 }
 
 bool looks_like_json_lines(const std::string& line) {

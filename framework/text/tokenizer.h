@@ -25,7 +25,7 @@ struct TokenizerOptions {
 // One window of a tokenized text or pair.
 struct Encoding {
   std::vector<int64_t> ids;
-  std::vector<int64_t> type_ids;    // segment of each token
+  std::vector<int64_t> type_ids;    // segment of each token; 0 if the model is told none
   std::vector<std::string> tokens;  // as in the vocabulary
   // Half-open span of each token in Unicode code points of its text; [0, 0) for the special tokens
   // that were added around the texts.
@@ -53,11 +53,14 @@ class Tokenizer {
   virtual int64_t pad_id() const = 0;
   // The model_max_length of tokenizer_config.json, absent when unlimited.
   virtual std::optional<int64_t> model_max_length() const = 0;
+  // What a user should know of the files, one line each: keys that nobody knows.
+  virtual const std::vector<std::string>& notes() const = 0;
 };
 
-// The tokenizer of a Hugging Face model folder: tokenizer.json, or vocab.txt (BERT) or vocab.json
-// and merges.txt (RoBERTa, BART, GPT-2) with tokenizer_config.json. Throws DataError naming the
-// file and what is not supported.
+// The tokenizer of a Hugging Face model folder as transformers 5.24 builds it: tokenizer.json, or
+// vocab.txt (BERT) or vocab.json and merges.txt (RoBERTa, BART, GPT-2), with what
+// tokenizer_config.json, special_tokens_map.json, added_tokens.json and config.json say of it.
+// Throws DataError naming the file and what is not supported.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 
 }  // namespace quell

@@ -1,6 +1,7 @@
 #include "framework/text/tokenizer_pipeline.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <limits>
@@ -31,9 +32,10 @@ Span source_span(const AlignedText& text, Span span) {
 }  // namespace
 
 TokenizerPipeline::TokenizerPipeline(TokenizerStages stages)
-    : stages_(std::move(stages)), added_(stages_.added_tokens, stages_.normalizer.get()) {
+    : stages_(std::move(stages)),
+      added_(stages_.added_tokens, stages_.normalizer.get(), stages_.splits_special) {
   if (!stages_.trim_offsets) return;
-  for (int64_t id = 0; id <= largest_id(); ++id) {
+  for (int64_t id = 0; id <= stages_.vocabulary.largest_id(); ++id) {
     blanks_.push_back(blanks_of(unicode::decode_utf8(stages_.vocabulary.token(id).value_or(""))));
   }
 }
@@ -44,40 +46,21 @@ void TokenizerPipeline::add_token(int32_t id, std::u32string_view found, Span sp
   pieces.push_back({id, span, stages_.trim_offsets ? blanks_of(found) : Blanks{}});
 }
 
-void TokenizerPipeline::tokenize_words(const AlignedText& text, Span range,
-                                       std::vector<Piece>& pieces) const {
-  const std::u32string_view part = part_of(text.text, range);
-  std::vector<Span> words;
-  if (stages_.pre_tokenizer) {
-    stages_.pre_tokenizer->split(part, words);
-  } else {
-    words.push_back({0, range.end - range.begin});
-  }
-  for (const Span& word : words) {
+// A text between added tokens.
+void TokenizerPipeline::tokenize_segment(AlignedText text, bool begins_input,
+                                         std::vector<Piece>& pieces) const {
+  const auto size = static_cast<int32_t>(text.text.size());
+  Words words{std::move(text), {{0, size}}, begins_input};
+  if (stages_.pre_tokenizer) stages_.pre_tokenizer->split(words);
+  for (const Span& word : words.spans) {
     const size_t before = pieces.size();
-    stages_.model->tokenize(part_of(part, word), pieces);
-    const int32_t shift = range.begin + word.begin;
+    stages_.model->tokenize(part_of(words.text.text, word), pieces);
     for (size_t i = before; i < pieces.size(); ++i) {
       Span& span = pieces[i].span;
-      span = source_span(text, {span.begin + shift, span.end + shift});
+      span = source_span(words.text, {span.begin + word.begin, span.end + word.begin});
       if (stages_.trim_offsets) pieces[i].blanks = blanks_[static_cast<size_t>(pieces[i].id)];
     }
   }
-}
-
-// A text between added tokens.
-void TokenizerPipeline::tokenize_segment(const AlignedText& text, Span range,
-                                         std::vector<Piece>& pieces) const {
-  const auto begin = static_cast<size_t>(range.begin), end = static_cast<size_t>(range.end);
-  if (!stages_.prefix_space || text.text[begin] == U' ') {
-    tokenize_words(text, range, pieces);
-    return;
-  }
-  AlignedText prefixed{U" ", {text.source[begin]}};
-  prefixed.text.append(text.text, begin, end - begin);
-  prefixed.source.insert(prefixed.source.end(), text.source.begin() + range.begin,
-                         text.source.begin() + range.end);
-  tokenize_words(prefixed, {0, static_cast<int32_t>(prefixed.text.size())}, pieces);
 }
 
 void TokenizerPipeline::tokenize_plain(std::u32string_view text, int32_t shift,
@@ -90,7 +73,10 @@ void TokenizerPipeline::tokenize_plain(std::u32string_view text, int32_t shift,
       add_token(segment.id, part_of(aligned.text, segment.span), source_span(aligned, segment.span),
                 pieces);
     } else {
-      tokenize_segment(aligned, segment.span, pieces);
+      const auto [begin, end] = segment.span;
+      AlignedText part{std::u32string(part_of(aligned.text, segment.span)),
+                       {aligned.source.begin() + begin, aligned.source.begin() + end}};
+      tokenize_segment(std::move(part), shift == 0 && begin == 0, pieces);
     }
   }
 }
@@ -157,7 +143,7 @@ Encoding TokenizerPipeline::assemble(const std::vector<Piece>& first,
   out.sequence.reserve(size);
   const auto add = [&](const Piece& piece, int64_t type_id, int sequence) {
     out.ids.push_back(piece.id);
-    out.type_ids.push_back(type_id);
+    out.type_ids.push_back(stages_.has_types ? type_id : 0);
     out.tokens.emplace_back(stages_.vocabulary.token(piece.id).value_or(""));
     out.offsets.emplace_back(piece.span.begin, piece.span.end);
     out.sequence.push_back(sequence);
@@ -198,18 +184,13 @@ std::vector<Encoding> TokenizerPipeline::encode(std::string_view text,
 
 std::string TokenizerPipeline::decode(const std::vector<int64_t>& ids,
                                       bool skip_special_tokens) const {
-  std::vector<std::string_view> tokens;
+  std::vector<std::string> tokens;
   for (int64_t id : ids) {
     const auto token = stages_.vocabulary.token(id);
-    if (token && !(skip_special_tokens && added_.is_special(id))) tokens.push_back(*token);
+    if (token && !(skip_special_tokens && added_.is_special(id))) tokens.emplace_back(*token);
   }
-  if (stages_.decoder) return stages_.decoder->decode(tokens);
-  std::string text;
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    if (i > 0) text += ' ';
-    text += tokens[i];
-  }
-  return text;
+  if (stages_.decoder) return fmt::format("{}", fmt::join(stages_.decoder->decode(tokens), ""));
+  return fmt::format("{}", fmt::join(tokens, " "));
 }
 
 }  // namespace quell

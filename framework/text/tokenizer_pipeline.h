@@ -34,13 +34,16 @@ struct TokenizerStages {
   std::unique_ptr<PreTokenizer> pre_tokenizer;  // may be null: the text is one word
   std::unique_ptr<SubwordModel> model;
   std::unique_ptr<Decoder> decoder;  // may be null: tokens with blanks between them
-  bool prefix_space = false;         // texts that do not begin with a blank are given one
   // White space is taken out of the offsets of byte-level tokens.
   bool trim_offsets = false;
   bool trim_keeps_prefix_space = false;  // but not the one that a text may have been given
   SpecialTokenTemplate special_tokens;
+  bool splits_special = false;  // special tokens are not looked for in texts
+  bool has_types = true;        // the model is told which text a token belongs to
   int64_t pad_id = 0;
+  int64_t largest_id = 0;  // of the tokens that the files declare
   std::optional<int64_t> model_max_length;
+  std::vector<std::string> notes;
 };
 
 class TokenizerPipeline final : public Tokenizer {
@@ -52,16 +55,16 @@ class TokenizerPipeline final : public Tokenizer {
   std::string decode(const std::vector<int64_t>& ids, bool skip_special_tokens) const override;
 
   int64_t vocabulary_size() const override { return stages_.vocabulary.size(); }
-  int64_t largest_id() const override { return stages_.vocabulary.largest_id(); }
+  int64_t largest_id() const override { return stages_.largest_id; }
   int64_t pad_id() const override { return stages_.pad_id; }
   std::optional<int64_t> model_max_length() const override { return stages_.model_max_length; }
+  const std::vector<std::string>& notes() const override { return stages_.notes; }
 
  private:
   // Tokens of one text, with spans in its code points.
   std::vector<Piece> tokenize(std::string_view text) const;
   void tokenize_plain(std::u32string_view text, int32_t shift, std::vector<Piece>& pieces) const;
-  void tokenize_words(const AlignedText& text, Span range, std::vector<Piece>& pieces) const;
-  void tokenize_segment(const AlignedText& text, Span range, std::vector<Piece>& pieces) const;
+  void tokenize_segment(AlignedText text, bool begins_input, std::vector<Piece>& pieces) const;
   void add_token(int32_t id, std::u32string_view found, Span span,
                  std::vector<Piece>& pieces) const;
   Span trimmed(const Piece& piece, bool is_first) const;

@@ -1,64 +1,73 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+
 #include "framework/base/error.h"
 #include "framework/text/tokenizer_files.h"
+#include "framework/text/tokenizer_keys.h"
 
 namespace quell {
 namespace {
 
-std::optional<JsonView> read_if_there(const std::filesystem::path& file) {
-  if (!file_exists(file)) return std::nullopt;
-  return JsonView::read(file);
-}
+// Models that number the positions of a sequence from its first token that is no padding.
+constexpr std::array<std::string_view, 5> kPaddedAnywhere = {"roberta", "opt", "bloom", "llama",
+                                                             "mistral"};
 
-// A special token is a string, or an object with its "content".
-std::optional<std::string> token_text(const std::optional<JsonView>& settings,
-                                      const std::string& role) {
-  const auto found = settings ? settings->find(role) : std::nullopt;
-  if (!found) return std::nullopt;
-  return found->value().is_object() ? found->at("content").as_string() : found->as_string();
-}
-
-int32_t parse_id(const JsonView& table, const std::string& text) {
-  const bool digits = !text.empty() && text.size() <= 8 &&
-                      text.find_first_not_of("0123456789") == std::string::npos;
-  if (!digits || std::stoll(text) > kLargestTokenId) {
-    table.fail(fmt::format("\"{}\" is not a token id", text));
-  }
-  return static_cast<int32_t>(std::stoll(text));
+std::string as_lowercase(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  return text;
 }
 
 }  // namespace
 
 TokenizerSettings TokenizerSettings::read(const std::filesystem::path& folder) {
   TokenizerSettings settings;
+  settings.folder_ = folder;
+  settings.model_config_ = read_if_there(folder / "config.json");
   settings.config_ = read_if_there(folder / "tokenizer_config.json");
   settings.special_tokens_map_ = read_if_there(folder / "special_tokens_map.json");
-  const auto side = settings.config_ ? settings.config_->find("truncation_side") : std::nullopt;
-  if (side && side->as_string() != "right") {
-    side->fail(
-        fmt::format("\"{}\" is not supported; texts are cut on the right", side->as_string()));
+  settings.added_tokens_json_ = read_if_there(folder / "added_tokens.json");
+  if (settings.config_) check_tokenizer_config(*settings.config_, settings.notes_);
+  const bool is_used = !settings.config_ || !settings.config_->contains("added_tokens_decoder");
+  if (settings.special_tokens_map_ && is_used) {
+    check_special_tokens_map(*settings.special_tokens_map_, settings.notes_);
   }
   return settings;
 }
 
-std::optional<std::string> TokenizerSettings::special_token(const std::string& role) const {
-  if (auto text = token_text(config_, role)) return text;
-  return token_text(special_tokens_map_, role);
+std::optional<std::string> TokenizerSettings::tokenizer_class() const {
+  for (const auto* file : {&config_, &model_config_}) {
+    const auto found = *file ? (*file)->find("tokenizer_class") : std::nullopt;
+    if (found && !found->as_string().empty()) return found->as_string();
+  }
+  return std::nullopt;
 }
 
-std::optional<std::string> TokenizerSettings::tokenizer_class() const {
-  const auto found = config_ ? config_->find("tokenizer_class") : std::nullopt;
+std::optional<std::string> TokenizerSettings::model_type() const {
+  const auto found = model_config_ ? model_config_->find("model_type") : std::nullopt;
   if (!found) return std::nullopt;
   return found->as_string();
 }
 
 std::optional<int64_t> TokenizerSettings::model_max_length() const {
-  const auto found = config_ ? config_->find("model_max_length") : std::nullopt;
+  if (!config_) return std::nullopt;
+  const bool is_there = config_->contains("model_max_length");
+  const auto found = config_->find(is_there ? "model_max_length" : "max_len");
   if (!found) return std::nullopt;
   constexpr double kUnlimited = 1e9;
   if (found->value().is_number() && found->value().get<double>() > kUnlimited) return std::nullopt;
   return found->as_integer(1, static_cast<int64_t>(kUnlimited));
+}
+
+bool TokenizerSettings::has_types(bool otherwise) const {
+  const auto names = config_ ? config_->find("model_input_names") : std::nullopt;
+  if (!names) return otherwise;
+  bool found = false;
+  for (size_t i = 0; i < names->size(); ++i) {
+    found |= names->at(i).as_string() == "token_type_ids";
+  }
+  return found;
 }
 
 void TokenizerSettings::apply_to(BertNormalizerOptions& options) const {
@@ -75,17 +84,27 @@ bool TokenizerSettings::flag(const std::string& key, bool otherwise) const {
   return config_ ? config_->get_bool(key, otherwise) : otherwise;
 }
 
-std::vector<AddedToken> TokenizerSettings::added_tokens() const {
-  std::vector<AddedToken> tokens;
-  const auto table = config_ ? config_->find("added_tokens_decoder") : std::nullopt;
-  if (!table) return tokens;
-  if (!table->value().is_object()) table->fail("expected an object from ids to tokens");
-  for (const auto& [id, entry] : table->value().items()) {
-    AddedToken token = read_added_token(table->at(id));
-    token.id = parse_id(*table, id);
-    tokens.push_back(std::move(token));
+void TokenizerSettings::check_sides(const std::optional<JsonView>& tokenizer_json) const {
+  const auto side_of = [&](const char* key, const char* part) -> std::optional<JsonView> {
+    if (config_ && config_->contains(key)) return config_->at(key);
+    const auto stored = tokenizer_json ? tokenizer_json->find(part) : std::nullopt;
+    return stored ? stored->find("direction") : std::nullopt;
+  };
+  const auto truncation = side_of("truncation_side", "truncation");
+  if (truncation && as_lowercase(truncation->as_string()) != "right") {
+    truncation->fail(fmt::format("\"{}\" is not supported; texts are cut on the right",
+                                 truncation->as_string()));
   }
-  return tokens;
+  const auto padding = side_of("padding_side", "padding");
+  const auto type = model_type();
+  if (!padding || !type || as_lowercase(padding->as_string()) == "right") return;
+  if (std::find(kPaddedAnywhere.begin(), kPaddedAnywhere.end(), *type) != kPaddedAnywhere.end()) {
+    return;
+  }
+  padding->fail(fmt::format(
+      "\"{}\" is not supported for a {}, whose positions would follow from the padding; texts are "
+      "padded on the right",
+      padding->as_string(), *type));
 }
 
 bool file_exists(const std::filesystem::path& file) {
@@ -93,30 +112,21 @@ bool file_exists(const std::filesystem::path& file) {
   return std::filesystem::exists(file, error);
 }
 
-AddedToken read_added_token(const JsonView& entry) {
+std::optional<JsonView> read_if_there(const std::filesystem::path& file) {
+  if (!file_exists(file)) return std::nullopt;
+  return JsonView::read(file);
+}
+
+AddedToken read_added_token(const JsonView& entry, bool always_special) {
   AddedToken token;
   token.content = entry.at("content").as_string();
   if (token.content.empty()) entry.fail("\"content\" is empty");
-  token.special = entry.get_bool("special", false);
+  token.special = always_special || entry.get_bool("special", false);
   token.normalized = entry.get_bool("normalized", !token.special);
   token.single_word = entry.get_bool("single_word", false);
   token.strip_left = entry.get_bool("lstrip", false);
   token.strip_right = entry.get_bool("rstrip", false);
   return token;
-}
-
-void add_to_vocabulary(Vocabulary& vocabulary, const std::vector<AddedToken>& tokens,
-                       const std::filesystem::path& source) {
-  for (const AddedToken& token : tokens) {
-    const auto known = vocabulary.find(token.content);
-    if (known == token.id || vocabulary.add(token.content, token.id)) continue;
-    const auto other = vocabulary.token(token.id);
-    throw DataError(
-        fmt::format("{}: the added token \"{}\" has id {}, but {}; give each token one id",
-                    source.string(), token.content, token.id,
-                    known ? fmt::format("the vocabulary has it as {}", *known)
-                          : fmt::format("that id belongs to \"{}\"", other.value_or(""))));
-  }
 }
 
 }  // namespace quell

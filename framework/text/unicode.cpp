@@ -11,6 +11,7 @@
 #include <array>
 
 #include "framework/base/error.h"
+#include "framework/base/utf8.h"
 
 namespace quell::unicode {
 namespace {
@@ -41,14 +42,16 @@ constexpr std::array kYoungCases = {
     CaseRange{0x10D50, 0x10D65, 1, 0x20}, CaseRange{0x16EA0, 0x16EB8, 1, 0x1B},
 };
 
-const icu::Normalizer2& canonical_decomposition() {
+using GetNormalizer = const icu::Normalizer2*(UErrorCode&);
+
+const icu::Normalizer2& normalizer(GetNormalizer* get) {
   UErrorCode status = U_ZERO_ERROR;
-  const icu::Normalizer2* nfd = icu::Normalizer2::getNFDInstance(status);
+  const icu::Normalizer2* found = get(status);
   if (U_FAILURE(status)) {
     throw Error(std::string("ICU has no normalization data (") + u_errorName(status) +
                 "); reinstall libicu");
   }
-  return *nfd;
+  return *found;
 }
 
 }  // namespace
@@ -80,14 +83,7 @@ std::string encode_utf8(std::u32string_view text) {
 }
 
 bool is_valid_utf8(std::string_view bytes) {
-  const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
-  const size_t size = bytes.size();
-  for (size_t i = 0; i < size;) {
-    UChar32 c;
-    U8_NEXT(data, i, size, c);
-    if (c < 0) return false;
-  }
-  return true;
+  return find_invalid_utf8(bytes) == std::string_view::npos;
 }
 
 bool is_whitespace(char32_t c) {
@@ -107,6 +103,12 @@ bool is_nonspacing_mark(char32_t c) {
   if (c == 0x1734) return true;
   if (c == 0x1885 || c == 0x1886 || c == 0xA9BD || c == 0x111C9) return false;
   return has_category(c, U_GC_MN_MASK) && assigned_in(c, kCategoryVersion);
+}
+
+bool is_mark(char32_t c) { return c >= 0x300 && has_category(c, U_GC_M_MASK); }
+
+bool is_numeric(char32_t c) {
+  return c < 0x80 ? c >= '0' && c <= '9' : has_category(c, U_GC_N_MASK);
 }
 
 bool is_punctuation(char32_t c) {
@@ -158,13 +160,16 @@ std::u32string lowercase(std::u32string_view text) {
   return result;
 }
 
-void append_decomposition(char32_t c, std::u32string& out) {
-  if (c < 0xC0 || !assigned_in(c, kNormalizationVersion)) {
+void append_decomposition(char32_t c, std::u32string& out, Decomposition kind) {
+  if (c < 0xA0 || !assigned_in(c, kNormalizationVersion)) {
     out.push_back(c);
     return;
   }
+  const icu::Normalizer2& decomposition =
+      normalizer(kind == Decomposition::kCanonical ? &icu::Normalizer2::getNFDInstance
+                                                   : &icu::Normalizer2::getNFKDInstance);
   icu::UnicodeString decomposed;
-  if (!canonical_decomposition().getDecomposition(static_cast<UChar32>(c), decomposed)) {
+  if (!decomposition.getDecomposition(static_cast<UChar32>(c), decomposed)) {
     out.push_back(c);
     return;
   }
@@ -178,6 +183,15 @@ void append_decomposition(char32_t c, std::u32string& out) {
 int combining_class(char32_t c) {
   if (c < 0x300 || !assigned_in(c, kNormalizationVersion)) return 0;
   return u_getCombiningClass(static_cast<UChar32>(c));
+}
+
+std::optional<char32_t> compose(char32_t first, char32_t second) {
+  if (second < 0x300) return std::nullopt;
+  const UChar32 composed =
+      normalizer(&icu::Normalizer2::getNFCInstance)
+          .composePair(static_cast<UChar32>(first), static_cast<UChar32>(second));
+  if (composed < 0) return std::nullopt;
+  return static_cast<char32_t>(composed);
 }
 
 }  // namespace quell::unicode

@@ -6,6 +6,7 @@
 // ICU knows since which version a code point is assigned.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,8 @@ bool is_valid_utf8(std::string_view bytes);
 bool is_whitespace(char32_t c);       // property White_Space
 bool is_other(char32_t c);            // control, format, private use
 bool is_nonspacing_mark(char32_t c);  // category Mn
+bool is_mark(char32_t c);             // categories M*
+bool is_numeric(char32_t c);          // categories N*
 bool is_punctuation(char32_t c);      // categories P*, and every ASCII symbol
 bool is_word_character(char32_t c);   // \w of Rust regular expressions
 bool is_alphanumeric(char32_t c);     // categories L* and N*, as str.isalnum() of Python
@@ -33,8 +36,13 @@ void append_lowercase(char32_t c, std::u32string& out);
 // the final one.
 std::u32string lowercase(std::u32string_view text);
 
-// Appends the full canonical decomposition of `c`, in canonical order; `c` itself if it has none.
-void append_decomposition(char32_t c, std::u32string& out);
+enum class Decomposition { kCanonical, kCompatibility };
+
+// Appends the full decomposition of `c`, in canonical order; `c` itself if it has none.
+void append_decomposition(char32_t c, std::u32string& out,
+                          Decomposition kind = Decomposition::kCanonical);
 int combining_class(char32_t c);
+// The character that canonical composition makes of two.
+std::optional<char32_t> compose(char32_t first, char32_t second);
 
 }  // namespace quell::unicode

@@ -1,37 +1,18 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
-#include <map>
 #include <utility>
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
 #include "framework/text/byte_level.h"
-#include "framework/text/regex_pre_tokenizer.h"
+#include "framework/text/declared_tokens.h"
+#include "framework/text/decoders.h"
+#include "framework/text/pre_tokenizers.h"
 #include "framework/text/tokenizer_files.h"
 
 namespace quell {
 namespace {
-
-constexpr std::array<std::string_view, 4> kRobertaClasses = {"RobertaTokenizer", "BartTokenizer",
-                                                             "LongformerTokenizer", "LEDTokenizer"};
-
-std::string tokenizer_class(const TokenizerSettings& settings,
-                            const std::filesystem::path& folder) {
-  std::string name = settings.tokenizer_class().value_or("");
-  if (name.ends_with("Fast")) name.resize(name.size() - 4);
-  const bool roberta =
-      std::find(kRobertaClasses.begin(), kRobertaClasses.end(), name) != kRobertaClasses.end();
-  if (roberta) return kRobertaClasses[0].data();
-  if (name == "GPT2Tokenizer") return name;
-  throw DataError(fmt::format(
-      "{}: tokenizer_class: {} with vocab.json and merges.txt is not supported, expected one of "
-      "{}, GPT2Tokenizer; store a tokenizer.json with transformers' save_pretrained",
-      (folder / "tokenizer_config.json").string(), name.empty() ? "none" : '"' + name + '"',
-      fmt::join(kRobertaClasses, ", ")));
-}
 
 // What a line or an entry "left right" says, with the reason where it says nothing.
 struct ParsedMerge {
@@ -60,67 +41,77 @@ ParsedMerge parse_merge(std::string_view text, const Vocabulary& vocabulary) {
   return parse_merge(text.substr(0, blank), text.substr(blank + 1), vocabulary);
 }
 
-// The special tokens of a class: role, text when no file names another.
-using Defaults = std::vector<std::pair<std::string, std::string>>;
+const std::string kTextEnd = "<|endoftext|>";
 
-int32_t special_id(const TokenizerSettings& settings, const Defaults& defaults,
-                   const std::string& role, TokenizerStages& stages,
-                   const std::filesystem::path& folder) {
-  const auto found = std::find_if(defaults.begin(), defaults.end(),
-                                  [&](const auto& entry) { return entry.first == role; });
-  const std::string text = settings.special_token(role).value_or(found->second);
-  const auto id = stages.vocabulary.find(text);
-  if (!id) {
+SpecialTokenDefaults default_tokens(TokenizerBuild build) {
+  if (build == TokenizerBuild::kGpt2) {
+    return {{"bos_token", kTextEnd}, {"eos_token", kTextEnd}, {"unk_token", kTextEnd}};
+  }
+  if (build == TokenizerBuild::kLlama) {
+    return {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}};
+  }
+  return {{"bos_token", "<s>"},    {"eos_token", "</s>"},  {"sep_token", "</s>"},
+          {"cls_token", "<s>"},    {"unk_token", "<unk>"}, {"pad_token", "<pad>"},
+          {"mask_token", "<mask>"}};
+}
+
+// The id of a role's token, if it has one. Throws DataError where a file names a token that is not
+// in the vocabulary.
+std::optional<int32_t> role_id(const DeclaredTokens& declared, const SpecialTokenDefaults& defaults,
+                               const std::string& role, const Vocabulary& vocabulary,
+                               const std::string& source) {
+  const auto text = declared.text(role, defaults);
+  if (!text) return std::nullopt;
+  const auto id = vocabulary.find(*text);
+  if (!id && declared.names(role) && !declared.is_added(*text)) {
     throw DataError(
         fmt::format("{}: no token \"{}\", the {} of this tokenizer; add it, or name another one in "
                     "tokenizer_config.json",
-                    (folder / "vocab.json").string(), text, role));
+                    source, *text, role));
   }
-  const auto same = [&](const AddedToken& token) { return token.id == *id; };
-  auto& added = stages.added_tokens;
-  if (std::none_of(added.begin(), added.end(), same)) {
-    // The mask takes the blanks before it along, as its classes declare it.
-    added.push_back(
-        {.content = text, .id = *id, .special = true, .strip_left = role == "mask_token"});
-  }
-  return *id;
+  return id;
 }
 
-void complete_roberta(const TokenizerSettings& settings, const std::filesystem::path& folder,
-                      TokenizerStages& stages) {
-  const Defaults defaults = {
-      {"bos_token", "<s>"},   {"eos_token", "</s>"},  {"sep_token", "</s>"},   {"cls_token", "<s>"},
-      {"unk_token", "<unk>"}, {"pad_token", "<pad>"}, {"mask_token", "<mask>"}};
-  std::map<std::string, int32_t> ids;
-  for (const auto& [role, text] : defaults) {
-    ids[role] = special_id(settings, defaults, role, stages, folder);
-  }
-  stages.special_tokens = roberta_template(ids.at("cls_token"), ids.at("sep_token"));
-  stages.pad_id = ids.at("pad_token");
-  stages.trim_offsets = settings.flag("trim_offsets", true);
-  stages.trim_keeps_prefix_space = stages.prefix_space;
+int32_t required_id(const DeclaredTokens& declared, const SpecialTokenDefaults& defaults,
+                    const std::string& role, const Vocabulary& vocabulary,
+                    const std::string& source) {
+  if (const auto id = role_id(declared, defaults, role, vocabulary, source)) return *id;
+  throw DataError(fmt::format(
+      "{}: no token \"{}\", the {} of this tokenizer; name another one in tokenizer_config.json",
+      source, declared.text(role, defaults).value_or("null"), role));
 }
 
-void complete_gpt2(const TokenizerSettings& settings, const std::filesystem::path& folder,
-                   TokenizerStages& stages) {
-  using Kind = TemplatePart::Kind;
-  const std::string end = "<|endoftext|>";
-  const Defaults defaults = {{"bos_token", end},
-                             {"eos_token", end},
-                             {"unk_token", end},
-                             {"pad_token", settings.special_token("eos_token").value_or(end)}};
-  std::map<std::string, int32_t> ids;
-  for (const auto& [role, text] : defaults) {
-    ids[role] = special_id(settings, defaults, role, stages, folder);
+void read_model(const TokenizerSettings& settings, const std::optional<JsonView>& tokenizer_json,
+                TokenizerBuild build, TokenizerStages& stages) {
+  const bool is_llama = build == TokenizerBuild::kLlama;
+  std::vector<BytePairEncoding::Merge> merges;
+  if (tokenizer_json) {
+    const JsonView model = tokenizer_json->at("model");
+    const std::string type = model.at("type").as_string();
+    if (type != "BPE") {
+      model.fail(fmt::format("\"{}\" is not what this tokenizer_class has; supported: BPE", type));
+    }
+    stages.vocabulary = read_vocabulary(model.at("vocab"));
+    merges = read_merges(model.at("merges"), stages.vocabulary);
+  } else {
+    stages.vocabulary = read_vocabulary(JsonView::read(settings.folder() / "vocab.json"));
+    merges = read_merges_txt(settings.folder() / "merges.txt", stages.vocabulary);
   }
-  const TemplatePart first{Kind::kFirst, 0, {}}, second{Kind::kSecond, 1, {}};
-  stages.special_tokens = {{first}, {first, second}};
-  if (settings.flag("add_bos_token", false)) {
-    const TemplatePart bos{Kind::kSpecial, 0, {ids.at("bos_token")}};
-    const TemplatePart second_bos{Kind::kSpecial, 1, {ids.at("bos_token")}};
-    stages.special_tokens = {{bos, first}, {bos, first, second_bos, second}};
-  }
-  stages.pad_id = ids.at("pad_token");
+  stages.largest_id = stages.vocabulary.largest_id();
+  stages.model = std::make_unique<BytePairEncoding>(
+      stages.vocabulary, merges,
+      BytePairOptions{
+          .byte_level = !is_llama, .byte_fallback = is_llama, .fuse_unknown = is_llama});
+}
+
+std::unique_ptr<Decoder> llama_decoder(bool prefix_space) {
+  std::vector<std::unique_ptr<Decoder>> steps;
+  steps.push_back(
+      std::make_unique<ReplaceDecoder>(std::make_unique<StringPattern>(U"\u2581"), U" "));
+  steps.push_back(std::make_unique<ByteFallbackDecoder>());
+  steps.push_back(std::make_unique<FuseDecoder>());
+  if (prefix_space) steps.push_back(std::make_unique<StripDecoder>(U' ', 1, 0));
+  return std::make_unique<DecoderSequence>(std::move(steps));
 }
 
 }  // namespace
@@ -182,29 +173,55 @@ std::vector<BytePairEncoding::Merge> read_merges_txt(const std::filesystem::path
   return merges;
 }
 
-SpecialTokenTemplate roberta_template(int32_t cls, int32_t sep) {
-  using Kind = TemplatePart::Kind;
-  const TemplatePart begin{Kind::kSpecial, 0, {cls}}, end{Kind::kSpecial, 0, {sep}};
-  const TemplatePart first{Kind::kFirst, 0, {}}, second{Kind::kSecond, 0, {}};
-  return {{begin, first, end}, {begin, first, end, end, second, end}};
-}
-
-TokenizerStages stages_from_vocab_json(const std::filesystem::path& folder) {
-  const TokenizerSettings settings = TokenizerSettings::read(folder);
-  const std::string type = tokenizer_class(settings, folder);
+TokenizerStages byte_pair_stages(const TokenizerSettings& settings,
+                                 const std::optional<JsonView>& tokenizer_json,
+                                 TokenizerBuild build) {
+  const bool is_roberta = build == TokenizerBuild::kRoberta;
+  const bool is_llama = build == TokenizerBuild::kLlama;
+  const std::string source =
+      tokenizer_json ? tokenizer_json->place() : (settings.folder() / "vocab.json").string();
   TokenizerStages stages;
-  stages.vocabulary = read_vocabulary(JsonView::read(folder / "vocab.json"));
-  stages.model = std::make_unique<BytePairEncoding>(
-      stages.vocabulary, read_merges_txt(folder / "merges.txt", stages.vocabulary),
-      BytePairOptions{});
-  stages.added_tokens = settings.added_tokens();
-  add_to_vocabulary(stages.vocabulary, stages.added_tokens, folder / "tokenizer_config.json");
-  stages.prefix_space = settings.flag("add_prefix_space", false);
-  stages.pre_tokenizer = std::make_unique<RegexPreTokenizer>(kGpt2Words);
-  stages.decoder = std::make_unique<ByteLevelDecoder>();
-  type == "GPT2Tokenizer" ? complete_gpt2(settings, folder, stages)
-                          : complete_roberta(settings, folder, stages);
-  stages.model_max_length = settings.model_max_length();
+  read_model(settings, tokenizer_json, build, stages);
+  const SpecialTokenDefaults defaults = default_tokens(build);
+  const DeclaredTokens declared(settings, tokenizer_json);
+  const auto id = [&](const std::string& role) {
+    return role_id(declared, defaults, role, stages.vocabulary, source);
+  };
+  for (const auto& [role, text] : defaults) id(role);
+  declared.add_to(stages, defaults);
+  const bool prefix_space = settings.flag("add_prefix_space", is_llama);
+  if (is_llama) {
+    // "legacy" is how LLaMA's class says that every word is given a blank, not the first alone.
+    const auto prepend =
+        settings.flag("legacy", false) ? Metaspace::Prepend::kAlways : Metaspace::Prepend::kFirst;
+    stages.pre_tokenizer = std::make_unique<Metaspace>(
+        U'\u2581', prefix_space ? prepend : Metaspace::Prepend::kNever, false);
+    stages.decoder = llama_decoder(prefix_space);
+  } else {
+    stages.pre_tokenizer = make_gpt2_pre_tokenizer(prefix_space);
+    stages.decoder = std::make_unique<ByteLevelDecoder>();
+  }
+  if (is_roberta) {
+    const auto required = [&](const char* role) {
+      return required_id(declared, defaults, role, stages.vocabulary, source);
+    };
+    stages.special_tokens = roberta_template(required("cls_token"), required("sep_token"));
+    stages.pad_id = required("pad_token");
+    stages.trim_offsets = settings.flag("trim_offsets", true);
+    stages.trim_keeps_prefix_space = prefix_space;
+    return stages;
+  }
+  if (tokenizer_json) {
+    read_post_processor(*tokenizer_json, stages);
+  } else {
+    stages.special_tokens =
+        plain_template(settings.flag("add_bos_token", false) ? id("bos_token") : std::nullopt,
+                       settings.flag("add_eos_token", false) ? id("eos_token") : std::nullopt);
+  }
+  // Generators without padding are padded with what ends a text.
+  stages.pad_id = declared.text("pad_token")
+                      ? required_id(declared, defaults, "pad_token", stages.vocabulary, source)
+                      : required_id(declared, defaults, "eos_token", stages.vocabulary, source);
   return stages;
 }
 

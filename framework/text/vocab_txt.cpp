@@ -1,10 +1,9 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
-
 #include "framework/base/error.h"
 #include "framework/base/file.h"
+#include "framework/text/declared_tokens.h"
+#include "framework/text/pre_tokenizers.h"
 #include "framework/text/tokenizer_files.h"
 #include "framework/text/unicode.h"
 #include "framework/text/word_piece.h"
@@ -12,58 +11,28 @@
 namespace quell {
 namespace {
 
-// Tokenizer classes that are BERT's under another name.
-constexpr std::array<std::string_view, 8> kBertClasses = {
-    "BertTokenizer",     "DistilBertTokenizer", "ElectraTokenizer",  "MobileBertTokenizer",
-    "ConvBertTokenizer", "LxmertTokenizer",     "LayoutLMTokenizer", "SqueezeBertTokenizer"};
+const SpecialTokenDefaults kBertTokens = {{"unk_token", "[UNK]"},
+                                          {"sep_token", "[SEP]"},
+                                          {"pad_token", "[PAD]"},
+                                          {"cls_token", "[CLS]"},
+                                          {"mask_token", "[MASK]"}};
 
-void check_class(const TokenizerSettings& settings, const std::filesystem::path& folder) {
-  const auto name = settings.tokenizer_class();
-  if (!name) return;
-  std::string_view plain = *name;
-  if (plain.ends_with("Fast")) plain.remove_suffix(4);
-  if (std::find(kBertClasses.begin(), kBertClasses.end(), plain) != kBertClasses.end()) return;
+std::string required_text(const DeclaredTokens& declared, const std::string& role,
+                          const Vocabulary& vocabulary, const std::string& source) {
+  const std::string text = declared.text(role, kBertTokens).value_or("null");
+  if (vocabulary.find(text)) return text;
   throw DataError(fmt::format(
-      "{}: tokenizer_class: \"{}\" with a vocab.txt is not supported, expected BertTokenizer or a "
-      "class equal to it; store a tokenizer.json with transformers' save_pretrained",
-      (folder / "tokenizer_config.json").string(), *name));
+      "{}: no line is \"{}\", the {} of this tokenizer; add it to the vocabulary, or name "
+      "another one in tokenizer_config.json",
+      source, text, role));
 }
 
-struct SpecialToken {
-  std::string role, text;
-  std::optional<int32_t> id;
-};
-
-// The special tokens of BERT. Only the mask may be missing from the vocabulary.
-std::vector<SpecialToken> find_special_tokens(const TokenizerSettings& settings,
-                                              const Vocabulary& vocabulary,
-                                              const std::filesystem::path& file) {
-  std::vector<SpecialToken> tokens = {{"unk_token", "[UNK]", {}},
-                                      {"sep_token", "[SEP]", {}},
-                                      {"pad_token", "[PAD]", {}},
-                                      {"cls_token", "[CLS]", {}},
-                                      {"mask_token", "[MASK]", {}}};
-  for (SpecialToken& token : tokens) {
-    token.text = settings.special_token(token.role).value_or(token.text);
-    token.id = vocabulary.find(token.text);
-    if (token.id || token.role == "mask_token") continue;
-    throw DataError(fmt::format(
-        "{}: no line is \"{}\", the {} of this tokenizer; add it to the vocabulary, or name "
-        "another one in tokenizer_config.json",
-        file.string(), token.text, token.role));
-  }
-  return tokens;
-}
-
-std::vector<TemplatePart> bert_template(int32_t cls, int32_t sep, bool is_pair) {
-  using Kind = TemplatePart::Kind;
-  std::vector<TemplatePart> parts = {
-      {Kind::kSpecial, 0, {cls}}, {Kind::kFirst, 0, {}}, {Kind::kSpecial, 0, {sep}}};
-  if (is_pair) {
-    parts.push_back({Kind::kSecond, 1, {}});
-    parts.push_back({Kind::kSpecial, 1, {sep}});
-  }
-  return parts;
+// White space at the end of a line does not count.
+std::string_view without_trailing_space(std::string_view line) {
+  const std::u32string text = unicode::decode_utf8(line);
+  size_t end = text.size();
+  while (end > 0 && unicode::is_whitespace(text[end - 1])) --end;
+  return line.substr(0, unicode::encode_utf8(std::u32string_view(text).substr(0, end)).size());
 }
 
 }  // namespace
@@ -71,18 +40,21 @@ std::vector<TemplatePart> bert_template(int32_t cls, int32_t sep, bool is_pair) 
 Vocabulary read_vocab_txt(const std::filesystem::path& file) {
   const std::string content = read_file(file);
   Vocabulary vocabulary;
-  int64_t line_number = 0;
+  int64_t line_number = 0, last_blank = -1;
   for (size_t at = 0; at < content.size();) {
     const size_t newline = std::min(content.find('\n', at), content.size());
     std::string_view line = std::string_view(content).substr(at, newline - at);
     at = newline + 1;
-    if (line.ends_with('\r')) line.remove_suffix(1);
     const auto fail = [&, number = ++line_number](const std::string& problem) {
       throw DataError(fmt::format("{}:{}: {}", file.string(), number, problem));
     };
-    if (line.empty()) fail("empty line; a vocabulary has one token a line");
     if (!unicode::is_valid_utf8(line)) fail("not valid UTF-8; convert the file");
+    line = without_trailing_space(line);
     if (line_number - 1 > kLargestTokenId) fail("more lines than a vocabulary can have");
+    if (line.empty()) {
+      last_blank = line_number - 1;
+      continue;
+    }
     if (const auto first = vocabulary.find(line)) {
       fail(fmt::format("\"{}\" is already the token of line {}; a token can have one id only", line,
                        *first + 1));
@@ -92,41 +64,49 @@ Vocabulary read_vocab_txt(const std::filesystem::path& file) {
   if (vocabulary.size() == 0) {
     throw DataError(fmt::format("{}: the vocabulary is empty", file.string()));
   }
+  // A token that no text has.
+  if (last_blank >= 0) vocabulary.add("", static_cast<int32_t>(last_blank));
   return vocabulary;
 }
 
-TokenizerStages stages_from_vocab_txt(const std::filesystem::path& folder) {
-  const std::filesystem::path file = folder / "vocab.txt";
-  const TokenizerSettings settings = TokenizerSettings::read(folder);
-  check_class(settings, folder);
-  if (file_exists(folder / "added_tokens.json")) {
-    throw DataError(
-        fmt::format("{}: not supported beside vocab.txt; store a tokenizer.json with transformers' "
-                    "save_pretrained",
-                    (folder / "added_tokens.json").string()));
-  }
+TokenizerStages bert_stages(const TokenizerSettings& settings,
+                            const std::optional<JsonView>& tokenizer_json) {
   TokenizerStages stages;
-  stages.vocabulary = read_vocab_txt(file);
-  const auto special = find_special_tokens(settings, stages.vocabulary, file);
-  stages.model = std::make_unique<WordPiece>(stages.vocabulary,
-                                             WordPieceOptions{.unknown_token = special[0].text});
-  for (const SpecialToken& token : special) {
-    if (!token.id) continue;
-    stages.added_tokens.push_back({.content = token.text, .id = *token.id, .special = true});
+  std::string source = (settings.folder() / "vocab.txt").string();
+  if (tokenizer_json) {
+    const JsonView model = tokenizer_json->at("model");
+    const std::string type = model.at("type").as_string();
+    if (type != "WordPiece") {
+      model.fail(
+          fmt::format("\"{}\" is not what classes of BERT have; supported: WordPiece", type));
+    }
+    source = model.place();
+    stages.vocabulary = read_vocabulary(model.at("vocab"));
+  } else {
+    stages.vocabulary = read_vocab_txt(source);
   }
-  for (AddedToken& token : settings.added_tokens()) {
-    stages.added_tokens.push_back(std::move(token));
+  const DeclaredTokens declared(settings, tokenizer_json);
+  const std::string unknown = required_text(declared, "unk_token", stages.vocabulary, source);
+  stages.model =
+      std::make_unique<WordPiece>(stages.vocabulary, WordPieceOptions{.unknown_token = unknown});
+  const Vocabulary& vocabulary = stages.vocabulary;
+  stages.largest_id = vocabulary.largest_id();
+  for (const char* role : {"sep_token", "pad_token", "cls_token"}) {
+    if (!declared.is_added(declared.text(role, kBertTokens).value_or(""))) {
+      required_text(declared, role, vocabulary, source);
+    }
   }
-  add_to_vocabulary(stages.vocabulary, stages.added_tokens, folder / "tokenizer_config.json");
+  declared.add_to(stages, kBertTokens);
   BertNormalizerOptions normalization;
   settings.apply_to(normalization);
   stages.normalizer = std::make_unique<BertNormalizer>(normalization);
-  stages.pre_tokenizer = std::make_unique<BertPreTokenizer>();
+  stages.pre_tokenizer = make_bert_pre_tokenizer();
   stages.decoder = std::make_unique<WordPieceDecoder>("##", true);
-  const int32_t sep = *special[1].id, cls = *special[3].id;
-  stages.special_tokens = {bert_template(cls, sep, false), bert_template(cls, sep, true)};
-  stages.pad_id = *special[2].id;
-  stages.model_max_length = settings.model_max_length();
+  const auto id = [&](const char* role) {
+    return *vocabulary.find(required_text(declared, role, vocabulary, source));
+  };
+  stages.special_tokens = bert_template(id("cls_token"), id("sep_token"));
+  stages.pad_id = id("pad_token");
   return stages;
 }
 

@@ -71,16 +71,17 @@ void WordPiece::tokenize(std::u32string_view word, std::vector<Piece>& pieces) c
   pieces.push_back({unknown_id_, {0, size}});
 }
 
-std::string WordPieceDecoder::decode(const std::vector<std::string_view>& tokens) const {
-  std::string text;
+std::vector<std::string> WordPieceDecoder::decode(std::vector<std::string> tokens) const {
   for (size_t i = 0; i < tokens.size(); ++i) {
-    const bool continues = i > 0 && tokens[i].starts_with(prefix_);
-    std::string token = i == 0 || continues ? "" : " ";
-    token += continues ? tokens[i].substr(prefix_.size()) : tokens[i];
+    std::string& token = tokens[i];
+    if (i > 0 && token.starts_with(prefix_)) {
+      token.erase(0, prefix_.size());
+    } else if (i > 0) {
+      token.insert(0, " ");
+    }
     if (cleanup_) clean_up(token);
-    text += token;
   }
-  return text;
+  return tokens;
 }
 
 }  // namespace quell

@@ -34,7 +34,7 @@ class WordPieceDecoder final : public Decoder {
   // `cleanup` takes out the blanks that tokenization put before punctuation and contractions.
   WordPieceDecoder(std::string continuation_prefix, bool cleanup)
       : prefix_(std::move(continuation_prefix)), cleanup_(cleanup) {}
-  std::string decode(const std::vector<std::string_view>& tokens) const override;
+  std::vector<std::string> decode(std::vector<std::string> tokens) const override;
 
  private:
   std::string prefix_;

@@ -72,6 +72,10 @@ at::Tensor task_loss(const Outputs& outputs, const Batch& batch) {
       .div(2);
 }
 
+at::Tensor without_padding(const at::Tensor& output, const Batch& batch) {
+  return RealRows(batch.target_offsets(), batch.target_valid_lengths()).of(output);
+}
+
 at::Tensor distillation_loss(const Outputs& outputs, const Outputs& teacher, double temperature) {
   at::Tensor total;
   for (const auto& [name, target] : teacher) {
@@ -83,10 +87,10 @@ at::Tensor distillation_loss(const Outputs& outputs, const Outputs& teacher, dou
       const auto log_shares = [&](const at::Tensor& logits) {
         return at::log_softmax(at::div(logits, temperature), -1);
       };
-      const auto sequences = static_cast<double>(output.size(0));
+      const auto rows = static_cast<double>(output.size(0));
       loss = at::kl_div(log_shares(output), log_shares(target), at::Reduction::Sum,
                         /*log_target=*/true)
-                 .mul(temperature * temperature / sequences);
+                 .mul(temperature * temperature / rows);
     }
     total = total.defined() ? total.add(loss) : loss;
   }
@@ -94,10 +98,10 @@ at::Tensor distillation_loss(const Outputs& outputs, const Outputs& teacher, dou
 }
 
 at::Tensor output_distance(const Outputs& outputs, const Outputs& targets, const Batch& batch) {
-  const RealRows real(batch.target_offsets(), batch.target_valid_lengths());
   at::Tensor sum;
   for (const auto& [name, target] : targets) {
-    const at::Tensor error = at::mse_loss(real.of(outputs.at(name)), real.of(target));
+    const at::Tensor error =
+        at::mse_loss(without_padding(outputs.at(name), batch), without_padding(target, batch));
     sum = sum.defined() ? at::add(sum, error) : error;
   }
   return sum;

@@ -12,9 +12,13 @@ namespace quell {
 // sequence does not have, and for scores of a model with several outputs.
 at::Tensor task_loss(const Outputs& outputs, const Batch& batch);
 
+// Rows of an output without those of padding: outputs per token have some, others none.
+at::Tensor without_padding(const at::Tensor& output, const Batch& batch);
+
 // Distance to a teacher's outputs of the same names (Hinton, Vinyals and Dean 2015): the
 // Kullback-Leibler divergence of the classes' probabilities at `temperature`, times its square,
-// mean over sequences and sum over outputs; the mean squared error where there is one output value.
+// mean over rows (sequences, or the target tokens of a model that writes; without padding) and sum
+// over outputs; the mean squared error where there is one output value.
 at::Tensor distillation_loss(const Outputs& outputs, const Outputs& teacher, double temperature);
 
 // Mean squared error of each output, summed over the outputs that `targets` has: the published

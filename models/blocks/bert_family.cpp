@@ -40,7 +40,7 @@ LayerNames layer_names(const BertFamily& family) {
 }  // namespace
 
 TransformerShape transformer_shape(const Checkpoint& checkpoint, const BertFamily& family) {
-  const HfEncoderConfig config(checkpoint, family.keys);
+  const HfEncoderConfig config(checkpoint, family.name, family.keys);
   const int64_t first_position = family.positions_behind_padding ? config.pad_id + 1 : 0;
   const std::string embeddings = family.prefix + "embeddings.";
   StackShape stack{.name = "encoder", .embeddings = "embeddings"};

@@ -29,8 +29,10 @@ struct EncoderKeys {
 };
 
 struct HfEncoderConfig {
-  // Throws DataError naming the file and the field.
-  HfEncoderConfig(const Checkpoint& checkpoint, const EncoderKeys& keys);
+  // A field that is left out has the value of Hugging Face transformers 5. Throws DataError naming
+  // the file and the field, also for fields whose value would change results here. `family` is
+  // "bert", "roberta", "distilbert" or "electra".
+  HfEncoderConfig(const Checkpoint& checkpoint, std::string_view family, const EncoderKeys& keys);
 
   int64_t vocabulary_size, hidden, layers, heads, ffn, max_positions, token_types, pad_id, labels;
   double norm_epsilon;
@@ -44,12 +46,13 @@ struct StackSizes {
 
 // Of BART and its relatives.
 struct HfEncoderDecoderConfig {
-  // Throws DataError naming the file and the field.
+  // As HfEncoderConfig.
   explicit HfEncoderDecoderConfig(const Checkpoint& checkpoint);
 
   int64_t vocabulary_size, hidden, max_positions, pad_id, end_id, decoder_start_id, labels;
   StackSizes encoder, decoder;
   bool scales_embeddings;
+  bool ties_head;  // whether scores of tokens are read from the table of embeddings
   DropoutRates dropout;
   Nonlinearity nonlinearity;
 };

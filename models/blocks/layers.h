@@ -7,12 +7,31 @@
 namespace quell {
 
 // The non-linearity between the two linears of a feed-forward block.
-enum class Nonlinearity { kGelu, kGeluTanh, kRelu, kSilu, kTanh };
+enum class Nonlinearity {
+  kGelu,
+  kGelu10,  // GELU, cut to [-10, 10]
+  kGeluTanh,
+  kHardswish,
+  kLaplace,  // the error function, as MEGA has it
+  kLeakyRelu,
+  kLinear,
+  kMish,
+  kQuickGelu,
+  kRelu,
+  kRelu2,
+  kRelu6,
+  kSigmoid,
+  kSilu,
+  kSqrtSoftplus,
+  kTanh
+};
 
-// From the `hidden_act` of config.json. Throws DataError naming what is known.
-Nonlinearity nonlinearity_from_name(const std::string& name, const std::string& file);
+// From a name of Hugging Face's (ACT2FN), which `key` of a config.json gives. Throws DataError
+// naming what is known.
+Nonlinearity nonlinearity_from_name(const std::string& name, const std::string& file,
+                                    const std::string& key);
 
-// Overwrites rows.
+// May overwrite rows.
 at::Tensor apply(Nonlinearity nonlinearity, at::Tensor rows);
 
 }  // namespace quell

@@ -51,6 +51,24 @@ TokenRangeObserver* token_observer(const PipelineContext& context, SiteId id) {
   return dynamic_cast<TokenRangeObserver*>(point->observer.get());
 }
 
+Record search_record(const RatioSearchResult& result, const std::string& group) {
+  std::vector<double> ratios, losses;
+  std::vector<int64_t> batches;
+  for (const RatioCandidate& candidate : result.candidates) {
+    ratios.push_back(candidate.ratio);
+    losses.push_back(candidate.loss);
+    batches.push_back(candidate.batches);
+  }
+  Record record{"searches",
+                kTask,
+                {{"ratio", at::tensor(ratios, at::kDouble), "candidate"},
+                 {"loss", at::tensor(losses, at::kDouble), "candidate"},
+                 {"batches", at::tensor(batches, at::kLong), "candidate"}},
+                {{"chosen", result.chosen}}};
+  if (!group.empty()) record.attributes.emplace_back("sites", group);
+  return record;
+}
+
 RatioSearch::RatioSearch(PipelineContext& context, const Pass& pass, std::vector<Outputs> targets,
                          const std::vector<SiteId>& sites, std::vector<double> candidates,
                          const Options& options)
@@ -67,7 +85,7 @@ int64_t RatioSearch::sequences() const {
   return std::ssize(candidates_) * sequences;
 }
 
-SearchRecord RatioSearch::search(const RatioGroup& group) {
+RatioSearchResult RatioSearch::search(const RatioGroup& group) {
   const std::map<SiteId, double> before = ratios_;
   std::vector<OutputLoss::Result> results(candidates_.size());
   for (size_t i = 0; i < candidates_.size() && !early_abandon_; ++i) {
@@ -78,18 +96,18 @@ SearchRecord RatioSearch::search(const RatioGroup& group) {
     throw Error(
         fmt::format("{}: the quantized network gives NaN or infinity at every ratio", kTask));
   }
-  SearchRecord record{kTask, "ratio", group.name, {}, -1};
+  RatioSearchResult result;
   for (size_t i = 0; i < candidates_.size(); ++i) {
-    record.candidates.push_back({candidates_[i], results[i].loss, results[i].batches});
+    result.candidates.push_back({candidates_[i], results[i].loss, results[i].batches});
   }
   if (winner) {
     best_loss_ = results[*winner].loss;
-    record.chosen = static_cast<int64_t>(*winner);
+    result.chosen = static_cast<int64_t>(*winner);
     set_ratio(group, candidates_[*winner]);
   } else {
     for (const SiteId id : group.sites) set_ratio({"", {id}}, before.at(id));
   }
-  return record;
+  return result;
 }
 
 std::optional<size_t> RatioSearch::race(const RatioGroup& group,

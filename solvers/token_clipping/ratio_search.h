@@ -11,6 +11,18 @@
 
 namespace quell {
 
+// What a search tried.
+struct RatioCandidate {
+  double ratio = 0;
+  double loss = 0;      // over all batches; a lower bound where the candidate was given up
+  int64_t batches = 0;  // that were counted whole
+};
+
+struct RatioSearchResult {
+  std::vector<RatioCandidate> candidates;
+  int64_t chosen = -1;  // index of the best candidate; -1: what was there before was better
+};
+
 // Sites that share one ratio.
 struct RatioGroup {
   std::string name;  // empty: all of them
@@ -36,7 +48,7 @@ class RatioSearch {
   //
   // Sums of losses only grow: the candidate that has the least of all, and has seen all batches, is
   // the best. So with early_abandon each goes on only while it leads.
-  SearchRecord search(const RatioGroup& group);
+  RatioSearchResult search(const RatioGroup& group);
 
   float best_loss() const { return best_loss_; }
   OutputLoss::Effort effort() const { return loss_.effort(); }
@@ -56,6 +68,9 @@ class RatioSearch {
   float best_loss_;
   std::map<SiteId, double> ratios_;  // that the sites have
 };
+
+// For the results file; `group` is empty for all sites.
+Record search_record(const RatioSearchResult& result, const std::string& group);
 
 // The observer of an activation site where it clips tokens, else null.
 class TokenRangeObserver;

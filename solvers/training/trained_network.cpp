@@ -19,9 +19,9 @@ DropoutRates rates_of(const PipelineContext& context, const QatOptions& options)
   return {*options.dropout, *options.dropout, *options.dropout};
 }
 
-// Of a trained tensor, and of a learned quantizer, whose learned tensor may be relative to it.
+// Of a parameter of the model, and of the quantizer of a site.
 std::string stored_name(const TrainedTensor& trained) { return "tensor." + trained.name; }
-std::string stored_scale(const Site& site) { return "scale." + site.key(); }
+std::string stored_prefix(const Site& site) { return "quantizer." + site.key() + "."; }
 
 const at::Tensor& stored(const NamedTensors& state, const std::string& name,
                          const at::Tensor& like) {
@@ -76,6 +76,7 @@ void TrainedNetwork::collect_parameters(const QatOptions& options) {
     const bool decayed = options.decayed == Decayed::kPublished ? published : tensor.dim() > 1;
     tensors_.push_back({name, tensor, 1, decayed ? options.weight_decay : 0});
   }
+  parameters_ = tensors_.size();
 }
 
 void TrainedNetwork::collect_learnable(const QatOptions& options) {
@@ -102,9 +103,10 @@ void TrainedNetwork::collect_learnable(const QatOptions& options) {
 void TrainedNetwork::follow_weights() {
   for (const SiteId id : followed_) {
     SitePoint& point = *context_.points.point(id);
+    const at::Tensor weight = context_.model.weight(id).detach();
     point.observer->reset();
-    point.observer->observe(context_.model.weight(id).detach());
-    use_range(context_.model.sites()[static_cast<size_t>(id)], point);
+    point.observer->observe(weight);
+    use_range(context_.model.sites()[static_cast<size_t>(id)], point, weight);
   }
 }
 
@@ -120,10 +122,10 @@ void TrainedNetwork::end_step() {
 NamedTensors TrainedNetwork::state() const {
   NamedTensors state;
   for (const SiteId id : learned_) {
-    state[stored_scale(context_.model.sites()[static_cast<size_t>(id)])] =
-        context_.points.point(id)->quantizer->parameters().scale;
+    add_named(stored_prefix(context_.model.sites()[static_cast<size_t>(id)]),
+              context_.points.point(id)->quantizer->state(), state);
   }
-  for (const TrainedTensor& trained : tensors_) {
+  for (const TrainedTensor& trained : parameters()) {
     state[stored_name(trained)] = trained.tensor.detach();
   }
   return state;
@@ -132,14 +134,11 @@ NamedTensors TrainedNetwork::state() const {
 void TrainedNetwork::restore(const NamedTensors& state) {
   const at::NoGradGuard no_gradients;
   for (const SiteId id : learned_) {
-    Quantizer& quantizer = *context_.points.point(id)->quantizer;
-    QuantParameters parameters = quantizer.parameters();
     const Site& site = context_.model.sites()[static_cast<size_t>(id)];
-    parameters.scale = stored(state, stored_scale(site), parameters.scale);
-    quantizer.set_parameters(parameters);
+    context_.points.point(id)->quantizer->set_state(part_of(state, stored_prefix(site)));
   }
-  for (TrainedTensor& trained : tensors_) {
-    trained.tensor.copy_(stored(state, stored_name(trained), trained.tensor));
+  for (const TrainedTensor& trained : parameters()) {
+    at::Tensor(trained.tensor).copy_(stored(state, stored_name(trained), trained.tensor));
   }
 }
 

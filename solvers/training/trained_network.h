@@ -1,6 +1,7 @@
 // A network while it is trained: which of its tensors learn, and what goes with them.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "framework/model/pipeline.h"
@@ -38,12 +39,15 @@ class TrainedNetwork {
   void collect_parameters(const QatOptions& options);
   void collect_learnable(const QatOptions& options);
   void follow_weights();
+  // Those of tensors() that are the model's.
+  std::span<const TrainedTensor> parameters() const { return {tensors_.data(), parameters_}; }
 
   PipelineContext& context_;
   bool quantize_;
   Dropout dropout_;
   Pass pass_;
   std::vector<TrainedTensor> tensors_;
+  size_t parameters_ = 0;
   std::vector<SiteId> learned_;   // sites whose quantizers learn
   std::vector<SiteId> followed_;  // weights whose ranges follow them
 };

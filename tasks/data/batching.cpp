@@ -5,12 +5,10 @@
 #include <fmt/ranges.h>
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <numeric>
 
 #include "framework/base/draw.h"
 #include "framework/base/error.h"
-#include "framework/quant/parallel.h"
 
 namespace quell {
 namespace {
@@ -130,14 +128,12 @@ void set_labels(Batch& batch, std::span<const double> values, bool scores) {
 }
 
 std::vector<std::map<std::string, std::vector<float>>> collect_outputs(
-    std::span<const Batch> batches, int64_t examples, const Predict& predict,
+    std::span<const Batch> batches, int64_t examples, const Network& network,
     const std::function<void(int64_t)>& done) {
   std::vector<std::map<std::string, std::vector<float>>> result(examples);
-  std::mutex report;
-  // One thread per batch: layers are too small to be shared out well.
-  for_each_dynamically(static_cast<int64_t>(batches.size()), [&](int64_t index) {
+  predict_all(network, batches, [&](size_t index, const Outputs& outputs) {
     const Batch& batch = batches[index];
-    for (const auto& [name, raw] : predict(batch)) {
+    for (const auto& [name, raw] : outputs) {
       const at::Tensor output = checked_output(batch, name, raw);
       for (int64_t sequence = 0; sequence < batch.sequences(); ++sequence) {
         const auto values = rows_of(batch, sequence, output);
@@ -152,7 +148,6 @@ std::vector<std::map<std::string, std::vector<float>>> collect_outputs(
         result[example][name].assign(values.begin(), values.end());
       }
     }
-    const std::lock_guard<std::mutex> lock(report);
     done(batch.sequences());
   });
   return result;

@@ -10,8 +10,9 @@
 #include <string_view>
 
 #include "framework/base/error.h"
-#include "framework/io/json.h"
+#include "framework/io/rows.h"
 #include "framework/io/table.h"
+#include "framework/json/json.h"
 
 namespace quell {
 namespace fs = std::filesystem;
@@ -20,6 +21,11 @@ namespace {
 constexpr double kLargestScore = 5.0;
 // QQP has a handful among hundreds of thousands; more means that the file is something else.
 constexpr double kToleratedMalformedShare = 0.01;
+
+// What stands in place of a label where the annotators did not agree, or where it is kept secret.
+bool is_no_label(const std::string& text) {
+  return text == "-" || text == "hidden" || parse_score(text) == -1;
+}
 
 std::string normalized(std::string_view name) {
   std::string result(name);
@@ -54,7 +60,7 @@ class Reader {
   }
 
   void read_tsv_row(int64_t line, std::span<const std::string_view> fields);
-  void read_json_row(int64_t line, const nlohmann::json& value);
+  void read_row(const TableRow& row);
   GlueData finish();
 
  private:
@@ -66,10 +72,9 @@ class Reader {
   int64_t find_column(const std::vector<std::string>& names) const;
   int64_t require_column(int64_t line, const std::vector<std::string>& names) const;
   void skip_or_refuse(int64_t line, size_t found);
-  double checked_label(int64_t line, const std::string& text) const;
-  std::optional<double> json_label(int64_t line, const nlohmann::json& value) const;
-  std::string json_text(int64_t line, const nlohmann::json& value,
-                        const std::vector<std::string>& names) const;
+  std::optional<double> checked_label(const std::string& place, const std::string& text) const;
+  std::optional<double> label_of(const TableRow& row) const;
+  std::string text_of(const TableRow& row, const std::vector<std::string>& names) const;
   void add(GlueExample example);
 
   const GlueSpec& spec_;
@@ -108,6 +113,7 @@ void Reader::set_columns(int64_t line, std::span<const std::string_view> fields)
   columns_ = is_header(fields) || spec_.headerless_columns.empty()
                  ? std::vector<std::string>(fields.begin(), fields.end())
                  : spec_.headerless_columns;
+  std::replace(columns_.begin(), columns_.end(), std::string("hypo"), std::string("hypothesis"));
   text_ = require_column(line, spec_.text_columns);
   if (!spec_.pair_columns.empty()) pair_ = require_column(line, spec_.pair_columns);
   label_ =
@@ -123,10 +129,12 @@ void Reader::skip_or_refuse(int64_t line, size_t found) {
                               at(line), found, columns_.size(), fmt::join(columns_, ", ")));
 }
 
-double Reader::checked_label(int64_t line, const std::string& text) const {
+std::optional<double> Reader::checked_label(const std::string& place,
+                                            const std::string& text) const {
+  if (is_no_label(text)) return std::nullopt;
   const std::optional<double> label = parse_label(spec_, text);
   if (label) return *label;
-  throw DataError(fmt::format("{}: unknown label \"{}\"; expected for {}: {}", at(line), text,
+  throw DataError(fmt::format("{}: unknown label \"{}\"; expected for {}: {}", place, text,
                               spec_.name, known_labels(spec_)));
 }
 
@@ -139,44 +147,41 @@ void Reader::read_tsv_row(int64_t line, std::span<const std::string_view> fields
   if (fields.size() != columns_.size()) return skip_or_refuse(line, fields.size());
   GlueExample example{index, std::string(fields[text_]), {}, {}};
   if (pair_ != kAbsent) example.pair = std::string(fields[pair_]);
-  if (label_ != kAbsent) example.label = checked_label(line, std::string(fields[label_]));
+  if (label_ != kAbsent) example.label = checked_label(at(line), std::string(fields[label_]));
   add(std::move(example));
 }
 
-std::string Reader::json_text(int64_t line, const nlohmann::json& value,
-                              const std::vector<std::string>& names) const {
+std::string Reader::text_of(const TableRow& row, const std::vector<std::string>& names) const {
   for (const std::string& name : names) {
-    const auto found = value.find(name);
-    if (found == value.end()) continue;
+    const auto found = row.value.find(name);
+    if (found == row.value.end()) continue;
     if (found->is_string()) return found->get<std::string>();
     throw DataError(
-        fmt::format("{}: \"{}\" is {}, expected text", at(line), name, found->type_name()));
+        fmt::format("{}: \"{}\" is {}, expected text", row.place, name, found->type_name()));
   }
-  std::vector<std::string> keys;
-  for (const auto& entry : value.items()) keys.push_back(entry.key());
-  throw DataError(fmt::format("{}: no key {}; keys found: {}; expected for {}: {}", at(line),
-                              quoted(names), fmt::join(keys, ", "), spec_.name,
-                              expected_columns(spec_)));
+  throw DataError(fmt::format("{}: no key {}; keys found: {}; expected for {}: {}",
+                              row.columns_place, quoted(names), fmt::join(row.columns(), ", "),
+                              spec_.name, expected_columns(spec_)));
 }
 
-std::optional<double> Reader::json_label(int64_t line, const nlohmann::json& value) const {
+std::optional<double> Reader::label_of(const TableRow& row) const {
   for (const std::string& name : spec_.label_columns) {
-    const auto found = value.find(name);
-    if (found == value.end()) continue;
-    if (found->is_null() || *found == -1) return std::nullopt;
-    const std::string text = found->is_string() ? found->get<std::string>() : found->dump();
-    return checked_label(line, text);
+    const auto found = row.value.find(name);
+    if (found == row.value.end()) continue;
+    if (found->is_null()) return std::nullopt;
+    return checked_label(row.place, found->is_string() ? found->get<std::string>() : found->dump());
   }
   return std::nullopt;
 }
 
-void Reader::read_json_row(int64_t line, const nlohmann::json& value) {
-  if (!value.is_object()) {
-    throw DataError(fmt::format("{}: {}, expected a JSON object", at(line), value.type_name()));
+void Reader::read_row(const TableRow& row) {
+  if (!row.value.is_object()) {
+    throw DataError(
+        fmt::format("{}: {}, expected a JSON object", row.place, row.value.type_name()));
   }
-  GlueExample example{rows_++, json_text(line, value, spec_.text_columns), {}, {}};
-  if (!spec_.pair_columns.empty()) example.pair = json_text(line, value, spec_.pair_columns);
-  example.label = json_label(line, value);
+  GlueExample example{rows_++, text_of(row, spec_.text_columns), {}, {}};
+  if (!spec_.pair_columns.empty()) example.pair = text_of(row, spec_.pair_columns);
+  example.label = label_of(row);
   add(std::move(example));
 }
 
@@ -206,7 +211,9 @@ GlueData Reader::finish() {
 
 std::optional<int64_t> find_label(const GlueSpec& spec, const std::string& name) {
   const auto& names = spec.label_names;
-  const auto found = std::find(names.begin(), names.end(), normalized(name));
+  std::string wanted = normalized(name);
+  if (wanted == "contradictory") wanted = "contradiction";  // in the files of XNLI
+  const auto found = std::find(names.begin(), names.end(), wanted);
   if (found == names.end()) return std::nullopt;
   return found - names.begin();
 }
@@ -238,16 +245,20 @@ std::optional<double> parse_label(const GlueSpec& spec, const std::string& text)
   return is_position ? number : std::nullopt;
 }
 
-GlueData read_glue(const GlueSpec& spec, const fs::path& file, bool needs_labels) {
+GlueData read_glue(const GlueSpec& spec, const fs::path& file, bool needs_labels,
+                   const std::string& encoding) {
   Reader reader(spec, file, needs_labels);
-  if (is_jsonl(file)) {
-    read_json_lines(file, [&](const nlohmann::json& value, int64_t line) {
-      reader.read_json_row(line, value);
-    });
+  const TableFormat format =
+      file.extension() == ".jsonl" ? TableFormat::kJsonLines : table_format(file);
+  if (format == TableFormat::kText) {
+    read_tsv(
+        file,
+        [&](int64_t line, std::span<const std::string_view> fields) {
+          reader.read_tsv_row(line, fields);
+        },
+        encoding);
   } else {
-    read_tsv(file, [&](int64_t line, std::span<const std::string_view> fields) {
-      reader.read_tsv_row(line, fields);
-    });
+    read_rows(file, format, encoding, [&](const TableRow& row) { reader.read_row(row); });
   }
   return reader.finish();
 }

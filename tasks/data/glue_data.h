@@ -26,14 +26,17 @@ struct GlueData {
   int64_t first_malformed_line = 0;
 };
 
-// Reads TSV in the official layout (with a header line, or without one where GLUE has none) or JSON
-// lines with the column names of the Hugging Face data sets. In JSON lines a label that is absent,
-// null or -1 means "unlabelled"; elsewhere a label is a name of GlueSpec::label_names (in any
-// case), its position, or a score. Throws DataError naming file and line: missing columns, a wrong
-// number of fields, an unknown label, no examples, or with `needs_labels` no label at all.
-GlueData read_glue(const GlueSpec& spec, const std::filesystem::path& file, bool needs_labels);
+// Reads TSV in the official layout (with a header line, or without one where GLUE has none), or
+// JSON, CSV or Parquet with the column names of the Hugging Face data sets, a first shard with all
+// that follow. A label of "-", "hidden" or -1, and outside of TSV one that is absent or null, means
+// "unlabelled"; else a label is a name of GlueSpec::label_names (in any case), its position, or a
+// score. `encoding` as in read_text(). Throws DataError naming file and line: missing columns, a
+// wrong number of fields, an unknown label, no examples, or with `needs_labels` no label at all.
+GlueData read_glue(const GlueSpec& spec, const std::filesystem::path& file, bool needs_labels,
+                   const std::string& encoding = "");
 
-// Position of a label name in GlueSpec::label_names: case, blanks and hyphens do not matter.
+// Position of a label name in GlueSpec::label_names: case, blanks and hyphens do not matter, and
+// XNLI's "contradictory" is contradiction.
 std::optional<int64_t> find_label(const GlueSpec& spec, const std::string& name);
 
 // "negative (0), positive (1)", or the bounds of the score.

@@ -22,8 +22,9 @@ struct GlueSet {
   std::filesystem::path file;
 };
 
-// The training file: `train_file`, else train.{tsv,jsonl,json} of the folder. Throws DataError
-// that names both ways to calibrate without one.
+// The training file: `train_file`, else train.{tsv,jsonl,json,csv,parquet} of the folder, or of its
+// folder of that task as find_split() says. Throws DataError that names both ways to calibrate
+// without one.
 std::filesystem::path find_train_file(const GlueSpec& spec, const GlueLocation& location);
 
 // The files to evaluate: those given, else dev.* or validation.* of the folder; for MNLI

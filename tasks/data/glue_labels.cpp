@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -28,6 +29,17 @@ std::optional<int64_t> to_class(const std::string& text) {
   return digits ? std::optional<int64_t>(std::stoll(text)) : std::nullopt;
 }
 
+// A name, or the number of a class, which training on a table with numbers for labels leaves.
+std::optional<std::string> to_name(const nlohmann::json& value, size_t classes) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_boolean()) return value.get<bool>() ? "1" : "0";
+  const double number = value.is_number() ? value.get<double>() : -1;
+  if (number < 0 || number >= static_cast<double>(classes) || number != std::floor(number)) {
+    return std::nullopt;
+  }
+  return std::to_string(static_cast<int64_t>(number));
+}
+
 // Class -> name from either table of a config.json; empty when there is none.
 std::vector<std::string> names_in(const nlohmann::json& config) {
   std::map<int64_t, std::string> names;
@@ -36,10 +48,12 @@ std::vector<std::string> names_in(const nlohmann::json& config) {
   if (!config.contains(key) || !config[key].is_object()) return {};
   for (const auto& entry : config[key].items()) {
     const nlohmann::json& value = entry.value();
-    if (by_id ? !value.is_string() : !value.is_number_integer()) refuse_table(key);
+    if (!by_id && !value.is_number_integer()) refuse_table(key);
     const auto position = by_id ? to_class(entry.key()) : std::optional(value.get<int64_t>());
-    const std::string name = by_id ? value.get<std::string>() : entry.key();
-    if (!position || !names.emplace(*position, name).second) refuse_table(key);
+    const auto name =
+        by_id ? to_name(value, config[key].size()) : std::optional<std::string>(entry.key());
+    if (!name) refuse_table(key);
+    if (!position || !names.emplace(*position, *name).second) refuse_table(key);
   }
   std::vector<std::string> list;
   for (const auto& [position, name] : names) {

@@ -141,9 +141,9 @@ double glue_prediction(const GlueSpec& spec, const LabelOrder& order,
   return static_cast<double>(order[argmax(logits)]);
 }
 
-Metrics score_glue(const GlueSpec& spec, const ScoreOptions& options) {
+Metrics score_glue(const GlueSpec& spec, const ScoreOptions& options, const std::string& encoding) {
   const std::string file = options.predictions.string();
-  const GlueData data = read_glue(spec, options.data, /*needs_labels=*/true);
+  const GlueData data = read_glue(spec, options.data, /*needs_labels=*/true, encoding);
   const StoredPredictions stored = read_predictions(options);
   const Matched matched = match_examples(data, stored, file);
   const LabelOrder order = order_of(spec, options, stored, matched);

@@ -25,9 +25,11 @@ double glue_prediction(const GlueSpec& spec, const LabelOrder& order,
 // Scores stored predictions: predictions.jsonl of a run; JSON lines with "logits" or "prediction"
 // (a label name, its position in GLUE or a score) and optionally "index"; or the TSV of a GLUE
 // submission ("index", "prediction"). Without "index" the lines are in the order of the examples.
+// `encoding` is that of the data (read_text()).
 //
 // Logits are in the order of `options.labels`, else in the one that the "label" entries of the
 // lines imply, else in the order of GLUE.
-Metrics score_glue(const GlueSpec& spec, const ScoreOptions& options);
+Metrics score_glue(const GlueSpec& spec, const ScoreOptions& options,
+                   const std::string& encoding = "");
 
 }  // namespace quell

@@ -10,7 +10,9 @@
 #include <string_view>
 
 #include "framework/base/error.h"
-#include "framework/io/json.h"
+#include "framework/io/rows.h"
+#include "framework/io/text.h"
+#include "framework/json/json.h"
 #include "framework/text/unicode.h"
 
 namespace quell {
@@ -28,10 +30,11 @@ class Reader {
   SquadData finish();
 
  private:
-  [[noreturn]] void fail(const std::string& place, const std::string& problem) const {
-    throw DataError(fmt::format("{}{}{}: {}", data_.file.string(),
-                                place.starts_with(":") ? "" : ": ", place, problem));
+  // A place begins with the file: "dev.json: data[3]", "dev.jsonl:7".
+  [[noreturn]] static void fail(const std::string& place, const std::string& problem) {
+    throw DataError(fmt::format("{}: {}", place, problem));
   }
+  std::string without_file(const std::string& place) const;
   const json& field(const json& object, const char* name, const std::string& place) const;
   std::string text(const json& object, const char* name, const std::string& place) const;
   const json& list(const json& object, const char* name, const std::string& place) const;
@@ -88,7 +91,9 @@ ReferenceAnswer Reader::answer(const json& text, const json& start,
 }
 
 std::vector<ReferenceAnswer> Reader::answers(const json& question, const std::string& place) const {
-  if (question.contains("is_impossible") && question["is_impossible"] == true) return {};
+  // The mark "is_impossible" decides nothing, as in the official scorer, unless it stands alone.
+  const bool marked = question.value("is_impossible", json()) == true;
+  if (marked && question.value("answers", json()).is_null()) return {};
   const json& value = field(question, "answers", place);
   std::vector<ReferenceAnswer> result;
   if (value.is_array()) {
@@ -107,14 +112,20 @@ std::vector<ReferenceAnswer> Reader::answers(const json& question, const std::st
   return result;
 }
 
+// "data[3]", "line 7", "row 6".
+std::string Reader::without_file(const std::string& place) const {
+  const std::string file = data_.file.string();
+  if (!place.starts_with(file + ":")) return place;
+  const std::string rest = place.substr(file.size() + 1);
+  return rest.starts_with(' ') ? rest.substr(1) : "line " + rest;
+}
+
 void Reader::add(SquadExample example, const std::string& place) {
   const auto [earlier, is_new] = seen_.emplace(example.id, place);
   if (!is_new) {
-    const std::string& first = earlier->second;
-    fail(place,
-         fmt::format("the id \"{}\" is that of {}, too; ids tell predictions apart: give "
-                     "each question its own",
-                     example.id, first.starts_with(":") ? "line " + first.substr(1) : first));
+    fail(place, fmt::format("the id \"{}\" is that of {}, too; ids tell predictions apart: give "
+                            "each question its own",
+                            example.id, without_file(earlier->second)));
   }
   if (example.context != context_) {
     context_ = example.context;
@@ -159,9 +170,9 @@ void Reader::read_article(const json& article, const std::string& place) {
 void Reader::read_document(const json& root) {
   const bool rows_only = root.is_object() && root.contains("examples");
   const char* name = rows_only ? "examples" : "data";
-  const json& entries = list(root, name, "the whole file");
+  const json& entries = list(root, name, data_.file.string() + ": the whole file");
   for (size_t i = 0; i < entries.size(); ++i) {
-    const std::string place = fmt::format("{}[{}]", name, i);
+    const std::string place = fmt::format("{}: {}[{}]", data_.file.string(), name, i);
     if (entries[i].is_object() && entries[i].contains("paragraphs")) {
       read_article(entries[i], place);
     } else {
@@ -195,14 +206,15 @@ std::optional<int64_t> parse_number(std::string_view text) {
 
 }  // namespace
 
-SquadData read_squad(const std::filesystem::path& file) {
+SquadData read_squad(const std::filesystem::path& file, const std::string& encoding) {
   Reader reader(file);
-  if (file.extension() == ".jsonl") {
-    read_json_lines(file, [&](const json& row, int64_t line) {
-      reader.read_row(row, fmt::format(":{}", line));
-    });
+  const bool lines = file.extension() == ".jsonl";
+  const TableFormat format = lines ? TableFormat::kJsonLines : table_format(file);
+  if (lines || format == TableFormat::kParquet) {
+    read_rows(file, format, encoding,
+              [&](const TableRow& row) { reader.read_row(row.value, row.place); });
   } else {
-    reader.read_document(read_json_file(file));
+    reader.read_document(parse_json(read_text(file, encoding), file.string()));
   }
   return reader.finish();
 }
@@ -277,8 +289,13 @@ std::string drop_misplaced(SquadData& data) {
       data.file.string(), count, id);
 }
 
-std::vector<std::string> squad_file_names(const std::string& split, bool version_2) {
-  return {split + (version_2 ? "-v2.0.json" : "-v1.1.json"), split + ".json", split + ".jsonl"};
+SplitNames squad_file_names(const std::string& split, bool version_2) {
+  SplitNames names{{split + (version_2 ? "-v2.0" : "-v1.1"), split},
+                   {".json", ".jsonl", ".parquet"},
+                   {version_2 ? "squad_v2" : "plain_text"},
+                   /*any_config=*/true};
+  if (split == "dev") names.stems.push_back("validation");
+  return names;
 }
 
 }  // namespace quell

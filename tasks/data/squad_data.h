@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tasks/data/data_files.h"
+
 namespace quell {
 
 struct ReferenceAnswer {
@@ -30,15 +32,15 @@ struct SquadData {
 };
 
 // Reads the official JSON ("data", "paragraphs", "qas"), or rows with the columns of the Hugging
-// Face data sets (id, context, question, answers): JSON lines, or a JSON object with the rows as
-// "data" or "examples". Answers are a list of {text, answer_start} or an object of two lists; those
-// of questions with "is_impossible" do not count, nor do plausible answers. Rows that follow one
-// another with the same "title" are an article.
+// Face data sets (id, context, question, answers): JSON lines, Parquet, or a JSON object with the
+// rows as "data" or "examples". Answers are a list of {text, answer_start} or an object of two
+// lists; plausible answers do not count, and "is_impossible" decides nothing. Rows that follow one
+// another with the same "title" are an article. `encoding` as in read_text().
 //
 // Throws DataError naming file and place: no JSON, missing fields, an id for the second time, no
 // questions. An empty context, and an answer that does not stand where the file says, are none:
 // see squad_notes().
-SquadData read_squad(const std::filesystem::path& file);
+SquadData read_squad(const std::filesystem::path& file, const std::string& encoding = "");
 
 // Keeps the articles `ranges` (0-based, "3" or "0-35"); all for an empty list. Throws ConfigError
 // naming `key` for something else, and for articles that the file does not have.
@@ -56,6 +58,6 @@ int64_t count_shared(const SquadData& a, const SquadData& b);
 std::string drop_misplaced(SquadData& data);
 
 // What the official files of a split ("train", "dev") are called, and others.
-std::vector<std::string> squad_file_names(const std::string& split, bool version_2);
+SplitNames squad_file_names(const std::string& split, bool version_2);
 
 }  // namespace quell

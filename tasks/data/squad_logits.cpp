@@ -107,7 +107,7 @@ GivenAnswer given_answer(const SquadAnswer& answer) {
 }
 
 std::vector<GivenAnswer> answers_of_logits(const SquadData& data, const SquadAnswerOptions& answers,
-                                           const ScoreOptions& options) {
+                                           const ScoreOptions& options, NBestLists& lists) {
   const LogitFile file(options);
   std::map<int64_t, std::vector<int64_t>> windows_of;
   for (int64_t i = 0; i < file.windows(); ++i) windows_of[file.example(i)].push_back(i);
@@ -126,7 +126,9 @@ std::vector<GivenAnswer> answers_of_logits(const SquadData& data, const SquadAns
       const int64_t window = found->second[i];
       scores.push_back({file.start(window), file.end(window), offsets[i]});
     }
-    result.back() = given_answer(find_answer(context, scores, answers));
+    const SquadAnswer answer = find_answer(context, scores, answers);
+    lists.add(example.id, answer);
+    result.back() = given_answer(answer);
     windows_of.erase(found);
   }
   return result;

@@ -7,6 +7,7 @@
 #include "tasks/data/squad_answers.h"
 #include "tasks/data/squad_data.h"
 #include "tasks/data/squad_metrics.h"
+#include "tasks/data/squad_nbest.h"
 
 namespace quell {
 
@@ -14,9 +15,9 @@ namespace quell {
 // answer".
 GivenAnswer given_answer(const SquadAnswer& answer);
 
-// One entry for each example, absent texts for those without a window. The file is that of
-// score_squad(). Throws DataError naming file and tensor.
+// One entry for each example, absent texts for those without a window; `lists` receives their best
+// answers. The file is that of score_squad(). Throws DataError naming file and tensor.
 std::vector<GivenAnswer> answers_of_logits(const SquadData& data, const SquadAnswerOptions& answers,
-                                           const ScoreOptions& options);
+                                           const ScoreOptions& options, NBestLists& lists);
 
 }  // namespace quell

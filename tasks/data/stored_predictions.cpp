@@ -9,8 +9,8 @@
 
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
-#include "framework/io/json.h"
 #include "framework/io/table.h"
+#include "framework/json/json.h"
 
 namespace quell {
 namespace {

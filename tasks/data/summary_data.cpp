@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -12,8 +11,7 @@
 #include <string_view>
 
 #include "framework/base/error.h"
-#include "framework/io/json.h"
-#include "framework/io/table.h"
+#include "framework/io/rows.h"
 
 namespace quell {
 namespace fs = std::filesystem;
@@ -23,10 +21,6 @@ using nlohmann::json;
 
 const std::vector<std::string> kTextColumns = {"document", "article", "text"};
 const std::vector<std::string> kSummaryColumns = {"summary", "highlights", "y"};
-
-bool is_blank(std::string_view text) {
-  return text.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos;
-}
 
 // The fields of one row that matter; absent where the file has no such column.
 struct Row {
@@ -55,8 +49,7 @@ class Reader {
                          : std::vector<std::string>{request.summary_column};
   }
 
-  void read_csv_row(int64_t line, std::span<const std::string> fields);
-  void read_json_row(const std::string& place, const json& value);
+  void read_row(const TableRow& row);
   SummaryData finish();
 
  private:
@@ -64,15 +57,12 @@ class Reader {
     std::optional<size_t> text, summary, id;
   };
 
-  std::string at(int64_t line) const { return fmt::format("{}:{}", data_.file.string(), line); }
   Columns find_columns(const std::string& place, std::span<const std::string> names) const;
   void add(const std::string& place, Row row);
 
   const SummaryRequest& request_;
   SummaryData data_;
   std::vector<std::string> text_names_, summary_names_;
-  std::vector<std::string> header_;  // of CSV, once known
-  Columns columns_;
   int64_t rows_ = 0;
   int64_t left_out_ = 0;
   std::string first_left_out_;
@@ -97,47 +87,29 @@ Reader::Columns Reader::find_columns(const std::string& place,
           find_column({"id"}, names)};
 }
 
-void Reader::read_csv_row(int64_t line, std::span<const std::string> fields) {
-  if (header_.empty()) {
-    header_.assign(fields.begin(), fields.end());
-    columns_ = find_columns(at(line), header_);
-    return;
-  }
-  if (fields.size() != header_.size()) {
-    throw DataError(
-        fmt::format("{}: {} fields, but the header has {}; fields with commas or line "
-                    "ends need quotation marks",
-                    at(line), fields.size(), header_.size()));
-  }
-  const auto field = [&](const std::optional<size_t>& column) {
-    return column ? std::optional(fields[*column]) : std::nullopt;
-  };
-  add(at(line), {field(columns_.text), field(columns_.summary), field(columns_.id)});
-}
-
-void Reader::read_json_row(const std::string& place, const json& value) {
-  if (!value.is_object()) throw DataError(place + ": expected a JSON object");
-  std::vector<std::string> names;
-  for (const auto& entry : value.items()) names.push_back(entry.key());
-  const Columns columns = find_columns(place, names);
+void Reader::read_row(const TableRow& row) {
+  if (!row.value.is_object()) throw DataError(row.place + ": expected a JSON object");
+  const std::vector<std::string> names = row.columns();
+  const Columns columns = find_columns(row.columns_place, names);
   const auto field = [&](const std::optional<size_t>& column,
                          bool numbers) -> std::optional<std::string> {
     if (!column) return std::nullopt;
-    const json& found = value[names[*column]];
+    const json& found = row.value.at(names[*column]);
     if (found.is_string()) return found.get<std::string>();
     if (found.is_null()) return "";
     if (numbers && found.is_number()) return found.dump();
-    throw DataError(fmt::format("{}: \"{}\" must be a text, found {}", place, names[*column],
+    throw DataError(fmt::format("{}: \"{}\" must be a text, found {}", row.place, names[*column],
                                 found.type_name()));
   };
-  add(place, {field(columns.text, false), field(columns.summary, false), field(columns.id, true)});
+  add(row.place,
+      {field(columns.text, false), field(columns.summary, false), field(columns.id, true)});
 }
 
 void Reader::add(const std::string& place, Row row) {
   const int64_t index = rows_++;
   if (!request_.rows.contains(index)) return;
-  const bool empty = (row.article && is_blank(*row.article)) ||
-                     (request_.needs_summaries && is_blank(*row.summary));
+  const bool empty =
+      (row.article && row.article->empty()) || (request_.needs_summaries && row.summary->empty());
   if (empty && !request_.keeps_incomplete) {
     if (left_out_++ == 0) first_left_out_ = place;
     return;
@@ -172,28 +144,6 @@ SummaryData Reader::finish() {
                     file, repeated_ids_, first_repetition_));
   }
   return std::move(data_);
-}
-
-enum class Format { kJsonLines, kJsonList, kCsv };
-
-Format format_of(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::string start(4, '\0');
-  stream.read(start.data(), static_cast<std::streamsize>(start.size()));
-  const std::string ending = file.extension().string();
-  if (ending == ".parquet" || start == "PAR1") {
-    throw DataError(
-        fmt::format("{}: Parquet is not read; convert it with Python: "
-                    "pandas.read_parquet(\"{}\").to_json(\"{}\", orient=\"records\", "
-                    "lines=True)",
-                    file.string(), file.filename().string(),
-                    fs::path(file).replace_extension(".jsonl").filename().string()));
-  }
-  if (ending == ".csv") return Format::kCsv;
-  if (start.starts_with("\xEF\xBB\xBF")) start.erase(0, 3);
-  const size_t first = start.find_first_not_of(" \t\r\n");
-  if (first != std::string::npos && start[first] == '[') return Format::kJsonList;
-  return is_jsonl(file) ? Format::kJsonLines : Format::kCsv;
 }
 
 }  // namespace
@@ -232,35 +182,16 @@ void RowRanges::check(int64_t rows, const fs::path& file) const {
 
 SummaryData read_summaries(const fs::path& file, const SummaryRequest& request) {
   Reader reader(file, request);
-  switch (format_of(file)) {
-    case Format::kCsv:
-      read_csv(file, [&](int64_t line, std::span<const std::string> fields) {
-        reader.read_csv_row(line, fields);
-      });
-      break;
-    case Format::kJsonList: {
-      const json list = read_json_file(file);
-      for (size_t i = 0; i < list.size(); ++i) {
-        reader.read_json_row(fmt::format("{}: entry {}", file.string(), i), list[i]);
-      }
-      break;
-    }
-    case Format::kJsonLines:
-      read_json_lines(file, [&](const json& value, int64_t line) {
-        reader.read_json_row(fmt::format("{}:{}", file.string(), line), value);
-      });
-  }
+  read_rows(file, table_format(file), request.encoding,
+            [&](const TableRow& row) { reader.read_row(row); });
   return reader.finish();
 }
 
-std::vector<std::string> summary_file_names(const std::string& split) {
-  const std::vector<std::string> stems = split == "train"
-                                             ? std::vector<std::string>{"train"}
-                                             : std::vector<std::string>{"validation", "val", "dev"};
-  std::vector<std::string> names;
-  for (const std::string& stem : stems) {
-    for (const char* ending : {".jsonl", ".json", ".csv"}) names.push_back(stem + ending);
-  }
+SplitNames summary_file_names(const std::string& split, const std::string& name) {
+  SplitNames names{{"train"}, {".jsonl", ".json", ".csv", ".parquet"}};
+  if (split != "train") names.stems = {"validation", "val", "dev"};
+  if (name == "cnn_dailymail") names.configs = {"3.0.0"};  // the version without names replaced
+  names.any_config = true;
   return names;
 }
 

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "tasks/data/data_files.h"
+
 namespace quell {
 
 struct SummaryExample {
@@ -46,17 +48,18 @@ struct SummaryRequest {
   bool needs_summaries = true;
   RowRanges rows = {};
   bool keeps_incomplete = false;  // rows with an empty article or summary
+  std::string encoding = {};      // of text files, as in read_text()
 };
 
-// Reads JSON lines (or a JSON list of objects) or CSV with a header, with the column names of the
-// Hugging Face data sets XSum and CNN/DailyMail or others; a column "id" is read where it exists.
-// A row whose article, or whose summary where it is needed, is empty or null is left out, as
-// published code does, and noted, unless the request keeps it. Throws DataError with file:line for
-// columns that are missing, fields that are no text and damaged files, and for Parquet, which is
-// not read.
+// Reads JSON lines (or a JSON list of objects), CSV with a header or Parquet (read_rows()), with
+// the column names of the Hugging Face data sets XSum and CNN/DailyMail or others; a column "id" is
+// read where it exists. A row whose article, or whose summary where it is needed, is empty or null
+// is left out, as published code does, and noted, unless the request keeps it; blanks are a text.
+// Throws DataError with file:line for columns that are missing, fields that are no text and damaged
+// files.
 SummaryData read_summaries(const std::filesystem::path& file, const SummaryRequest& request);
 
-// What files of a split ("train", "dev") are called.
-std::vector<std::string> summary_file_names(const std::string& split);
+// What files of a split ("train", "dev") of the data set `name` are called.
+SplitNames summary_file_names(const std::string& split, const std::string& name);
 
 }  // namespace quell

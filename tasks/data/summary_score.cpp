@@ -6,9 +6,9 @@
 #include <optional>
 
 #include "framework/base/error.h"
-#include "framework/base/file.h"
-#include "framework/io/json.h"
 #include "framework/io/table.h"
+#include "framework/io/text.h"
+#include "framework/json/json.h"
 #include "framework/text/sentences.h"
 #include "tasks/data/stored_predictions.h"
 #include "tasks/metrics/rouge.h"
@@ -56,7 +56,7 @@ std::vector<StoredSummary> read_json_summaries(const ScoreOptions& options) {
 
 // An empty line is an empty summary.
 std::vector<StoredSummary> read_text_summaries(const std::filesystem::path& file) {
-  const std::string content = read_file(file);
+  const std::string content = read_text(file);
   std::vector<StoredSummary> result;
   for (size_t start = 0; start < content.size();) {
     const size_t end = std::min(content.find('\n', start), content.size());
@@ -143,10 +143,18 @@ Metrics summary_metrics(const std::vector<std::string>& predictions,
         rouge(sentences(predictions[i]), sentences(references[i]), scoring.use_stemmer));
   }
   const RougeScores mean = mean_rouge(scores);
-  return {{"rouge1", mean.rouge1.f},
-          {"rouge2", mean.rouge2.f},
-          {"rougeL", mean.rougeL.f},
-          {"rougeLsum", mean.rougeLsum.f}};
+  const std::pair<const char*, RougeValue> values[] = {{"rouge1", mean.rouge1},
+                                                       {"rouge2", mean.rouge2},
+                                                       {"rougeL", mean.rougeL},
+                                                       {"rougeLsum", mean.rougeLsum}};
+  Metrics metrics;
+  for (const auto& [name, value] : values) metrics.emplace_back(name, value.f);
+  if (!scoring.precision_and_recall) return metrics;
+  for (const auto& [name, value] : values) {
+    metrics.emplace_back(fmt::format("{}_precision", name), value.precision);
+    metrics.emplace_back(fmt::format("{}_recall", name), value.recall);
+  }
+  return metrics;
 }
 
 Metrics score_summaries(const SummaryData& data, const ScoreOptions& options,

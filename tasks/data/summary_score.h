@@ -12,9 +12,11 @@ namespace quell {
 struct SummaryScoring {
   bool use_stemmer = true;
   bool split_sentences = true;  // for rougeLsum, beyond the lines that texts already have
+  bool precision_and_recall = false;
 };
 
-// Mean F of rouge1, rouge2, rougeL and rougeLsum; entry i of both lists belongs together.
+// Mean F of rouge1, rouge2, rougeL and rougeLsum, and behind them, where that is asked for,
+// rouge1_precision, rouge1_recall, ...; entry i of both lists belongs together.
 Metrics summary_metrics(const std::vector<std::string>& predictions,
                         const std::vector<std::string>& references, const SummaryScoring& scoring);
 

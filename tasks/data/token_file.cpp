@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "framework/base/error.h"
+#include "framework/base/suggest.h"
 
 namespace quell {
 namespace {
@@ -14,6 +15,21 @@ constexpr std::string_view kIds = "input_ids";
 constexpr int64_t kLargestRange = 1'000'000;
 
 using Matrix = std::vector<std::vector<int64_t>>;
+
+const std::vector<std::string> kWords = {
+    "attention_mask",  "lens",         "token_type_ids",    "position_ids",
+    "labels",          "decoder_lens", "decoder_input_ids", "decoder_attention_mask",
+    "start_positions", "end_positions"};
+
+// Whether a network might be meant to read it: a misspelt word, or an input that is not supported.
+bool looks_like_input(const std::string& word) {
+  constexpr const char* kParts[] = {"mask",   "ids",   "position", "label",
+                                    "length", "embed", "past_key"};
+  if (word.find("logits") != std::string::npos) return false;
+  return closest_match(word, kWords) ||
+         std::any_of(std::begin(kParts), std::end(kParts),
+                     [&](auto part) { return word.find(part) != std::string::npos; });
+}
 
 // Reads one group and says which tensor is wrong.
 class GroupReader {
@@ -37,6 +53,9 @@ class GroupReader {
                                        const std::string& lengths_key) const;
   void check_ids(const std::string& key, const Matrix& ids) const;
   void read_labels(const std::string& key, TokenGroup& group) const;
+  void read_positions(const std::string& key, TokenGroup& group) const;
+  // The words of other tensors beside the ids.
+  std::vector<std::string> unread_words(const std::string& labels_key) const;
 
   const SafetensorsFile& file_;
   const std::string& ids_key_;
@@ -160,9 +179,52 @@ void GroupReader::read_labels(const std::string& key, TokenGroup& group) const {
   group.labels.assign(data, data + rows);
 }
 
+void GroupReader::read_positions(const std::string& key, TokenGroup& group) const {
+  if (!limits_.takes_positions) {
+    fail(key,
+         "this model counts positions itself, from the beginning of each sequence; leave the "
+         "tensor out if that is meant");
+  }
+  const auto rows = static_cast<int64_t>(group.sequences.size());
+  const bool shared = file_.shape(key).size() == 2 && file_.shape(key)[0] == 1;  // by all rows
+  Matrix positions = integers(key, shared ? 1 : rows, group.positions());
+  for (size_t row = 0; row < positions.size(); ++row) {
+    for (const int64_t position : positions[row]) {
+      if (position >= 0 && position < limits_.max_positions) continue;
+      fail(key, fmt::format("row {}: position {}, but the model has only 0 to {}", row, position,
+                            limits_.max_positions - 1));
+    }
+  }
+  if (shared) positions.resize(rows, Matrix::value_type(positions.front()));
+  group.position_ids = std::move(positions);
+}
+
+std::vector<std::string> GroupReader::unread_words(const std::string& labels_key) const {
+  const size_t position = ids_key_.rfind(kIds);
+  const std::string before = ids_key_.substr(0, position);
+  const std::string after = ids_key_.substr(position + kIds.size());
+  std::vector<std::string> words;
+  for (const std::string& name : file_.names()) {
+    if (name == ids_key_ || name == labels_key || !name.starts_with(before) ||
+        !name.ends_with(after) || name.size() <= before.size() + after.size()) {
+      continue;
+    }
+    const std::string word = name.substr(before.size(), name.size() - before.size() - after.size());
+    if (word.find('.') != std::string::npos) continue;  // beside other ids
+    if (std::find(kWords.begin(), kWords.end(), word) != kWords.end()) continue;
+    if (looks_like_input(word)) {
+      fail(name,
+           fmt::format("\"{}\" is not known beside token ids{}", word, did_you_mean(word, kWords)));
+    }
+    words.push_back(word);
+  }
+  return words;
+}
+
 TokenGroup GroupReader::read(const std::string& labels_key) const {
   TokenGroup group;
   group.ids_key = ids_key_;
+  group.unread = unread_words(labels_key);
   group.sequences = sequences(ids_key_, sibling("attention_mask"), sibling("lens"));
   const auto rows = static_cast<int64_t>(group.sequences.size());
   if (const std::string key = sibling("token_type_ids"); file_.contains(key)) {
@@ -170,6 +232,9 @@ TokenGroup GroupReader::read(const std::string& labels_key) const {
     for (int64_t row = 0; row < rows; ++row) {
       group.sequences[row].segment_ids = std::move(segments[row]);
     }
+  }
+  if (const std::string key = sibling("position_ids"); file_.contains(key)) {
+    read_positions(key, group);
   }
   if (const std::string key = sibling("decoder_input_ids"); file_.contains(key)) {
     group.decoder_sequences =

@@ -17,6 +17,7 @@ struct TokenLimits {
   int64_t max_positions = 0;
   int64_t pad_id = 0;
   bool mask_from_padding = false;  // without mask and lengths: trailing `pad_id`s are padding
+  bool takes_positions = false;    // the model looks given position ids up as they are
 };
 
 // One batch of the file, in the order of its rows.
@@ -28,6 +29,8 @@ struct TokenGroup {
   bool labels_are_scores = false;                // floating point in the file
   std::vector<int64_t> start_positions;          // empty without spans
   std::vector<int64_t> end_positions;
+  std::vector<std::vector<int64_t>> position_ids;  // of all positions; empty: counted from 0
+  std::vector<std::string> unread;                 // what else stands there: "logits"
   int64_t positions() const { return static_cast<int64_t>(sequences.front().ids.size()); }
 };
 
@@ -35,10 +38,11 @@ struct TokenGroup {
 std::string fill_template(const std::string& key_template, const std::string& batch);
 
 // Reads the tensor `ids_key` [sequences, positions] and those beside it, whose names have another
-// word in the place of the last "input_ids": attention_mask or lens, token_type_ids, labels,
-// decoder_input_ids with decoder_attention_mask, start_positions and end_positions. All are
+// word in the place of the last "input_ids": attention_mask or lens, token_type_ids, position_ids,
+// labels, decoder_input_ids with decoder_attention_mask, start_positions and end_positions. All are
 // optional; `labels_key` names the labels when they are called otherwise. Throws DataError naming
-// file and tensor: wrong type or shape, ids outside the vocabulary, padding that is not at the end.
+// file and tensor: wrong type or shape, ids outside the vocabulary, padding that is not at the end,
+// and a word that is none of these but looks like an input.
 TokenGroup read_token_group(const SafetensorsFile& file, const std::string& ids_key,
                             const std::string& labels_key, const TokenLimits& limits);
 

@@ -19,7 +19,7 @@
 #include "framework/base/error.h"
 #include "framework/base/file.h"
 #include "framework/base/instruction_sets.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "tests/benchmarks/published/comparison.h"
 #include "tests/benchmarks/published/mse_search.h"
 #include "tests/benchmarks/support/program.h"

@@ -2,8 +2,10 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <cmath>
+#include <set>
 
 #include "framework/base/error.h"
+#include "framework/quant/scale_map.h"
 #include "tests/conformance/laws.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
@@ -34,6 +36,21 @@ std::vector<QuantSpec> specs() {
     }
   }
   return result;
+}
+
+// Of 16 features, by groups that are no neighbours and of several sizes.
+const std::vector<int64_t> kScattered = {2, 0, 1, 2, 1, 1, 0, 2, 2, 2, 0, 0, 2, 1, 2, 2};
+
+QuantSpec with_groups(QuantSpec spec, int64_t groups) {
+  spec.granularity = Granularity::kFeatureGroups;
+  spec.groups = groups;
+  return spec;
+}
+
+QuantSpec with_groups(QuantSpec spec, const std::vector<int64_t>& group_of, int64_t groups) {
+  spec = with_groups(spec, groups);
+  spec.feature_groups = std::make_shared<FeatureGroups>(group_of, groups);
+  return spec;
 }
 
 // Three batches: of normal values with an outlier channel, of positive ones and of negative ones.
@@ -152,25 +169,82 @@ Violation empty_is_error(const Entry& entry) {
   });
 }
 
+// Those that keep nothing between batches that another process could go on with.
+const std::set<std::string> kWithoutState = {"mse", "mse_fast", "avg_mse", "avg_mse_fast"};
+
 // A state goes on where it was taken, also in an observer for other bits; and through storage, so
 // every part is a tensor of its own.
 Violation state_goes_on(const Entry& entry) {
-  return first_violation(specs(), [&](QuantSpec spec) -> Violation {
+  std::vector<QuantSpec> all = specs();
+  all.push_back(with_groups({}, 4));
+  all.push_back(with_groups({}, kScattered, 3));
+  return first_violation(all, [&](QuantSpec spec) -> Violation {
     const auto first = make(entry, spec);
     observe(*first, {batches()[0], batches()[1]});
     std::vector<at::Tensor> state;
     for (const at::Tensor& part : first->state()) state.push_back(part.clone());
-    if (state.empty()) return "";  // it has none
+    if (state.empty()) return kWithoutState.contains(entry.name()) ? "" : "it has no state";
+    if (kWithoutState.contains(entry.name())) return "it has a state: take it off the list";
     const auto same = make(entry, spec);
     same->set_state(state);
     const Violation changed = equal(same->range(), first->range(), 0);
     if (!changed.empty()) return "taken over: " + changed;
     spec.bits = 6;
+    spec.symmetric = !spec.symmetric;
     const auto other = make(entry, spec);
     other->set_state(state);
     const Violation violation =
         equal(observe(*other, {batches()[2]}), observe(*make(entry, spec), batches()), 0);
     return violation.empty() ? "" : "at other bits: " + violation;
+  });
+}
+
+// The range of every group by itself, put together.
+Range groups_alone(const Entry& entry, const QuantSpec& spec, const FeatureGroups& groups) {
+  std::vector<at::Tensor> min, max;
+  for (int64_t group = 0; group < groups.groups(); ++group) {
+    std::vector<at::Tensor> own;
+    for (const at::Tensor& rows : batches()) {
+      own.push_back(rows.index_select(1, at::tensor(groups.members(group))));
+    }
+    const Range range = observe(*make(entry, spec), own);
+    min.push_back(range.min);
+    max.push_back(range.max);
+  }
+  return {at::cat(min), at::cat(max)};
+}
+
+// One group is the tensor, as many as features are channels, neighbours are a map as others are,
+// and groups know nothing of each other (every group has both signs, which some observers ask of
+// the whole tensor).
+Violation feature_groups(const Entry& entry) {
+  std::vector<int64_t> identity, neighbours;
+  for (int64_t feature = 0; feature < 16; ++feature) {
+    identity.push_back(feature);
+    neighbours.push_back(feature / 4);
+  }
+  return first_violation(specs(), [&](const QuantSpec& spec) -> Violation {
+    if (spec.granularity != Granularity::kTensor) return "";
+    const auto range = [&](const QuantSpec& with) {
+      return observe(*make(entry, with), batches());
+    };
+    QuantSpec channels = spec;
+    channels.granularity = Granularity::kChannel;
+    channels.axis = 1;
+    const QuantSpec map = with_groups(spec, kScattered, 3);
+    const std::pair<const char*, Violation> found[] = {
+        {"one group", equal(range(with_groups(spec, 1)), range(spec), 0)},
+        {"one group of a map",
+         equal(range(with_groups(spec, std::vector<int64_t>(16, 0), 1)), range(spec), 0)},
+        {"as many groups as features", equal(range(with_groups(spec, 16)), range(channels), 0)},
+        {"a map to as many groups",
+         equal(range(with_groups(spec, identity, 16)), range(channels), 0)},
+        {"neighbours by a map",
+         equal(range(with_groups(spec, neighbours, 4)), range(with_groups(spec, 4)), 0)},
+        {"groups alone", equal(range(map), groups_alone(entry, spec, *map.feature_groups), 0)}};
+    return first_violation(found, [](const auto& one) -> Violation {
+      return one.second.empty() ? "" : std::string(one.first) + ": " + one.second;
+    });
   });
 }
 
@@ -185,6 +259,7 @@ TEST_P(ObserverLaws, Hold) {
                       {"zero_input", zero_input},
                       {"reset_is_new", reset_is_new},
                       {"state_goes_on", state_goes_on},
+                      {"feature_groups", feature_groups},
                       {"empty_is_error", empty_is_error}});
 }
 

@@ -36,7 +36,7 @@ void run_step(const Entry& entry, QuantizedNetwork& network, const Run& run) {
 using TransformEntry = TransformRegistry::Entry;
 
 void transform(const TransformEntry& entry, QuantizedNetwork& network) {
-  run_step(entry, network, [](Transform& step, PipelineContext& context) { step.apply(context); });
+  run_step(entry, network, [](Transform& step, PipelineContext& context) { step.run(context); });
 }
 
 // 1e-3 of the largest logit: rewritten weights are rounded to float32, and published rewrites may
@@ -76,7 +76,7 @@ using SolverEntry = SolverRegistry::Entry;
 
 void solve(const SolverEntry& entry, QuantizedNetwork& network) {
   network.calibrate(calibration_batches());  // what a solver may start from
-  run_step(entry, network, [](Solver& step, PipelineContext& context) { step.solve(context); });
+  run_step(entry, network, [](Solver& step, PipelineContext& context) { step.run(context); });
 }
 
 Violation gives_parameters_to_all_sites(const SolverEntry& entry) {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "tests/conformance/laws.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"

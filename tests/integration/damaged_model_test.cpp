@@ -8,7 +8,7 @@
 #include <random>
 
 #include "framework/base/file.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "tests/support/bad_input.h"
 
 namespace quell {

@@ -3,9 +3,15 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
+#include "framework/base/file.h"
 #include "framework/config/load.h"
+#include "framework/io/hdf5_reader.h"
+#include "framework/json/json.h"
+#include "tests/support/compare.h"
 #include "tests/support/small_experiment.h"
 
 namespace quell {
@@ -65,12 +71,46 @@ TEST(Experiments, LoadAndFitTheModel) {
 }
 
 // The files by method need nothing but a fresh clone.
-TEST(Experiments, MethodsRunOnTheQuickStart) {
+TEST(Experiments, MethodsLoadWithoutSettings) {
   for (const char* name :
        {"minmax", "mse", "quantile", "twc", "twc_fine", "twc_fine_gamma", "qat_w4a4"}) {
     const auto file =
         source_folder() / "experiments/outlier_suppression" / (std::string(name) + ".yaml");
     EXPECT_NO_THROW(load_experiment(file, {}, all_plugins())) << name;
+  }
+}
+
+// The first `count` sentences of a split of the quick start.
+std::string sentences(const std::string& split, size_t count) {
+  std::istringstream lines(read_file(quickstart() / "data" / (split + ".tsv")));
+  std::string text, line;
+  for (size_t i = 0; i <= count && std::getline(lines, line); ++i) text += line + "\n";
+  return text;
+}
+
+// Forty sentences of the trained model at 6 bits: a method that is broken shows.
+TEST(Experiments, MethodsRunOnTheQuickStart) {
+  const TemporaryFolder folder;
+  for (const char* split : {"train", "dev"}) {
+    folder.write(std::string("data/") + split + ".tsv", sentences(split, 40));
+  }
+  for (const std::string name : {"minmax", "twc"}) {
+    const auto file = source_folder() / "experiments/outlier_suppression" / (name + ".yaml");
+    const ProgramResult result =
+        run_quell({"run", file.string(), "--set", "task.path=" + (folder / "data").string(),
+                   "--set", "calibration.samples=40", "--output", name, "--quiet"},
+                  folder.path());
+    ASSERT_EQ(result.exit_code, 0) << name << result.errors;
+    const auto stages = read_json_file(folder / name / "metrics.json")["stages"];
+    const double plain = stages["float"]["accuracy"], quantized = stages["quantized"]["accuracy"];
+    EXPECT_GE(plain, 0.7) << name;  // 83.94 % on all sentences
+    EXPECT_NEAR(quantized, plain, 0.15) << name;
+    const Hdf5Reader results(folder / name / "results.h5");
+    const at::Tensor logits = results.read_tensor("outputs/float/evaluation/logits"),
+                     noisy = results.read_tensor("outputs/quantized/evaluation/logits");
+    EXPECT_EQ(logits.size(0), 40) << name;
+    EXPECT_FALSE(equal_bits(logits, noisy)) << name;
+    EXPECT_LT(max_difference(noisy, logits), 6) << name;
   }
 }
 

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/io/hdf5_writer.h"
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "tests/support/engine.h"
 #include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
@@ -142,6 +142,43 @@ TEST_F(ProbeTest, IntegerCodes) {
     const at::Tensor zero_point = found.read("x.zero_point").view(one.scales);
     EXPECT_TRUE(at::equal((codes.to(at::kFloat) - zero_point) * scale, y));
   }
+}
+
+// By hand: with a scale of 0.5 and a zero point of 1, codes 0 to 3, the values become -0.5, 0.5 and
+// 1; the outer two are cut off. A stored scale of -0.5 is taken as 0.5, as LSQFakeQuantize does.
+TEST_F(ProbeTest, GradientsAndStoredParameters) {
+  write_safetensors(folder_ / "x.safetensors", {{"x", at::tensor({-1.0f, 0.3f, 2.0f})},
+                                                {"x.gy", at::tensor({1.0f, 10.0f, 100.0f})},
+                                                {"x.scale", at::tensor({-0.5f})},
+                                                {"x.zp", at::tensor({1.0f})}});
+  std::vector<std::string> options = {"x.safetensors",
+                                      "--tensor",
+                                      "x",
+                                      "--bits",
+                                      "2",
+                                      "--scale",
+                                      "{}.scale",
+                                      "--zero_point",
+                                      "{}.zp",
+                                      "--gradient",
+                                      "{}.gy",
+                                      "--out",
+                                      "y.safetensors",
+                                      "--quantizer",
+                                      "{type: lsq_plus, gradient_scaling: false}"};
+  const json found = parsed(options)["probes"][0];
+  EXPECT_EQ(found["scale"], 0.5);
+  EXPECT_EQ(found["zero_point"], 1.0);
+  EXPECT_NEAR(found["gradient"]["scale"].get<double>(), -1 + 4 + 200, 1e-4);
+  EXPECT_NEAR(found["gradient"]["zero_point"].get<double>(), -0.5 * (1 + 100), 1e-4);
+  const SafetensorsFile out(folder_ / "y.safetensors");
+  EXPECT_TRUE(at::equal(out.read("x"), at::tensor({-0.5f, 0.5f, 1.0f})));
+  EXPECT_TRUE(at::equal(out.read("x.gradient"), at::tensor({0.0f, 10.0f, 0.0f})));
+  options.back() = "{type: lsq, gradient_scaling: false}";
+  EXPECT_FALSE(parsed(options)["probes"][0]["gradient"].contains("zero_point"));
+  expect_refused(2, {"x.safetensors", "--tensor", "x", "--zero_point", "x.zp"}, "needs --scale");
+  expect_refused(3, {"x.safetensors", "--tensor", "x", "--scale", "x.gy"}, "3 scales");
+  expect_refused(3, {"x.safetensors", "--tensor", "x", "--scale", "{}.none"}, "x.none");
 }
 
 TEST_F(ProbeTest, Hdf5) {

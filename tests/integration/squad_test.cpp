@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/base/file.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "tests/support/small_experiment.h"
 
 namespace quell {

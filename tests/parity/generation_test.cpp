@@ -4,7 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "framework/model/generate.h"
 #include "tests/support/engine.h"
 
@@ -25,10 +25,13 @@ GenerationOptions options_from(json settings) {
   integer("min_length", options.min_length);
   integer("no_repeat_ngram_size", options.no_repeat_ngram_size);
   integer("decoder_start_token_id", options.decoder_start_token_id);
-  integer("eos_token_id", options.eos_token_id);
   integer("pad_token_id", options.pad_token_id);
   integer("forced_bos_token_id", options.forced_bos_token_id);
-  integer("forced_eos_token_id", options.forced_eos_token_id);
+  const auto ids = [&](const char* key, std::vector<int64_t>& target) {
+    if (settings.contains(key) && !settings[key].is_null()) target = {settings[key].get<int64_t>()};
+  };
+  ids("eos_token_id", options.eos_token_id);
+  ids("forced_eos_token_id", options.forced_eos_token_id);
   options.length_penalty = settings["length_penalty"];
   if (settings["early_stopping"] == true) options.early_stopping = EarlyStopping::kTrue;
   if (settings["early_stopping"] == "never") options.early_stopping = EarlyStopping::kNever;

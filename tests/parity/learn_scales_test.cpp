@@ -10,11 +10,12 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "framework/train/loss.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
+#include "tests/support/records.h"
 #include "tests/support/throws.h"
 
 namespace quell {
@@ -118,14 +119,14 @@ at::Tensor learnable(Quantizer& quantizer, const std::string& name) {
 
 TEST_P(FineStage, LossesAndWhatIsLearned) {
   Experiment experiment(experiment_yaml(GetParam()));
-  const LearningRecord& record = experiment.runner().learning().at(0);
+  const LearningRecord record = learning(experiment.runner().records()).at(0);
   const auto losses = expected_["loss_of_step"].get<std::vector<double>>();
   const auto rates = expected_["lr_of_step"].get<std::vector<double>>();
   ASSERT_EQ(record.loss.size(), losses.size());
   for (size_t i = 0; i < losses.size(); ++i) {
     EXPECT_NEAR(record.learning_rate[i], rates[i], 1e-12) << i;
-    // 2 %: one flipped rounding; a rate of 1e-3 sends trajectories apart earlier.
-    if (rates[0] < 1e-4) {
+    // 2 %: one flipped rounding; a rate of 1e-3 sends trajectories apart behind the first steps.
+    if (rates[0] < 1e-4 || i < 2) {
       EXPECT_NEAR(record.loss[i], losses[i], 0.02 * losses[i]) << i;
     }
   }
@@ -154,7 +155,7 @@ bool has_published_float_bits() {
   QuantizedNetwork network(golden(""), quant({.name = ""}));
   const at::Tensor expected = SafetensorsFile(golden("logits.safetensors")).read("fp.logits");
   const auto batches = read_batches(golden("inputs.safetensors"), {"b0.input_ids"}, 32);
-  return network.logits(batches[0], false, false).equal(expected[0]);
+  return equal_bits(network.logits(batches[0], false, false), expected[0]);
 }
 
 TEST_P(FineStage, PublishedGradientsRepeatItsBits) {
@@ -164,7 +165,7 @@ TEST_P(FineStage, PublishedGradientsRepeatItsBits) {
   Method method = GetParam();
   method.published_gradients = true;
   Experiment experiment(experiment_yaml(method));
-  const std::vector<double>& found = experiment.runner().learning().at(0).loss;
+  const std::vector<double> found = learning(experiment.runner().records()).at(0).loss;
   const auto losses = expected_["loss_of_step"].get<std::vector<double>>();
   ASSERT_EQ(found.size(), losses.size());
   // Of question answering the published code adds two float32 losses in double.
@@ -197,7 +198,7 @@ TEST_P(FineStage, LossAndGradientsOfTheFirstStep) {
     targets = original_outputs(pipeline)[0];
     if (GetParam().gamma_migration) {
       const auto& entry = all_plugins().transforms.get("gamma_migration");
-      entry.create(read_params(entry, "{epsilon: 1.0e-5}").get())->apply(pipeline);
+      entry.create(read_params(entry, "{epsilon: 1.0e-5}").get())->run(pipeline);
     }
     if (GetParam().options == kMigratedTargets) {
       targets = target_outputs(pipeline, Targets::kTransformed)[0];

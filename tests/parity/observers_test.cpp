@@ -8,8 +8,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "framework/quant/token_rows.h"
 #include "tests/support/engine.h"
 

@@ -8,8 +8,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
 

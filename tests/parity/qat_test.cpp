@@ -8,10 +8,11 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/base/file.h"
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
+#include "tests/support/records.h"
 #include "tests/support/temporary_folder.h"
 
 namespace quell {
@@ -122,12 +123,13 @@ class Replay {
     PipelineContext context{network_.model(), network_.points(),
                             std::span<const Batch>(batches_).first(4), log};
     if (const auto* entry = all_plugins().transforms.find(step)) {
-      entry->create(read_params(*entry, options).get())->apply(context);
+      entry->create(read_params(*entry, options).get())->run(context);
     } else {
       const auto& solver = all_plugins().solvers.get(step);
-      solver.create(read_params(solver, options).get())->solve(context);
+      solver.create(read_params(solver, options).get())->run(context);
     }
-    if (!context.learning.empty()) record_ = context.learning.front();
+    const auto learned = learning(context.records);
+    if (!learned.empty()) record_ = learned.front();
   }
 
   Case golden_;

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
 
@@ -21,12 +21,12 @@ std::filesystem::path golden(const std::string& name) {
   return test_data() / "parity/outlier_suppression_qa" / name;
 }
 
-std::string quant(int bits) {
+std::string quant(int bits, const std::string& backend = "academic") {
   return fmt::format(
-      "{{include: placements/outlier_suppression_qa.yaml, rules: ["
+      "{{include: placements/outlier_suppression_qa{1}.yaml, rules: ["
       "{{sites: 'weight:*', bits: {0}, symmetric: true, granularity: channel}},"
       "{{sites: 'activation:*', bits: {0}, symmetric: false, observer: avg_minmax}}]}}",
-      bits);
+      bits, backend == "tensorrt" ? "_tensorrt" : "");
 }
 
 std::vector<Batch> golden_batches(int count) {
@@ -73,10 +73,12 @@ TEST(QuestionAnswering, FloatLogits) {
 }
 
 TEST(QuestionAnswering, PlacementNamesExactlyTheNodesOfTheCode) {
-  QuantizedNetwork network(golden(""), quant(8));
-  auto expected = read_json_file(golden("nodes.json"))["academic"].get<std::vector<std::string>>();
-  std::sort(expected.begin(), expected.end());
-  EXPECT_EQ(network.quantized_names("outlier_suppression"), expected);
+  for (const std::string backend : {"academic", "tensorrt"}) {
+    QuantizedNetwork network(golden(""), quant(8, backend));
+    auto expected = read_json_file(golden("nodes.json"))[backend].get<std::vector<std::string>>();
+    std::sort(expected.begin(), expected.end());
+    EXPECT_EQ(network.quantized_names("outlier_suppression"), expected) << backend;
+  }
 }
 
 TEST(QuestionAnswering, GammaMigrationMovesScoresAsPublished) {
@@ -93,10 +95,13 @@ TEST(QuestionAnswering, GammaMigrationMovesScoresAsPublished) {
 
 TEST(QuestionAnswering, RangesAndLogitsOfMinMax) {
   const json ptq = read_json_file(golden("ptq.json"));
-  for (const int bits : {8, 6, 4}) {
-    QuantizedNetwork network(golden(""), quant(bits));
+  const std::pair<int, std::string> cases[] = {
+      {8, "academic"}, {6, "academic"}, {4, "academic"}, {6, "tensorrt"}};
+  for (const auto& [bits, backend] : cases) {
+    QuantizedNetwork network(golden(""), quant(bits, backend));
     network.calibrate(golden_batches(4));
-    const std::string method = fmt::format("minmax/b{}", bits);
+    const std::string method =
+        fmt::format("minmax{}/b{}", backend == "tensorrt" ? "_tensorrt" : "", bits);
     for (const auto& [name, row] : ptq[method]["final"].items()) {
       // Ranges come out of the float network, so they inherit the order of its sums.
       const double scale = row[0];

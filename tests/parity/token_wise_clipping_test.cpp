@@ -10,11 +10,12 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/io/hdf5_reader.h"
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "framework/run/results_file.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
+#include "tests/support/records.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
@@ -77,8 +78,8 @@ record: {{site_errors: false}}
 }
 
 SearchRecord only_search(Experiment& experiment) {
-  EXPECT_EQ(experiment.runner().searches().size(), 1u);
-  return experiment.runner().searches().at(0);
+  EXPECT_EQ(searches(experiment.runner().records()).size(), 1u);
+  return searches(experiment.runner().records()).at(0);
 }
 
 SearchRecord search(const Setting& setting) {
@@ -109,7 +110,17 @@ struct Method {
   Setting setting;
 };
 
-class CoarseStage : public testing::TestWithParam<Method> {};
+// Losses of neighbouring ratios may be as near as one flipped rounding: what is chosen, and the
+// table that follows from it, can then differ. The suite counts how many were compared.
+class CoarseStage : public testing::TestWithParam<Method> {
+ protected:
+  static void TearDownTestSuite() {
+    constexpr int kMethods = 12, kSeparated = 10;
+    if (methods_ < kMethods) return;  // a part was asked for
+    EXPECT_GE(tables_, kSeparated) << "tables compared";
+  }
+  static inline int methods_ = 0, tables_ = 0;
+};
 
 TEST_P(CoarseStage, LossOfEveryRatioAndTheRangesOfTheBest) {
   const json expected = golden_search(GetParam().name, GetParam().setting.model);
@@ -133,7 +144,10 @@ TEST_P(CoarseStage, LossOfEveryRatioAndTheRangesOfTheBest) {
   if (separated) {
     EXPECT_EQ(found.chosen, static_cast<int64_t>(best));
   }
-  if (found.chosen == static_cast<int64_t>(best)) expect_table(experiment, expected["coarse"]);
+  ++methods_;
+  if (found.chosen != static_cast<int64_t>(best)) return;
+  expect_table(experiment, expected["coarse"]);
+  ++tables_;
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -209,18 +223,18 @@ TEST(TokenWiseClipping, QuantizedWeightsGiveOtherLosses) {
 TEST(TokenWiseClipping, RatiosOfTheirOwnAreNotWorse) {
   for (const std::string per : {"role", "layer", "site"}) {
     Experiment experiment(experiment_yaml({.options = "ratio_per: " + per}));
-    const auto& searches = experiment.runner().searches();
-    ASSERT_GT(searches.size(), 1u);
+    const auto tried = searches(experiment.runner().records());
+    ASSERT_GT(tried.size(), 1u);
     const auto loss_of = [](const SearchRecord& found) {
       return found.candidates[static_cast<size_t>(found.chosen)].loss;
     };
-    double best = loss_of(searches[0]);
+    double best = loss_of(tried[0]);
     int64_t changes = 0;
-    for (size_t i = 1; i < searches.size(); ++i) {
-      EXPECT_FALSE(searches[i].sites.empty());
-      if (searches[i].chosen < 0) continue;
-      EXPECT_LT(loss_of(searches[i]), best) << searches[i].sites;
-      best = loss_of(searches[i]);
+    for (size_t i = 1; i < tried.size(); ++i) {
+      EXPECT_FALSE(tried[i].sites.empty());
+      if (tried[i].chosen < 0) continue;
+      EXPECT_LT(loss_of(tried[i]), best) << tried[i].sites;
+      best = loss_of(tried[i]);
       ++changes;
     }
     EXPECT_GT(changes, 0) << per;
@@ -287,8 +301,8 @@ SearchRecord search_of_size(int64_t sequences, int64_t length) {
   Log log(Verbosity::kQuiet);
   PipelineContext context{network.model(), network.points(), {&batch, 1}, log};
   const auto& entry = all_plugins().solvers.get("token_wise_clipping");
-  entry.create(read_params(entry, "").get())->solve(context);
-  return context.searches.at(0);
+  entry.create(read_params(entry, "").get())->run(context);
+  return searches(context.records).at(0);
 }
 
 // units/scalars.json of the goldens: batch, length, step, number of ratios at 8 bits.

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
 

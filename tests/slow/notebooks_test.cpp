@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "framework/base/file.h"
+#include "tests/support/paths.h"
 #include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
 
@@ -14,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-const fs::path kSource = QUELL_SOURCE_DIR;
+const fs::path kSource = source_folder();
 constexpr int kCannotInstall = 77;  // of tools/notebooks.sh
 
 // Every fourth line of `file` behind its header.
@@ -40,7 +41,7 @@ TEST(Notebooks, RunFromNothingAndDraw) {
   const auto sentences =
       folder.write("dev.tsv", fewer_lines(kSource / "experiments/quickstart/data/dev.tsv"));
   const ProgramResult result = run_command(
-      {(kSource / "tools/notebooks.sh").string(), QUELL_BINARY, (folder / "runs").string(),
+      {(kSource / "tools/notebooks.sh").string(), program_path(), (folder / "runs").string(),
        "task.dev_file=" + sentences.string(), "calibration.samples=32", "threads=1"},
       folder.path());
   if (result.exit_code == kCannotInstall) GTEST_SKIP() << result.output;

@@ -7,10 +7,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
+#include "tests/support/records.h"
 
 namespace quell {
 namespace {
@@ -67,7 +68,7 @@ class OutlierSuppressionOnCola : public testing::TestWithParam<int> {
 TEST_P(OutlierSuppressionOnCola, SameRatioAndRanges) {
   Experiment experiment(
       experiment_yaml(GetParam(), "{token_wise_clipping: {early_abandon: false}}"));
-  const SearchRecord& found = experiment.runner().searches().at(0);
+  const SearchRecord found = searches(experiment.runner().records()).at(0);
   const auto losses = published_["loss_of_ratio"].get<std::vector<double>>();
   ASSERT_EQ(found.candidates.size(), losses.size());
   double largest = 0;

@@ -7,9 +7,11 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "tests/support/engine.h"
+#include "tests/support/equal_bits.h"
+#include "tests/support/records.h"
 
 namespace quell {
 namespace {
@@ -71,9 +73,9 @@ record: {{site_errors: false}}
 }
 
 bool has_published_float_bits(const SafetensorsFile& golden) {
-  static const bool equal = Experiment(experiment_yaml({"", 8, kMinMax, "[]"}, "float"))
-                                .logits(Stage::kFloat)
-                                .equal(golden.read("fp.dev_logits"));
+  static const bool equal =
+      equal_bits(Experiment(experiment_yaml({"", 8, kMinMax, "[]"}, "float")).logits(Stage::kFloat),
+                 golden.read("fp.dev_logits"));
   return equal;
 }
 
@@ -92,7 +94,7 @@ TEST_P(PublishedBits, OfRangesLossesScalesAndLogits) {
   Experiment experiment(experiment_yaml(GetParam(), "quantized"));
   const json published = read_json_file(golden_folder() / "real.json")["runs"][GetParam().name];
   if (published.contains("loss_of_ratio")) {
-    const SearchRecord& search = experiment.runner().searches().at(0);
+    const SearchRecord search = searches(experiment.runner().records()).at(0);
     EXPECT_EQ(search.chosen, published["best_index"].get<int64_t>());
     for (size_t i = 0; i < search.candidates.size(); ++i) {
       const auto loss = published["loss_of_ratio"][i].get<float>();
@@ -105,8 +107,8 @@ TEST_P(PublishedBits, OfRangesLossesScalesAndLogits) {
     const QuantParameters found = experiment.point(name)->quantizer->parameters();
     EXPECT_EQ(found.scale.item<float>(), row[0].get<float>()) << name;
   }
-  EXPECT_TRUE(experiment.logits(Stage::kQuantized)
-                  .equal(golden.read(std::string(GetParam().name) + "/dev_logits")));
+  EXPECT_TRUE(equal_bits(experiment.logits(Stage::kQuantized),
+                         golden.read(std::string(GetParam().name) + "/dev_logits")));
   EXPECT_NEAR(100 * experiment.metric(Stage::kQuantized, "matthews_correlation"),
               published["metric"]["matthews"].get<double>(), 1e-9);
 }

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "tests/support/paths.h"
 #include "tests/support/program.h"
 #include "tests/support/temporary_folder.h"
 
@@ -13,7 +14,7 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
 
-const fs::path kQuickstart = fs::path(QUELL_SOURCE_DIR) / "experiments/quickstart";
+const fs::path kQuickstart = source_folder() / "experiments/quickstart";
 
 bool has_latex(const fs::path& folder) {
   return run_command({"pdflatex", "--version"}, folder).exit_code == 0 &&

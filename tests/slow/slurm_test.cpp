@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "framework/base/file.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "tests/support/small_experiment.h"
 
 namespace quell {

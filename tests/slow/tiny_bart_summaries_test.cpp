@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "framework/model/generate.h"
 #include "tests/support/engine.h"
 #include "tests/support/temporary_folder.h"
@@ -33,7 +33,8 @@ class TinyBartSummaries : public testing::Test {
     TaskContext context{tokenizer.get(), &config, network.model().pad_id(),
                         network.model().max_positions(), network.model().vocabulary_size()};
     GenerationOptions& options = context.generation.emplace();
-    options.decoder_start_token_id = options.eos_token_id = options.forced_eos_token_id = 2;
+    options.decoder_start_token_id = 2;
+    options.eos_token_id = options.forced_eos_token_id = {2};
     options.pad_token_id = 1;
     options.forced_bos_token_id = 0;
     const auto& entry = all_plugins().tasks.get("summarization");

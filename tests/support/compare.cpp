@@ -28,11 +28,6 @@ double share_within(const std::vector<double>& differences, double tolerance) {
   return static_cast<double>(count) / static_cast<double>(std::max<size_t>(differences.size(), 1));
 }
 
-bool equal_bits(const at::Tensor& found, const at::Tensor& golden) {
-  return found.sizes() == golden.sizes() && found.scalar_type() == golden.scalar_type() &&
-         at::equal(found, golden);
-}
-
 double float_tolerance(const at::Tensor& golden) {
   return 2e-5 * std::max(1.0, golden.abs().max().item<double>());
 }

@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 #include <vector>
 
+#include "tests/support/equal_bits.h"
+
 namespace quell {
 
 // The largest absolute difference of each row. A test failure, and nothing, where shapes differ.
@@ -13,9 +15,6 @@ std::vector<double> row_differences(const at::Tensor& found, const at::Tensor& g
 double max_difference(const at::Tensor& found, const at::Tensor& golden);
 
 double share_within(const std::vector<double>& differences, double tolerance);
-
-// Same type, shape and values.
-bool equal_bits(const at::Tensor& found, const at::Tensor& golden);
 
 // 2e-5 times the largest value: what the order of summation moves in a float network.
 double float_tolerance(const at::Tensor& golden);

@@ -90,7 +90,7 @@ void QuantizedNetwork::calibrate(std::span<const Batch> batches, const std::stri
   Log log(Verbosity::kQuiet);
   PipelineContext pipeline{*model_, *points_, batches, log};
   const auto& entry = all_plugins().solvers.get("calibrate");
-  entry.create(read_params(entry, params).get())->solve(pipeline);
+  entry.create(read_params(entry, params).get())->run(pipeline);
 }
 
 Pass QuantizedNetwork::pass(bool weights, bool activations, Tap tap) const {
@@ -108,7 +108,7 @@ std::string QuantizedNetwork::transform(const std::string& name, const std::stri
   Log log(Verbosity::kQuiet);
   PipelineContext pipeline{*model_, *points_, {}, log};
   const auto& entry = all_plugins().transforms.get(name);
-  entry.create(read_params(entry, params).get())->apply(pipeline);
+  entry.create(read_params(entry, params).get())->run(pipeline);
   return log.text();
 }
 

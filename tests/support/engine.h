@@ -11,10 +11,10 @@
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
 #include "framework/run/runner.h"
+#include "tests/support/paths.h"
 
 namespace quell {
 
-inline std::filesystem::path source_folder() { return QUELL_SOURCE_DIR; }
 inline std::filesystem::path test_data() { return source_folder() / "tests/data"; }
 // Goldens and models that are not part of the repository; they may be absent.
 inline std::filesystem::path shared_folder() { return source_folder() / "../shared"; }

@@ -1,4 +1,5 @@
 #include "tests/support/program.h"
+#include "tests/support/paths.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -65,12 +66,12 @@ ProgramResult run_command(const std::vector<std::string>& command,
 
 ProgramResult run_quell(std::vector<std::string> arguments, const std::filesystem::path& folder,
                         const std::string& input) {
-  arguments.insert(arguments.begin(), QUELL_BINARY);
+  arguments.insert(arguments.begin(), program_path());
   return run_command(arguments, folder, input);
 }
 
 pid_t start_quell(std::vector<std::string> arguments, const std::filesystem::path& folder) {
-  arguments.insert(arguments.begin(), QUELL_BINARY);
+  arguments.insert(arguments.begin(), program_path());
   return start(arguments, folder, {"/dev/null", "/dev/null", "/dev/null"});
 }
 

@@ -18,12 +18,12 @@ constexpr const char* kLearning = "learn_scales";
 
 class Eager final : public Quantizer {
  public:
-  Eager(const NoParams&, const QuantSpec& spec) : spec_(spec) {}
+  Eager(const NoParams&, const QuantSpec& spec) : Quantizer(spec) {}
 
-  void init(const Range& range) override { parameters_ = parameters_from_range(range, spec_); }
+  void init(const Range& range) override { parameters_ = parameters_from_range(range, spec()); }
   void set_parameters(const QuantParameters& parameters) override { parameters_ = parameters; }
   QuantParameters parameters() const override { return parameters_; }
-  at::Tensor apply(const at::Tensor& rows, bool) override {
+  at::Tensor apply(const at::Tensor& rows, bool) const override {
     const at::Tensor scaled = rows / parameters_.scale;
     const at::Tensor rounded = (at::round(scaled) - scaled) + scaled;
     const auto [low, high] = parameters_.levels;
@@ -32,7 +32,6 @@ class Eager final : public Quantizer {
   }
 
  private:
-  QuantSpec spec_;
   QuantParameters parameters_;
 };
 
@@ -115,7 +114,7 @@ OurResult Setup::run() {
                                                                    : step.name();
     result.times[stage] = timed([&] { run_step(step, context); });
   }
-  result.search = context.searches.at(0);
+  result.search = searches(context.records).at(0);
   const std::string& said = log_.text();
   result.search_note = said.substr(said.find("token_wise_clipping: ratio"));
   result.search_note.resize(result.search_note.find('\n'));
@@ -137,10 +136,10 @@ OurResult Setup::run() {
 // As the runner does: a transform is checked on the calibration set.
 void Setup::run_step(const StepChoice& step, PipelineContext& context) {
   if (step.transform() != nullptr) {
-    step.transform()->create(step.params())->apply(context);
+    step.transform()->create(step.params())->run(context);
     calibration_outputs(context);
   } else {
-    step.solver()->create(step.params())->solve(context);
+    step.solver()->create(step.params())->run(context);
   }
 }
 

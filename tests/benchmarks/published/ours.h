@@ -11,6 +11,7 @@
 #include "framework/model/pipeline.h"
 #include "framework/run/experiment.h"
 #include "tests/benchmarks/published/pipeline.h"
+#include "tests/support/records.h"
 
 namespace quell::published {
 

@@ -88,6 +88,14 @@ def bart(source, target):
     methods = [f"{m}/b{b}" for m in ("minmax", "quantile", "mse", "twc_fine_gamma") for b in (8, 6, 4)]
     methods = [m for m in methods + ["minmax_tensorrt/b6", "twc_fine_nogamma/b6"] if m in ptq]
     write_json(target / "ptq.json", {m: {"final": ptq[m]["final"]} for m in methods})
+    learned = [f"twc_fine_gamma/b{b}" for b in (8, 6, 4)]
+    write_json(target / "coarse.json", {m: {"coarse": ptq[m]["coarse"]} for m in learned})
+    full = json.load(open(source / "learn_scale.json"))
+    write_json(target / "learn_scale.json", {m: {k: full[m][k] for k in ("lr_of_step", "loss_of_step", "order")}
+                                             for m in learned})
+    write_tensors(target / "learn_scale.safetensors",
+                  {k: v for k, v in read_tensors(source / "learn_scale.safetensors").items()
+                   if k.rsplit("/", 1)[0] in learned})
     kept = read_tensors(source / "fp_logits.safetensors")
     kept.update({k: v for k, v in read_tensors(source / "ptq_logits.safetensors").items()
                  if k in [m + "/logits" for m in methods] or "generate_" in k})

@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <system_error>
 
 #include "framework/base/error.h"
 #include "tests/support/temporary_folder.h"
@@ -44,6 +46,82 @@ TEST(File, ReadingNamesWhatIsWrong) {
   folder.write("file", "");
   EXPECT_THAT(message_of<DataError>([&] { read_file(folder / "file/below"); }),
               HasSubstr("Not a directory"));
+}
+
+TEST(File, ReadsNoPipesAndNoDevices) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  // Without the guard this waits for a writer for ever.
+  EXPECT_THAT(message_of<DataError>([&] { read_file(folder / "pipe"); }), HasSubstr("not a file"));
+  EXPECT_THAT(message_of<DataError>([&] { read_file("/dev/zero"); }), HasSubstr("not a file"));
+}
+
+TEST(File, ReadsNoMoreThanTheLimit) {
+  const TemporaryFolder folder;
+  folder.write("ten", "0123456789");
+  EXPECT_EQ(read_file(folder / "ten", 10), "0123456789");
+  EXPECT_THAT(message_of<DataError>([&] { read_file(folder / "ten", 9); }),
+              HasSubstr("ten: has more than 9 bytes"));
+  EXPECT_THAT(message_of<DataError>([&] { read_file("/proc/self/status", 5); }),
+              HasSubstr("more than 5 bytes"));
+  // Takes no space on the disk, and would take a terabyte of memory.
+  fs::resize_file(folder.write("sparse", ""), uintmax_t{1} << 40);
+  EXPECT_THAT(message_of<DataError>([&] { read_file(folder / "sparse"); }),
+              HasSubstr("sparse: has more than"));
+}
+
+TEST(File, PlainNamesStayWhereTheyAre) {
+  for (const char* name : {"a", "A-1_b=c+d.e", "...", ".x"})
+    EXPECT_TRUE(is_plain_name(name)) << name;
+  for (const std::string name : {"", ".", "..", "a/b", "/", "a b", "a\n", "\u00e9", "a\\b", "~:"}) {
+    EXPECT_FALSE(is_plain_name(name)) << name;
+  }
+  EXPECT_FALSE(is_plain_name(std::string("a\0b", 3)));
+}
+
+TEST(File, CopiesAnySize) {
+  const TemporaryFolder folder;
+  const std::string content = std::string(3'000'000, 'x') + "end";
+  folder.write("from", content);
+  copy_atomically(folder / "from", folder / "to");
+  EXPECT_EQ(read_file(folder / "to"), content);
+  copy_atomically(folder.write("empty", ""), folder / "to");
+  EXPECT_EQ(read_file(folder / "to"), "");
+  EXPECT_THAT(message_of<DataError>([&] { copy_atomically(folder / "none", folder / "to"); }),
+              HasSubstr("no such file"));
+  EXPECT_EQ(folder.partial_files(), 0);
+}
+
+// As from two hosts that share a folder, where numbers of processes are no difference.
+TEST(File, TwoWritersOfOneFileDoNotMeet) {
+  const TemporaryFolder folder;
+  write_atomically(folder / "x", [&](const fs::path& outer) {
+    OutputFile file(outer);
+    file.write("first, ");
+    write_file(folder / "x", "second");
+    EXPECT_EQ(read_file(folder / "x"), "second");
+    file.write("and still whole");
+    file.close();
+  });
+  EXPECT_EQ(read_file(folder / "x"), "first, and still whole");
+  EXPECT_EQ(folder.partial_files(), 0);
+}
+
+TEST(File, WritesNeitherThroughALinkNorIntoAFileThatIsThere) {
+  const TemporaryFolder folder;
+  folder.write("precious", "old");
+  fs::create_symlink(folder / "precious", folder / "link.partial");
+  EXPECT_THROW(OutputFile(folder / "link.partial"), std::system_error);
+  EXPECT_THROW(OutputFile(folder / "precious"), std::system_error);
+  EXPECT_EQ(read_file(folder / "precious"), "old");
+}
+
+TEST(File, NewFilesHaveTheUsualPermissions) {
+  const TemporaryFolder folder;
+  const mode_t mask = ::umask(0027);
+  write_file(folder / "x", "");
+  ::umask(mask);
+  EXPECT_EQ(fs::status(folder / "x").permissions(), fs::perms(0640));
 }
 
 TEST(File, WritingNamesTheWayOut) {

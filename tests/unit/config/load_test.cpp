@@ -122,6 +122,17 @@ TEST_F(Load, TheSameBaseTwiceIsNoCircle) {
   EXPECT_EQ(load().seed, 3u);
 }
 
+// Thirty levels of two bases each: a billion files, were each read for every use.
+TEST_F(Load, BasesAreReadOnce) {
+  folder_.write("b0.yaml", "seed: 3\n");
+  for (int level = 1; level <= 30; ++level) {
+    const std::string below = "b" + std::to_string(level - 1) + ".yaml";
+    folder_.write("b" + std::to_string(level) + ".yaml", "base: [" + below + ", " + below + "]\n");
+  }
+  folder_.write("exp.yaml", "base: b30.yaml\n");
+  EXPECT_EQ(load().seed, 3u);
+}
+
 TEST_F(Load, ErrorsNameTheFileThatSaysIt) {
   folder_.write("base.yaml", "quant:\n  samples: many\n");
   folder_.write("exp.yaml", "base: base.yaml\nname: x\nsead: 3\n");

@@ -13,6 +13,7 @@
 #include "framework/base/error.h"
 #include "framework/base/file.h"
 #include "framework/io/safetensors.h"
+#include "tests/support/paths.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
@@ -116,6 +117,54 @@ TEST(Checkpoint, TiesWhatIsAbsent) {
   expected.front().shape = {4, 3};
   EXPECT_THAT(Folder(good_tensors()).refusal(expected),
               HasSubstr("wrong shape: bert.word.weight is [4, 2], expected [4, 3]"));
+}
+
+// As checkpoints for news summaries have it: one table, under any of its names.
+TEST(Checkpoint, TiesToWhateverIsStored) {
+  auto expected = kExpected;
+  expected[0].optional = true;
+  for (const char* name : {"encoder.weight", "decoder.weight", "lm_head.weight"}) {
+    expected.push_back({.name = name, .shape = {4, 2}, .tied_to = "bert.word.weight"});
+  }
+  for (const char* stored : {"encoder.weight", "decoder.weight", "lm_head.weight"}) {
+    const auto tensors = Folder(renamed({{"bert.word.weight", stored}})).load(expected);
+    EXPECT_EQ(tensors.count("bert.word.weight"), 0u);
+    for (const char* name : {"encoder.weight", "decoder.weight", "lm_head.weight"}) {
+      EXPECT_TRUE(tensors.at(name).is_alias_of(tensors.at(stored))) << name;
+      EXPECT_TRUE(at::equal(tensors.at(name), at::arange(8).reshape({4, 2}).to(at::kFloat)));
+    }
+  }
+  EXPECT_THAT(Folder(renamed({{"bert.word.weight", "word.wait"}})).refusal(expected),
+              AllOf(HasSubstr("missing: encoder.weight"), HasSubstr("missing: lm_head.weight")));
+}
+
+TEST(Checkpoint, LeavesOutWhatIsLeftOverWithANote) {
+  Tensors tensors = good_tensors();
+  const std::vector<std::string> names = {"bert.pooler.dense.weight",
+                                          "cls.predictions.bias",
+                                          "cls.seq_relationship.weight",
+                                          "decoder.version",
+                                          "discriminator_predictions.dense.bias",
+                                          "generator_lm_head.weight",
+                                          "lm_head.layer_norm.bias",
+                                          "model.encoder.version",
+                                          "vocab_projector.weight"};
+  for (const std::string& name : names) tensors.emplace_back(name, at::ones({3}));
+  const Folder model(tensors);
+  const Checkpoint checkpoint(model.folder.path());
+  for (int i = 0; i < 2; ++i) checkpoint.load(kExpected, {}, "bert");
+  ASSERT_EQ(checkpoint.notes().size(), 1u);
+  for (const std::string& name : names) EXPECT_THAT(checkpoint.notes()[0], HasSubstr(name));
+}
+
+// transformers 5 leaves out the labels of a classifier with two, also where three are the default.
+TEST(Checkpoint, CountsLabelsWhereNothingSaysHowMany) {
+  const Folder model(good_tensors());
+  EXPECT_EQ(Checkpoint(model.folder.path()).config()["num_labels"], 3);
+  for (const char* said : {R"({"num_labels": 5})", R"({"id2label": {"0": "a"}})"}) {
+    model.folder.write("config.json", said);
+    EXPECT_EQ(Checkpoint(model.folder.path()).config(), nlohmann::json::parse(said));
+  }
 }
 
 TEST(Checkpoint, LeavesOutOptionalAndIgnoredTensors) {
@@ -246,7 +295,7 @@ TEST(Checkpoint, ReportsTensorsThatTheIndexDoesNotName) {
 TEST(Checkpoint, ReadsPytorchFiles) {
   const TemporaryFolder folder;
   folder.write("config.json", "{}");
-  const auto data = std::filesystem::path(QUELL_SOURCE_DIR) / "tests/data/io/module.bin";
+  const auto data = source_folder() / "tests/data/io/module.bin";
   folder.write("pytorch_model.bin", read_file(data));
   const std::vector<ExpectedTensor> expected = {{"weight", {3}}, {"bias", {3}}};
   EXPECT_TRUE(
@@ -308,7 +357,7 @@ TEST(Checkpoint, StartsANewHead) {
 }
 
 TEST(Checkpoint, OpensEverySharedModel) {
-  const auto models = std::filesystem::path(QUELL_SOURCE_DIR) / "../shared/models";
+  const auto models = source_folder() / "../shared/models";
   if (!std::filesystem::exists(models)) GTEST_SKIP() << models << " is not here";
   for (const auto& entry : std::filesystem::directory_iterator(models)) {
     if (!std::filesystem::exists(entry.path() / "config.json")) continue;

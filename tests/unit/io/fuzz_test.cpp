@@ -12,9 +12,11 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
-#include "framework/io/json.h"
+#include "framework/base/utf8.h"
 #include "framework/io/safetensors.h"
 #include "framework/io/torch_file.h"
+#include "framework/json/json.h"
+#include "tests/support/paths.h"
 #include "tests/support/temporary_folder.h"
 
 namespace quell {
@@ -176,7 +178,7 @@ TEST(Fuzz, SafetensorsOffsets) {
 }
 
 std::string data(const std::string& name) {
-  return read_file(std::filesystem::path(QUELL_SOURCE_DIR) / "tests/data/io" / name);
+  return read_file(source_folder() / "tests/data/io" / name);
 }
 
 TEST(Fuzz, TorchZip) {

@@ -148,6 +148,15 @@ TEST(Safetensors, RefusesWrongEntries) {
   EXPECT_THAT(refusal(entry("\"U8\"", "[1e400]", "[0,0]")), HasSubstr("not valid JSON"));
 }
 
+// As the reference implementation does.
+TEST(Safetensors, LeavesOtherKeysOfAnEntryAside) {
+  const TemporaryFolder folder;
+  const std::string header =
+      R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2],"strides":[1],"by":{"x":1}}})";
+  const SafetensorsFile file(folder.write("x", with_header(header, "ab")));
+  EXPECT_TRUE(at::equal(file.read("a"), at::tensor({97, 98}, at::kByte)));
+}
+
 std::string two(int a_begin, int a_end, int b_begin, int b_end) {
   const auto one = [](const char* name, int begin, int end) {
     return fmt::format(R"("{}":{{"dtype":"U8","shape":[{}],"data_offsets":[{},{}]}})", name,

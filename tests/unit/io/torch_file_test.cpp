@@ -8,7 +8,8 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
+#include "tests/support/paths.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
@@ -19,9 +20,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
-fs::path data(const std::string& name) {
-  return fs::path(QUELL_SOURCE_DIR) / "tests/data/io" / name;
-}
+fs::path data(const std::string& name) { return source_folder() / "tests/data/io" / name; }
 
 std::string python_name(at::ScalarType type) {
   const std::map<at::ScalarType, std::string> names = {
@@ -66,8 +65,7 @@ TEST(TorchFile, ReadsTheAttributesOfAModuleWithoutUsingThem) {
 }
 
 TEST(TorchFile, ReadsAnOldModelOfTheWild) {
-  const fs::path path =
-      fs::path(QUELL_SOURCE_DIR) / "../shared/models/albert-rxnmapper/pytorch_model.bin";
+  const fs::path path = source_folder() / "../shared/models/albert-rxnmapper/pytorch_model.bin";
   if (!fs::exists(path)) GTEST_SKIP() << path << " is not here";
   const TorchFile file(path);
   EXPECT_EQ(file.shape("albert.embeddings.position_embeddings.weight"),

@@ -11,6 +11,7 @@
 
 #include "framework/kernels/fake_quantize.h"
 #include "framework/kernels/min_max.h"
+#include "tests/support/paths.h"
 #include "tests/unit/kernels/support.h"
 
 namespace quell::kernels {
@@ -18,7 +19,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-const std::string kData = std::string(QUELL_SOURCE_DIR) + "/tests/data/kernels/";
+const std::string kData = source_folder().string() + "/tests/data/kernels/";
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

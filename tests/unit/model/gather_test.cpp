@@ -37,6 +37,21 @@ TEST(Gather, TakesSequencesInTheGivenOrder) {
   EXPECT_FALSE(batch.start_positions.defined());
 }
 
+TEST(DropPadding, LeavesWhatIsReal) {
+  Batch padded = two_batches(5)[0];
+  padded.padding_unobserved = true;
+  const Batch batch = drop_padding(padded), expected = two_batches()[0];
+  EXPECT_EQ(values(batch.token_ids), values(expected.token_ids));
+  EXPECT_EQ(values(batch.segment_ids), values(expected.segment_ids));
+  EXPECT_EQ(values(batch.position_ids), values(expected.position_ids));
+  EXPECT_EQ(batch.offsets, expected.offsets);
+  EXPECT_EQ(batch.valid_lengths, expected.valid_lengths);
+  EXPECT_EQ(values(batch.labels), values(expected.labels));
+  EXPECT_EQ(batch.example_ids, expected.example_ids);
+  EXPECT_FALSE(batch.keeps_padding());
+  EXPECT_FALSE(batch.padding_unobserved);
+}
+
 TEST(Gather, AttentionHasTheMostColumnsOfAll) {
   std::vector<Batch> batches = two_batches();
   const std::vector<BatchSequence> chosen = {{0, 1}};

@@ -32,11 +32,11 @@ class CountingObserver final : public Observer {
 // Adds the upper end of the range that it was given.
 class AddingQuantizer final : public Quantizer {
  public:
-  explicit AddingQuantizer(int& applied) : applied_(applied) {}
+  explicit AddingQuantizer(int& applied) : Quantizer(QuantSpec{}), applied_(applied) {}
   void init(const Range& range) override { parameters_.scale = range.max; }
   void set_parameters(const QuantParameters& parameters) override { parameters_ = parameters; }
   QuantParameters parameters() const override { return parameters_; }
-  at::Tensor apply(const at::Tensor& rows, bool in_place) override {
+  at::Tensor apply(const at::Tensor& rows, bool in_place) const override {
     ++applied_;
     at::Tensor result = in_place ? rows : rows.clone();
     return result.add_(parameters_.scale);

@@ -45,7 +45,7 @@ GenerationOptions options_of(int64_t beams, int64_t max_length) {
   options.num_beams = beams;
   options.max_length = max_length;
   options.decoder_start_token_id = kStart;
-  options.eos_token_id = kEnd;
+  options.eos_token_id = {kEnd};
   return options;
 }
 
@@ -127,7 +127,7 @@ TEST(TextSearch, ObeysLimits) {
       options.min_length = 5;
       options.no_repeat_ngram_size = 2;
       options.forced_bos_token_id = 0;
-      options.forced_eos_token_id = kEnd;
+      options.forced_eos_token_id = {kEnd};
       const auto ids = run(language, options).front().ids;
       EXPECT_EQ(ids[0], kStart);
       EXPECT_EQ(ids[1], 0);

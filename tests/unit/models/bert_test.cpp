@@ -6,8 +6,8 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
 #include "tests/support/temporary_folder.h"

@@ -1,6 +1,10 @@
 #include "framework/quant/site.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "framework/base/error.h"
+#include "tests/support/throws.h"
 
 namespace quell {
 namespace {
@@ -46,6 +50,20 @@ TEST(Site, Alternatives) {
   EXPECT_FALSE(matches(kGelu, "activation:encoder.*.ffn.{output,norm}"));
   EXPECT_TRUE(matches(kWord, "weight:embeddings.{word,}"));
   EXPECT_FALSE(matches(kWord, "weight:embeddings.{}"));
+}
+
+// Each further group doubles their number: 30 of them would be a billion.
+TEST(Site, AlternativesAreLimited) {
+  std::string groups;
+  for (int i = 0; i < 13; ++i) groups += "{,x}";
+  EXPECT_TRUE(matches(kWord, "weight:embeddings.word" + groups));  // 8192
+  for (int i = 0; i < 17; ++i) groups += "{,x}";
+  EXPECT_THAT(message_of<ConfigError>([&] { matches(kWord, "weight:embeddings.word" + groups); }),
+              testing::HasSubstr("stands for more than 10000 patterns"));
+  // Many groups with one alternative each are one pattern.
+  std::string plain = "weight:";
+  for (int i = 0; i < 100'000; ++i) plain += "{}";
+  EXPECT_TRUE(matches(kWord, plain + "embeddings.word"));
 }
 
 TEST(Site, BrokenPatternsMatchNothing) {

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "framework/base/error.h"
+#include "framework/quant/scale_map.h"
 #include "tests/support/throws.h"
 
 namespace quell {
@@ -28,6 +29,9 @@ at::Tensor random_rows(int64_t rows, int64_t features) {
   return tensor;
 }
 
+// Eight features in three groups of two sizes, which are no neighbours.
+const std::vector<int64_t> kGroupOf = {0, 2, 1, 0, 1, 2, 0, 2};
+
 // The scale that element (row, feature) belongs to.
 int64_t channel_of(const QuantSpec& spec, int64_t row, int64_t feature, int64_t features) {
   switch (spec.granularity) {
@@ -39,6 +43,8 @@ int64_t channel_of(const QuantSpec& spec, int64_t row, int64_t feature, int64_t 
       return row;
     case Granularity::kGroup:
       return (row * features + feature) / spec.group_size;
+    case Granularity::kFeatureGroups:
+      return spec.feature_groups == nullptr ? feature * spec.groups / features : kGroupOf[feature];
   }
   return -1;
 }
@@ -76,17 +82,21 @@ float reference_quantize(float value, float min, float max, int bits) {
 }
 
 std::vector<QuantSpec> static_specs() {
-  QuantSpec tensor, rows, columns, groups;
+  QuantSpec tensor, rows, columns, groups, neighbours, scattered;
   rows.granularity = columns.granularity = Granularity::kChannel;
   rows.axis = 0;
   columns.axis = 1;
   groups.granularity = Granularity::kGroup;
   groups.group_size = 4;
   groups.is_weight = true;
-  return {tensor, rows, columns, groups};
+  neighbours.granularity = scattered.granularity = Granularity::kFeatureGroups;
+  neighbours.groups = 4;
+  scattered.groups = 3;
+  scattered.feature_groups = std::make_shared<FeatureGroups>(kGroupOf, 3);
+  return {tensor, rows, columns, groups, neighbours, scattered};
 }
 
-TEST(QuantSpec, RangesPerTensorRowColumnAndGroup) {
+TEST(QuantSpec, RangesOfEveryGranularity) {
   const at::Tensor rows = random_rows(9, 8);
   for (const QuantSpec& spec : static_specs()) {
     const Range range = min_max(rows, spec);
@@ -202,7 +212,7 @@ TEST(QuantSpec, SignedQualcommLevelsFollowAllChannelsTogether) {
 }
 
 TEST(QuantSpec, ANaNShowsInTheRange) {
-  at::Tensor rows = random_rows(4, 4);
+  at::Tensor rows = random_rows(4, 8);
   rows[2][1] = NAN;
   for (QuantSpec spec : static_specs()) {
     const Range range = min_max(rows, spec);

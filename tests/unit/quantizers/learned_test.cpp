@@ -13,6 +13,8 @@
 #include "framework/plugin/registry.h"
 #include "framework/quant/fake_quantize_autograd.h"
 #include "framework/quant/learned_quantizer.h"
+#include "framework/quant/scale_map.h"
+#include "tests/support/equal_bits.h"
 #include "tests/support/throws.h"
 
 namespace quell {
@@ -53,10 +55,12 @@ void require_gradients(Quantizer& quantizer) {
   }
 }
 
-// The published sequence of operations, from the parameters' leaves to the output.
+// The published sequence of operations, from the parameters' leaves to the output. The factor of
+// gradients is a number or a tensor.
+template <class Factor>
 at::Tensor published(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& zero_point,
-                     double low, double high, double factor) {
-  const auto gradient_scaled = [factor](const at::Tensor& t) {
+                     double low, double high, const Factor& factor) {
+  const auto gradient_scaled = [&factor](const at::Tensor& t) {
     const at::Tensor part = t * factor;
     return (t - part).detach() + part;
   };
@@ -78,7 +82,7 @@ TEST(LearnedQuantizer, EffectiveScalesArePublishedFloat32Arithmetic) {
   const QuantParameters found =
       effective_parameters({scale, zero_point, {0, 63}}, {true, true}, 16384);
   const at::Tensor part = scale * factor;
-  EXPECT_TRUE(at::equal(found.scale, (scale - part) + part));
+  EXPECT_TRUE(equal_bits(found.scale, (scale - part) + part));
   // Some differ from the scale itself, by its last bit.
   const at::Tensor difference = (found.scale - scale).abs();
   const int64_t changed = at::count_nonzero(difference).item<int64_t>();
@@ -119,6 +123,42 @@ TEST(LearnedQuantizer, SumsAreNoLessExactThanEagerOnes) {
   }
 }
 
+// Features in groups of several sizes, wherever they lie, against what LibTorch derives in float64
+// where each feature takes the scale of its group.
+TEST(LearnedQuantizer, GroupsOfFeaturesLearnTheirOwnScales) {
+  QuantSpec spec = spec_of(Granularity::kFeatureGroups);
+  std::vector<int64_t> group_of;
+  for (int64_t feature = 0; feature < 24; ++feature) group_of.push_back(feature * feature % 7 % 3);
+  spec.groups = 3;
+  spec.feature_groups = std::make_shared<FeatureGroups>(group_of, 3);
+  const at::Tensor rows = rows_with_outliers(), dy = at::randn_like(rows);
+  Lsq quantizer(spec);
+  quantizer.init(narrow_range(rows, spec));
+  require_gradients(quantizer);
+  const at::Tensor x = rows.clone().requires_grad_(true);
+  const at::Tensor y = quantizer.apply(x, false);
+  y.backward(dy);
+
+  const at::Tensor groups = at::tensor(group_of);
+  const at::Tensor per_group = at::bincount(groups) * rows.size(0);
+  ASSERT_GT(per_group.max().item<int64_t>(), per_group.min().item<int64_t>());
+  const at::Tensor factor = (per_group.to(at::kDouble) * 15).rsqrt().index({groups});
+  std::vector<at::Tensor> leaves;
+  for (const LearnableTensor& learnable : quantizer.learnable()) {
+    leaves.push_back(learnable.tensor.detach().to(at::kDouble).requires_grad_(true));
+  }
+  const at::Tensor same_x = rows.to(at::kDouble).requires_grad_(true);
+  const at::Tensor expected =
+      published(same_x, leaves[0].index({groups}), leaves[1].index({groups}), 0, 15, factor);
+  expected.backward(dy.to(at::kDouble));
+  EXPECT_LT((y - expected).abs().max().item<double>(), 1e-5);
+  EXPECT_LT((x.grad() - same_x.grad()).abs().max().item<double>(), 1e-6);
+  for (size_t i = 0; i < 2; ++i) {
+    const at::Tensor found = quantizer.learnable()[i].tensor.grad();
+    EXPECT_TRUE(at::allclose(found.to(at::kDouble), leaves[i].grad(), 1e-5, 1e-6)) << i;
+  }
+}
+
 // Live bytes that the calling thread allocated since it was made.
 struct LiveBytes final : c10::MemoryReportingInfoBase {
   int64_t bytes = 0;
@@ -151,11 +191,11 @@ TEST(LearnedQuantizer, OverwritesNothingWhileGradientsAreRecorded) {
     quantizer.init(narrow_range(rows, spec_of()));
     const at::Tensor input = rows.detach().requires_grad_(requires_gradient);
     const at::Tensor y = quantizer.apply(input, /*in_place=*/true);
-    EXPECT_TRUE(at::equal(rows, before));
+    EXPECT_TRUE(equal_bits(rows, before));
     EXPECT_EQ(y.requires_grad(), requires_gradient);
     const at::NoGradGuard no_gradients;
-    EXPECT_TRUE(at::equal(quantizer.apply(rows, /*in_place=*/true), y));
-    EXPECT_TRUE(at::equal(rows, y));
+    EXPECT_TRUE(equal_bits(quantizer.apply(rows, /*in_place=*/true), y));
+    EXPECT_TRUE(equal_bits(rows, y));
   }
 }
 
@@ -175,10 +215,10 @@ TEST(LearnedQuantizer, GradientsOfPartsAndOfTransposedRows) {
   const auto only_parameters = run(rows, true);
   const at::Tensor transposed = rows.t().contiguous().t().requires_grad_(true);
   const auto only_rows = run(transposed, false);
-  EXPECT_TRUE(at::equal(all.grad(), transposed.grad()));
+  EXPECT_TRUE(equal_bits(all.grad(), transposed.grad()));
   for (size_t i = 0; i < 2; ++i) {
-    EXPECT_TRUE(at::equal(everything->learnable()[i].tensor.grad(),
-                          only_parameters->learnable()[i].tensor.grad()));
+    EXPECT_TRUE(equal_bits(everything->learnable()[i].tensor.grad(),
+                           only_parameters->learnable()[i].tensor.grad()));
     EXPECT_FALSE(only_rows->learnable()[i].tensor.grad().defined());
   }
 }
@@ -199,7 +239,7 @@ TEST(LearnedQuantizer, TheSameBitsWithOneAndTwoThreads) {
       const auto learnable = quantizer.learnable();
       found.push_back({input.grad(), learnable[0].tensor.grad(), learnable[1].tensor.grad()});
     }
-    for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(found[0][i], found[1][i]));
+    for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(equal_bits(found[0][i], found[1][i]));
   }
   at::set_num_threads(threads);
 }
@@ -233,8 +273,8 @@ TEST(LearnedQuantizer, ConstrainBringsParametersBack) {
   quantizer.constrain();
   const QuantParameters found = quantizer.parameters();
   const float smallest = std::numeric_limits<float>::epsilon();
-  EXPECT_TRUE(at::equal(found.scale, at::tensor({0.25f, smallest, 0.5f})));
-  EXPECT_TRUE(at::equal(found.zero_point, at::tensor({0.0f, 4.0f, 15.0f})));
+  EXPECT_TRUE(equal_bits(found.scale, at::tensor({0.25f, smallest, 0.5f})));
+  EXPECT_TRUE(equal_bits(found.zero_point, at::tensor({0.0f, 4.0f, 15.0f})));
 }
 
 // The logarithm's gradient is scale times dscale; steps multiply, and nothing but the scale has to
@@ -247,8 +287,8 @@ TEST(LearnedQuantizer, LogDomain) {
     require_gradients(*quantizer);
   }
   const at::Tensor scale = plain.parameters().scale;
-  EXPECT_TRUE(at::equal(logarithmic.parameters().scale, scale));
-  EXPECT_TRUE(at::equal(plain.apply(rows, false), logarithmic.apply(rows, false)));
+  EXPECT_TRUE(equal_bits(logarithmic.parameters().scale, scale));
+  EXPECT_TRUE(equal_bits(plain.apply(rows, false), logarithmic.apply(rows, false)));
   for (Lsq* quantizer : {&plain, &logarithmic}) quantizer->apply(rows, false).backward(dy);
   const LearnableTensor learned = logarithmic.learnable()[0];
   EXPECT_EQ(learned.name, "log_scale");
@@ -261,11 +301,11 @@ TEST(LearnedQuantizer, LogDomain) {
   const at::Tensor stepped = logarithmic.parameters().scale;
   EXPECT_TRUE(at::allclose(stepped, scale * std::exp(-0.5), 1e-6));
   logarithmic.constrain();
-  EXPECT_TRUE(at::equal(logarithmic.parameters().scale, stepped));
+  EXPECT_TRUE(equal_bits(logarithmic.parameters().scale, stepped));
   EXPECT_EQ(learned.tensor.item<float>(), 0);
   Lsq restored(spec_of(), {true, true});
   restored.set_parameters(logarithmic.parameters());
-  EXPECT_TRUE(at::equal(restored.apply(rows, false), logarithmic.apply(rows, false)));
+  EXPECT_TRUE(equal_bits(restored.apply(rows, false), logarithmic.apply(rows, false)));
 }
 
 // Against what LibTorch derives itself, on tensors that lie in memory as those of attention do.
@@ -299,10 +339,10 @@ TEST(LearnedQuantizer, PublishedGradientsHaveTheBitsOfAutograd) {
     const double high = parameters.levels.high;
     published(as_published(same_x), scale, zero_point, parameters.levels.low, high,
               1 / std::sqrt(static_cast<double>(rows.numel()) * high))
-        .backward(as_published(upstream).contiguous());  // it comes from a product of heads
-    EXPECT_TRUE(x.grad().equal(same_x.grad())) << order;
-    EXPECT_TRUE(quantizer.learnable()[0].tensor.grad().equal(scale.grad())) << order;
-    EXPECT_TRUE(quantizer.learnable()[1].tensor.grad().equal(zero_point.grad())) << order;
+        .backward(as_published(upstream).contiguous());   // it comes from a product of heads
+    EXPECT_TRUE(x.grad().equal(same_x.grad())) << order;  // but for the sign of zeros
+    EXPECT_TRUE(equal_bits(quantizer.learnable()[0].tensor.grad(), scale.grad())) << order;
+    EXPECT_TRUE(equal_bits(quantizer.learnable()[1].tensor.grad(), zero_point.grad())) << order;
   }
 }
 

@@ -83,9 +83,10 @@ TEST(SiteErrors, AgainstASeparateComputation) {
                            " rules: [{sites: ['weight:*', 'activation:*'], bits: 6}]}");
   const auto batches = read_batches(tiny_model() / "inputs.safetensors", {"b0.input_ids"});
   Log log(Verbosity::kQuiet);
-  EXPECT_TRUE(site_errors(network.model(), network.points(), batches, log).empty());
+  PipelineContext context{network.model(), network.points(), batches, log};
+  EXPECT_TRUE(site_errors(context, batches).empty());
   network.calibrate(batches);
-  const auto errors = site_errors(network.model(), network.points(), batches, log);
+  const auto errors = site_errors(context, batches);
   EXPECT_EQ(errors.size(), 26u);  // the activations of this placement
 
   auto plain = record(network, batches[0], false), quantized = record(network, batches[0], true);

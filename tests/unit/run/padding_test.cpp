@@ -56,6 +56,46 @@ TEST(Padding, UnobservedGivesTheRangesOfNoPadding) {
   EXPECT_GT(seen, 0) << "padding has no extremes here, so that nothing was shown";
 }
 
+TEST(Padding, UnobservedIsNotReported) {
+  const auto run = [](const std::string& padding) {
+    std::string yaml = experiment_yaml("outlier_suppression", "outlier_suppression", padding);
+    const std::string record = "record: {site_errors: false}";
+    yaml.replace(yaml.find(record), record.size(),
+                 "record: {site_error_batches: 2, outliers: {all_tokens: true}}");
+    return Experiment(yaml);
+  };
+  Experiment dropped = run("drop"), unobserved = run("unobserved"), kept = run("keep");
+  const auto& expected = dropped.runner().site_errors();
+  const auto& found = unobserved.runner().site_errors();
+  ASSERT_EQ(expected.size(), 26u);
+  ASSERT_EQ(found.size(), expected.size());
+  int64_t moved_by_padding = 0;
+  for (const auto& [id, error] : expected) {
+    // Ranges are those of other sums, and turn single roundings.
+    EXPECT_NEAR(found.at(id).sqnr_db, error.sqnr_db, 0.05) << id;
+    EXPECT_NEAR(found.at(id).network_sqnr_db, error.network_sqnr_db, 0.2) << id;
+    EXPECT_NEAR(found.at(id).cosine_to_float, error.cosine_to_float, 1e-3) << id;
+    moved_by_padding += std::abs(kept.runner().site_errors().at(id).sqnr_db - error.sqnr_db) > 0.3;
+  }
+  EXPECT_GT(moved_by_padding, 5) << "padding makes no difference here, so that nothing was shown";
+  const auto& stages = dropped.runner().outliers()->stages();
+  ASSERT_EQ(unobserved.runner().outliers()->stages().size(), stages.size());
+  EXPECT_EQ(unobserved.runner().outliers()->tokens().tokens.ids,
+            dropped.runner().outliers()->tokens().tokens.ids);
+  EXPECT_GT(kept.runner().outliers()->tokens().tokens.ids.size(),
+            dropped.runner().outliers()->tokens().tokens.ids.size());
+  for (size_t i = 0; i < stages[0].sites.size(); ++i) {  // of the float network
+    const SiteSummary& plain = stages[0].sites[i].second;
+    const SiteSummary& hidden = unobserved.runner().outliers()->stages()[0].sites[i].second;
+    EXPECT_EQ(hidden.row_count, plain.row_count) << i;
+    EXPECT_EQ(hidden.row_min.size(), plain.row_min.size()) << i;
+    EXPECT_EQ(hidden.all.min, plain.all.min) << i;
+    EXPECT_EQ(hidden.all.max, plain.all.max) << i;
+    EXPECT_EQ(hidden.beyond, plain.beyond) << i;
+    EXPECT_EQ(hidden.histogram, plain.histogram) << i;
+  }
+}
+
 TEST(Padding, UnobservedIsNotForModelsThatWrite) {
   const std::string yaml =
       experiment_yaml("outlier_suppression_bart_gen", "outlier_suppression_bart", "unobserved");

@@ -101,6 +101,29 @@ TEST(QuantRules, IncludedFilesComeFirstInTheirOrder) {
   EXPECT_EQ(plans[3].spec.bits, 2);
 }
 
+TEST(QuantRules, IncludesDoNotGrowWithoutLimit) {
+  const TemporaryFolder folder;
+  const auto refusal = [&](const std::string& rules) {
+    folder.write("0.yaml", "rules: [" + rules + "]");
+    for (int level = 1; level <= 15; ++level) {
+      const std::string below = std::to_string(level - 1) + ".yaml";
+      folder.write(std::to_string(level) + ".yaml",
+                   "include: [" + below + ", " + below + "]\nrules: []");
+    }
+    return message_of<ConfigError>(
+        [&] { plan("include: 15.yaml", (folder / "experiment.yaml").string()); });
+  };
+  EXPECT_THAT(refusal("{sites: '*', bits: 4}"), HasSubstr("more than 10000 rules or files"));
+  EXPECT_THAT(refusal(""), HasSubstr("more than 10000 rules or files"));
+}
+
+TEST(QuantRules, PatternsDoNotGrowWithoutLimit) {
+  std::string groups;
+  for (int i = 0; i < 30; ++i) groups += "{,x}";
+  EXPECT_THAT(problems_of("{rules: [{sites: '*" + groups + "', bits: 8}]}"),
+              AllOf(HasSubstr("x.yaml:1:"), HasSubstr("more than 10000 patterns")));
+}
+
 TEST(QuantRules, FilesThatIncludeEachOther) {
   const TemporaryFolder folder;
   folder.write("a.yaml", "include: b.yaml\nrules: []");
@@ -132,12 +155,15 @@ TEST(QuantRules, SettingsThatASiteCannotHave) {
       AllOf(HasSubstr("token"), HasSubstr("channel")));
   EXPECT_THAT(problems_of("{rules: [{sites: '*', quantize: true, bits: 8, granularity: group}]}"),
               HasSubstr("group_size"));
+  EXPECT_THAT(
+      problems_of("{rules: [{sites: '*', quantize: true, bits: 8, granularity: feature_groups}]}"),
+      HasSubstr("needs the number of `groups`"));
 }
 
 TEST(QuantRules, ValuesOutOfRange) {
   for (const char* rule : {"bits: 1", "bits: 17", "bits: 40", "bits: 8.5", "axis: 2", "axis: -1",
-                           "group_size: 0", "granularity: row", "grid: none", "sites: []",
-                           "observer: nothing", "quantizer: 3", "unknown: 1"}) {
+                           "group_size: 0", "groups: 0", "granularity: row", "grid: none",
+                           "sites: []", "observer: nothing", "quantizer: 3", "unknown: 1"}) {
     const std::string yaml = "rules:\n  - sites: '*'\n    " + std::string(rule) + "\n";
     EXPECT_THAT(problems_of(yaml), HasSubstr("x.yaml:")) << rule;
   }

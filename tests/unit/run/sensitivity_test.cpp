@@ -80,5 +80,26 @@ TEST_F(Sensitivity, GoesOnWhereItWas) {
               HasSubstr("of another experiment"));
 }
 
+TEST_F(Sensitivity, ADamagedFileIsADataError) {
+  SensitivityOptions options;
+  options.file = folder_ / "sensitivity.json";
+  const auto refusal = [&](const std::string& content) {
+    folder_.write("sensitivity.json", content);
+    return message_of<DataError>([&] { measure(options); });
+  };
+  for (const char* content : {"{}", "[]", "{", "null"}) {
+    EXPECT_THAT(refusal(content), HasSubstr("sensitivity.json")) << content;
+  }
+  // Of this very experiment, with a row that lacks its metrics.
+  std::filesystem::remove(options.file);
+  options.grouping = SiteGrouping::kLayer;
+  options.without = false;
+  measure(options);
+  std::string text = read_file(options.file);
+  const size_t metrics = text.find("\"metrics\"");
+  ASSERT_NE(metrics, std::string::npos);
+  EXPECT_THAT(refusal(text.replace(metrics, 9, "\"metrucs\"")), HasSubstr("damaged"));
+}
+
 }  // namespace
 }  // namespace quell

@@ -9,6 +9,8 @@
 #include "framework/base/file.h"
 #include "framework/sweep/cell_folder.h"
 #include "framework/sweep/index.h"
+#include "framework/sweep/prepared_cells.h"
+#include "framework/sweep/runs.h"
 #include "tests/support/small_experiment.h"
 #include "tests/support/throws.h"
 
@@ -182,6 +184,48 @@ TEST_F(CellTest, TheIndexReadsBack) {
   folder_.write("sweep.json", "{}");
   EXPECT_THAT(message_of<DataError>([&] { read_sweep_index(folder_.path()); }),
               HasSubstr("sweep.json: damaged"));
+}
+
+TEST_F(CellTest, AnIndexDoesNotLeadOutOfItsFolder) {
+  const auto read = [&](const std::string& name) {
+    folder_.write("sweep.json",
+                  R"({"format": "quell sweep", "version": 1, "name": "x", "axes": [], "cells": [)"
+                  R"({"folder": ")" +
+                      name + R"(", "settings": {}, "fingerprint": "0"}]})");
+    return read_sweep_index(folder_.path());
+  };
+  EXPECT_EQ(read("seed=1-abc").cells[0].folder, folder_ / "seed=1-abc");
+  for (const char* name : {"/etc", "..", ".", "", "../other", "a/b", "a/"}) {
+    EXPECT_THAT(message_of<DataError>([&] { read(name); }),
+                HasSubstr("is not the name of a folder"))
+        << name;
+  }
+}
+
+// What another program has written there, or a disk has made of it.
+TEST_F(CellTest, DamagedFilesOfOursAreDataErrors) {
+  const Cell cell = cells("base: tiny.yaml\ngrid: {seed: [1]}")[0];
+  const fs::path folder = folder_ / cell.folder_name();
+  const fs::path experiments = folder_ / "experiments";
+  fs::create_directories(folder);
+  fs::create_directories(experiments);
+  write_file(experiment_file(folder), cell.config);
+  write_file(folder / "config.resolved.yaml", cell.config);
+  for (const char* damaged :
+       {"{}", "[]", "3", "{", R"({"label": 3, "fingerprint": [], "settings": 1})"}) {
+    write_file(folder / kCellFile, damaged);
+    EXPECT_EQ(cell_state(folder, cell.fingerprint), CellState::kWaiting) << damaged;
+    const auto load = [&] {
+      load_prepared_cells(folder_.path(), {cell.folder_name()}, all_plugins());
+    };
+    EXPECT_THAT(message_of<DataError>(load), HasSubstr("cell.json")) << damaged;
+    fs::remove(folder / kCellFile);
+    write_file(folder / "metrics.json", damaged);
+    EXPECT_THAT(message_of<DataError>([&] { read_run(folder); }), HasSubstr("metrics.json"))
+        << damaged;
+  }
+  write_file(folder / "metrics.json", R"({"stages": {"float": {"accuracy": "high"}}})");
+  EXPECT_THAT(message_of<DataError>([&] { read_run(folder); }), HasSubstr("metrics.json: damaged"));
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "framework/sweep/index.h"
 #include "framework/sweep/prepared_cells.h"
 #include "framework/sweep/slurm_script.h"
@@ -148,6 +148,33 @@ TEST(SlurmScript, IsRightAboutUnusualNames) {
       << result.errors;
   EXPECT_THAT(read_file(job.folder / kSlurmScript),
               HasSubstr("/it's 100%% \\\"mine\\\"/slurm/1/task_%a.txt\"\n"));
+}
+
+// Behind a line break, bash would run what follows, and sbatch read another directive.
+TEST(SlurmScript, HasNoLineBreaksInside) {
+  const std::string end = "\ntouch /tmp/owned";
+  const SlurmJob good{"x", "/bin/quell", "/home", "/runs", "/runs/slurm/1", {{"a"}}};
+  slurm_script(good, {});
+  for (fs::path SlurmJob::*path :
+       {&SlurmJob::program, &SlurmJob::working_folder, &SlurmJob::output, &SlurmJob::folder}) {
+    for (const std::string& text :
+         {end, std::string("\r"), std::string("\x1b[A"), std::string(1, '\0')}) {
+      SlurmJob job = good;
+      job.*path = (good.*path).string() + text;
+      EXPECT_THAT(message_of<ConfigError>([&] { slurm_script(job, {}); }), HasSubstr("line break"));
+    }
+  }
+  for (std::string SlurmOptions::*setting : {&SlurmOptions::partition, &SlurmOptions::account,
+                                             &SlurmOptions::time, &SlurmOptions::memory}) {
+    SlurmOptions options;
+    options.*setting = "1" + end;
+    EXPECT_THAT(message_of<ConfigError>([&] { slurm_script(good, options); }),
+                HasSubstr("line break"));
+  }
+  SlurmOptions options;
+  options.options = {"--qos=low" + end};
+  EXPECT_THAT(message_of<ConfigError>([&] { slurm_script(good, options); }),
+              HasSubstr("line break"));
 }
 
 constexpr const char* kSweep = "base: tiny.yaml\noutput: out\ngrid: {seed: [1, 2, 3]}\n";

@@ -36,6 +36,14 @@ TEST_F(SweepFileTest, AGridIsAProductWhoseLastKeyChangesFastest) {
               ElementsAre("seed=1_bits=8", "seed=1_bits=4", "seed=2_bits=8", "seed=2_bits=4"));
 }
 
+TEST_F(SweepFileTest, AGridIsLimited) {
+  std::string grid = "grid: {";
+  for (int key = 0; key < 12; ++key) {
+    grid += "k" + std::to_string(key) + ": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], ";
+  }
+  EXPECT_THAT(mistakes(grid + "last: [1]}"), HasSubstr("more than 100000 cells"));
+}
+
 TEST_F(SweepFileTest, AZipAdvancesTogether) {
   // Keys that say the same are named once.
   EXPECT_THAT(labels("zip: {'rules[0].bits': [8, 4], 'rules[1].bits': [8, 4]}\n"
@@ -67,6 +75,15 @@ TEST_F(SweepFileTest, ValuesMayBeStructures) {
   const SweepFile sweep = load("grid: {observer: [minmax, {type: ema_minmax, momentum: 0.5}]}");
   EXPECT_EQ(sweep.axes[0].points[0][0].text(), "minmax");
   EXPECT_EQ(sweep.axes[0].points[1][0].text(), R"({"type":"ema_minmax","momentum":0.5})");
+}
+
+TEST_F(SweepFileTest, TheNameIsThatOfOneFolder) {
+  const std::string grid = "base: x.yaml\ngrid: {seed: [1]}\nname: ";
+  EXPECT_EQ(load(grid + "a.b_c=1").output, "runs/a.b_c=1");
+  for (const char* name : {"..", "../../x", "/tmp/x", "a b"}) {
+    EXPECT_THAT(mistakes(grid + name), HasSubstr("table.yaml:3:7: name: must be the name of one"))
+        << name;
+  }
 }
 
 TEST_F(SweepFileTest, NamesHaveDefaults) {

@@ -56,12 +56,11 @@ TEST(Batching, OutputsReturnToTheirExamples) {
   const auto batches = make_batches(sequences, order, 2, /*keep_padding_to=*/4);
   int64_t finished = 0;
   const auto outputs = collect_outputs(
-      batches, 3,
-      [](const Batch& batch) {
+      batches, 3, {[](const Batch& batch) {
         at::Tensor logits = at::full({batch.sequences(), 2}, 0.5);
         for (int64_t i = 0; i < batch.sequences(); ++i) logits[i][1] = batch.example_ids[i];
         return Outputs{{"logits", logits}, {"start", batch.position_ids.to(at::kFloat)}};
-      },
+      }},
       [&](int64_t count) { finished += count; });
   EXPECT_EQ(finished, 3);
   EXPECT_THAT(outputs[0].at("logits"), ElementsAre(0.5f, 0.0f));
@@ -75,14 +74,14 @@ TEST(Batching, RefusesOutputsThatAreNotFinite) {
     const double value = batch.example_ids[0] == 0 ? std::numeric_limits<double>::quiet_NaN() : 1.0;
     return Outputs{{"logits", at::full({1, 2}, value)}};
   };
-  EXPECT_THAT(message_of<Error>([&] { collect_outputs(batches, 2, predict, [](int64_t) {}); }),
+  EXPECT_THAT(message_of<Error>([&] { collect_outputs(batches, 2, {predict}, [](int64_t) {}); }),
               HasSubstr("output \"logits\" of batch 1, example 0, is nan"));
 }
 
 TEST(Batching, RefusesOutputsOfAnotherShape) {
   const auto batches = make_batches(sequences_of_lengths({1, 3}), std::vector<int64_t>{0, 1}, 2);
   const auto predict = [](const Batch&) { return Outputs{{"logits", at::full({3, 2}, 1.0)}}; };
-  EXPECT_THAT(message_of<Error>([&] { collect_outputs(batches, 2, predict, [](int64_t) {}); }),
+  EXPECT_THAT(message_of<Error>([&] { collect_outputs(batches, 2, {predict}, [](int64_t) {}); }),
               HasSubstr("shape [3, 2]; expected 2 rows (sequences) or 4 rows (tokens)"));
 }
 

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include "framework/base/error.h"
+#include "framework/io/parquet.h"
 #include "support.h"
 #include "tasks/data/glue_files.h"
 #include "tasks/data/glue_labels.h"
+#include "tests/support/paths.h"
 
 namespace quell {
 namespace {
@@ -99,6 +101,98 @@ TEST_F(GlueFiles, UnlabelledJsonLines) {
   EXPECT_EQ(data.examples.size(), 4u);
   EXPECT_EQ(data.labelled, 1);
   EXPECT_EQ(data.examples[3].index, 3);
+}
+
+// SNLI and MultiNLI write "-" where the annotators did not agree, MultiNLI "hidden" in its test
+// files, and the Hub -1 (huggingface/datasets#1963, #2364).
+TEST_F(GlueFiles, NoGoldLabel) {
+  const std::string rest = R"(", "sentence1": "a", "sentence2": "b"})";
+  const GlueData data =
+      read("mnli", "dev.jsonl",
+           R"({"gold_label": "entailment)" + rest + "\n" + R"({"gold_label": "-)" + rest + "\n" +
+               R"({"gold_label": "hidden)" + rest + "\n" + R"({"gold_label": "-1)" + rest + "\n");
+  EXPECT_EQ(data.labelled, 1);
+  EXPECT_EQ(show(data.examples[1]), "a|b|none");
+  const GlueData tsv =
+      read("mnli", "dev.tsv", "gold_label\tsentence1\tsentence2\n-\ta\tb\nneutral\tc\td\n");
+  EXPECT_EQ(show(tsv.examples[0]), "a|b|none");
+  EXPECT_EQ(show(tsv.examples[1]), "c|d|1");
+  EXPECT_EQ(read("stsb", "x.tsv", "sentence1\tsentence2\tscore\na\tb\t-1.0\nc\td\t2\n").labelled,
+            1);
+  EXPECT_THAT(refusal("sst2", "dev.tsv", "sentence\tlabel\na\t-2\n"), HasSubstr("label \"-2\""));
+}
+
+// facebookresearch/XNLI#11; the training files call the second sentence "hypo".
+TEST_F(GlueFiles, NamesOfXnli) {
+  EXPECT_EQ(show(read("mnli", "dev.jsonl",
+                      R"({"gold_label": "contradictory", "sentence1": "a", "sentence2": "b"})")
+                     .examples[0]),
+            "a|b|2");
+  EXPECT_EQ(
+      show(read("mnli", "train.tsv", "premise\thypo\tlabel\na\tb\tcontradictory\n").examples[0]),
+      "a|b|2");
+}
+
+TEST_F(GlueFiles, Csv) {
+  const GlueData data =
+      read("sst2", "dev.csv", "idx,sentence,label\n0,\"good, \"\"really\"\"\",1\n1,bad,\n");
+  EXPECT_EQ(show(data.examples[0]), "good, \"really\"|-|1");
+  EXPECT_EQ(show(data.examples[1]), "bad|-|none");
+  EXPECT_THAT(refusal("sst2", "dev.csv", "idx,text,label\n0,a,1\n"),
+              HasSubstr("dev.csv:1: no key \"sentence\"; keys found: idx, text, label"));
+  EXPECT_THAT(refusal("sst2", "dev.csv", "sentence,label\n,1\n"),
+              HasSubstr("dev.csv:2: \"sentence\" is null, expected text"));
+}
+
+TEST_F(GlueFiles, OtherEncodingsThanUtf8) {
+  const std::string content = "sentence\tlabel\nfine\t1\nclich\xE9\t0\n";
+  EXPECT_THAT(refusal("sst2", "dev.tsv", content),
+              HasSubstr("dev.tsv:3:6: the byte 0xE9 is not UTF-8"));
+  const GlueData data =
+      read_glue(glue_spec("sst2"), folder_.write("dev.tsv", content), true, "latin-1");
+  EXPECT_EQ(data.examples[1].text, "cliché");
+}
+
+TEST_F(GlueFiles, ParquetOfTheHub) {
+  if (!reads_parquet()) GTEST_SKIP() << "built without Arrow";
+  const auto hub = source_folder() / "tests/data/parquet";
+  const GlueSpec& sst2 = glue_spec("sst2");
+  const auto sets = find_dev_files(sst2, {.folder = hub});
+  ASSERT_EQ(sets.size(), 1u);
+  const GlueData dev = read_glue(sst2, sets[0].file, true);
+  EXPECT_EQ(show(dev.examples[0]), "good|-|1");
+  EXPECT_EQ(show(dev.examples[1]), "bad|-|0");
+  const GlueData train = read_glue(sst2, find_train_file(sst2, {.folder = hub}), true);
+  ASSERT_EQ(train.examples.size(), 3u);  // of both shards
+  EXPECT_EQ(train.examples[2].index, 2);
+  EXPECT_EQ(show(train.examples[2]), "fine|-|1");
+  EXPECT_EQ(read_glue(sst2, hub / "sst2/test-00000-of-00001.parquet", false).labelled, 0);
+}
+
+TEST_F(GlueFiles, FoldersOfTheHub) {
+  const auto found = [&](const std::string& task) {
+    return find_dev_files(glue_spec(task), {.folder = folder_.path()})[0].file.lexically_relative(
+        folder_.path());
+  };
+  const auto add = [&](const std::string& name) {
+    std::filesystem::create_directories((folder_.path() / name).parent_path());
+    folder_.write(name, "");
+  };
+  add("sst2/validation-00000-of-00001.parquet");
+  EXPECT_EQ(found("sst2"), "sst2/validation-00000-of-00001.parquet");
+  // Another task's folder is not taken for this one's.
+  EXPECT_THAT(message_of<DataError>([&] { found("cola"); }), HasSubstr("no dev file for cola"));
+  add("CoLA/dev.tsv");
+  EXPECT_EQ(found("cola"), "CoLA/dev.tsv");
+  add("mnli/validation_matched/0000.parquet");
+  EXPECT_EQ(found("mnli"), "mnli/validation_matched/0000.parquet");
+  add("data/validation-00000-of-00002.parquet");
+  EXPECT_EQ(found("cola"), "data/validation-00000-of-00002.parquet");
+  add("data/validation-00000-of-00003.parquet");
+  EXPECT_THAT(message_of<DataError>([&] { found("cola"); }),
+              HasSubstr("shards of different tables"));
+  add("dev.tsv");
+  EXPECT_EQ(found("sst2"), "dev.tsv");
 }
 
 TEST_F(GlueFiles, CalibrationNeedsNoLabels) {
@@ -199,6 +293,22 @@ TEST(GlueLabels, OfAnotherTaskAreRefused) {
   EXPECT_THAT(refusal("sst2", json{{"id2label", {{"0", "negative"}, {"5", "positive"}}}}),
               HasSubstr("id2label must give the classes 0, 1, 2"));
   EXPECT_THAT(refusal("sst2", json{{"id2label", {{"0", 3}}}}), HasSubstr("must give the classes"));
+}
+
+// As training on a table with numbers for labels leaves them.
+TEST(GlueLabels, NumbersForNames) {
+  const auto order = [](const json& names) {
+    return label_order(glue_spec("sst2"), json{{"id2label", names}});
+  };
+  EXPECT_EQ(order({{"0", 0}, {"1", 1}}), glue_order(glue_spec("sst2")));
+  EXPECT_EQ(order({{"0", 0.0}, {"1", 1.0}}), glue_order(glue_spec("sst2")));
+  EXPECT_EQ(order({{"0", false}, {"1", true}}), glue_order(glue_spec("sst2")));
+  for (const json& bad : {json(2), json(0.5), json(-1), json(nullptr)}) {
+    EXPECT_THAT(message_of<DataError>([&] {
+                  order({{"0", 0}, {"1", bad}});
+                }),
+                HasSubstr("id2label must give the classes 0, 1, 2"));
+  }
 }
 
 TEST_F(GlueFiles, SplitsAreFoundByName) {

@@ -213,6 +213,22 @@ TEST_F(GlueTask, TextsAreCutToTheMaximumLength) {
   }
 }
 
+// As run_glue.py takes the smaller of its max_seq_length and the tokenizer's.
+TEST_F(GlueTask, ModelMaxLengthOfTheTokenizerCutsTexts) {
+  tokenizer_.most = 4;
+  CalibrationOptions options;
+  options.samples = 4;
+  options.split = "dev";
+  const auto task = make(", max_length: 100");
+  for (const Batch& batch : task->calibration(options, 1)) {
+    for (int64_t i = 0; i < batch.sequences(); ++i) EXPECT_LE(batch.length(i), 4);
+  }
+  EXPECT_THAT(task->notes(),
+              ElementsAre(AllOf(HasSubstr("task.max_length 100"), HasSubstr("model_max_length"))));
+  tokenizer_.most = 100;
+  EXPECT_THAT(make(", max_length: 100")->notes(), testing::IsEmpty());
+}
+
 TEST_F(GlueTask, BothSetsOfMnli) {
   const std::string header = "index\tsentence1\tsentence2\tgold_label\n";
   folder_.write("dev_matched.tsv", header + "0\ta\tb c\tneutral\n1\ta\tb\tentailment\n");

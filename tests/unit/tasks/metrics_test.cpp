@@ -8,6 +8,7 @@
 #include "tasks/metrics/classification.h"
 #include "tasks/metrics/correlation.h"
 #include "tasks/metrics/named.h"
+#include "tests/support/paths.h"
 
 namespace quell {
 namespace {
@@ -26,7 +27,7 @@ void expect_equal(double actual, const json& expected, size_t index) {
 }
 
 TEST(Metrics, EqualTheGoldens) {
-  std::ifstream stream(QUELL_SOURCE_DIR "/tests/data/glue/glue_metrics.json");
+  std::ifstream stream(source_folder() / "tests/data/glue/glue_metrics.json");
   const json cases = json::parse(stream);
   ASSERT_EQ(cases.size(), 42u);
   for (size_t i = 0; i < cases.size(); ++i) {

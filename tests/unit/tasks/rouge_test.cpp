@@ -4,9 +4,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "support.h"
 #include "tasks/metrics/porter_stemmer.h"
+#include "tests/support/paths.h"
 
 namespace quell {
 namespace {
@@ -16,9 +17,7 @@ using nlohmann::json;
 // Sums of a few fractions in another order.
 constexpr double kTolerance = 1e-9;
 
-std::filesystem::path test_data() {
-  return std::filesystem::path(QUELL_SOURCE_DIR) / "tests/data/rouge";
-}
+std::filesystem::path test_data() { return source_folder() / "tests/data/rouge"; }
 
 void expect_value(const RougeValue& value, const json& expected, const std::string& what) {
   EXPECT_NEAR(value.precision, expected[0].get<double>(), kTolerance) << what;

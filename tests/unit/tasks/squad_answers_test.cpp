@@ -167,6 +167,49 @@ TEST(SquadAnswers, ScoresOfTheGoldens) {
   }
 }
 
+// The file is that of utils_qa.py: its keys, its order, ASCII alone.
+TEST(SquadAnswers, NBestListsOfTheGoldens) {
+  SquadAnswerOptions v1, v2;
+  v2.version = SquadVersion::kV2;
+  const TemporaryFolder files;
+  for (const auto& folder : golden_folders()) {
+    const SquadGoldens goldens(folder);
+    ScoreOptions options;
+    options.predictions = folder / "squad.safetensors";
+    for (const auto& [setting, config] : goldens.json.at("configs").items()) {
+      options.set = setting;
+      for (const auto& [version, answers] : {std::pair("v1", v1), std::pair("v2", v2)}) {
+        SCOPED_TRACE(setting + " " + version);
+        const auto file = files.path() / "nbest.json";
+        score_squad(goldens.data, answers, options, file);
+        const std::string text = read_file(file);
+        EXPECT_TRUE(std::all_of(text.begin(), text.end(), [](char c) { return c > 0; }));
+        const auto lists = nlohmann::ordered_json::parse(text);
+        EXPECT_EQ(lists.size(), goldens.data.examples.size());
+        for (const auto& [id, expected] : config.at(version).at("nbest").items()) {
+          const auto& found = lists.at(id);
+          ASSERT_EQ(found.size(), expected.size()) << id;
+          for (size_t i = 0; i < expected.size(); ++i) {
+            std::string keys;
+            for (const auto& entry : found[i].items()) keys += entry.key() + " ";
+            EXPECT_EQ(keys, "score start_logit end_logit text probability ");
+            EXPECT_EQ(found[i]["text"].get<std::string>(), expected[i]["text"]) << id;
+            for (const char* key : {"score", "start_logit", "end_logit"}) {
+              EXPECT_EQ(found[i][key].get<double>(), expected[i][key].get<double>()) << id << key;
+            }
+            EXPECT_NEAR(found[i]["probability"].get<double>(),
+                        expected[i]["probability"].get<double>(), kSoftmaxRounding);
+          }
+        }
+      }
+    }
+  }
+  const SquadGoldens goldens(test_data("squad"));
+  ScoreOptions texts;
+  texts.predictions = files.write("texts.json", "{}");
+  EXPECT_THROW(score_squad(goldens.data, v1, texts, files.path() / "x.json"), ConfigError);
+}
+
 TEST(SquadAnswers, EqualScoresHaveAnOrder) {
   const std::vector<float> same(4, 0.0f);
   const std::vector<std::pair<int32_t, int32_t>> offsets = {{-1, -1}, {0, 1}, {2, 3}, {-1, -1}};

@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include "framework/base/error.h"
+#include "framework/io/parquet.h"
 #include "support.h"
 #include "tasks/data/data_files.h"
 #include "tasks/data/squad_data.h"
+#include "tests/support/paths.h"
 
 namespace quell {
 namespace {
@@ -51,6 +53,32 @@ TEST_F(SquadFiles, OfficialLayout) {
   EXPECT_THAT(data.examples[1].answers, IsEmpty());
   EXPECT_EQ(data.examples[2].index, 2);
   EXPECT_EQ(data.examples[2].article, 1);
+}
+
+// evaluate-v2.0.py asks bool(qa["answers"]) alone.
+TEST_F(SquadFiles, TheMarkDecidesNothing) {
+  const auto answers = [&](const std::string& rest) {
+    return read(one_question(R"({"id": "a", "question": "?", )" + rest + "}"))
+        .examples[0]
+        .answers.size();
+  };
+  EXPECT_EQ(answers(R"("is_impossible": true, "answers": [{"text": "y", "answer_start": 2}])"), 1u);
+  EXPECT_EQ(answers(R"("is_impossible": false, "answers": [])"), 0u);
+  EXPECT_EQ(answers(R"("is_impossible": true)"), 0u);
+  EXPECT_THAT(refusal(one_question(R"({"id": "a", "question": "?", "is_impossible": false})")),
+              HasSubstr("\"answers\" is missing"));
+}
+
+TEST_F(SquadFiles, ParquetOfTheHub) {
+  if (!reads_parquet()) GTEST_SKIP() << "built without Arrow";
+  const auto hub = source_folder() / "tests/data/parquet";
+  const SquadData data = read_squad(find_data_file(hub, "", "dev", squad_file_names("dev", false)));
+  ASSERT_EQ(data.examples.size(), 2u);
+  EXPECT_EQ(data.examples[0].id, "a");
+  EXPECT_EQ(data.examples[0].answers[0].text, "\u00d6land");
+  EXPECT_FALSE(data.examples[0].misplaced);
+  EXPECT_THAT(data.examples[1].answers, IsEmpty());
+  EXPECT_EQ(data.articles, 1);
 }
 
 TEST_F(SquadFiles, RowsOfHuggingFace) {

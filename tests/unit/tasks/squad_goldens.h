@@ -5,16 +5,17 @@
 #include <string>
 #include <vector>
 
-#include "framework/io/json.h"
 #include "framework/io/safetensors.h"
+#include "framework/json/json.h"
 #include "support.h"
 #include "tasks/data/squad_data.h"
 #include "tasks/data/squad_features.h"
+#include "tests/support/paths.h"
 
 namespace quell {
 
 inline std::filesystem::path test_data(const std::string& name) {
-  return std::filesystem::path(QUELL_SOURCE_DIR) / "tests/data" / name;
+  return source_folder() / "tests/data" / name;
 }
 
 // The rows of an integer tensor.

@@ -161,6 +161,58 @@ TEST_F(SquadTask, ScoresPredictionsOfARun) {
   EXPECT_THAT(part->score(options), ElementsAre(Pair("f1", 1.0), Pair("exact_match", 1.0)));
 }
 
+// Six questions of which three have no answer, as Hugging Face's metric squad_v2 scores them; the
+// figures follow by hand from evaluate-v2.0.py: ordered by probability, the three with an answer
+// come first, the last of them at 0.3.
+TEST_F(SquadTask, ScoresProbabilitiesOfNoAnswer) {
+  json qas = json::array();
+  std::string lines;
+  json list = json::array();
+  const double probabilities[] = {0.9, 0.1, 0.8, 0.2, 0.3, 0.95};
+  for (int i = 0; i < 6; ++i) {
+    const bool has_answer = probabilities[i] < 0.5;
+    json answers = json::array();
+    if (has_answer) answers.push_back({{"text", "x"}, {"answer_start", 0}});
+    qas.push_back({{"id", std::to_string(i)}, {"question", "?"}, {"answers", answers}});
+    list.push_back({{"id", std::to_string(i)},
+                    {"prediction_text", "x"},
+                    {"no_answer_probability", probabilities[i]}});
+    lines += list.back().dump() + "\n";
+  }
+  const json root = {{"data", {{{"paragraphs", {{{"context", "x"}, {"qas", qas}}}}}}}};
+  ScoreOptions options;
+  options.data = folder_.write("six.json", root.dump());
+  const auto task = make_task("squad", "{version_2: true}", {});
+  const auto value = [&](const std::string& name) {
+    for (const auto& [key, found] : task->score(options)) {
+      if (key == name) return found;
+    }
+    return -1.0;
+  };
+  for (const auto& file : {folder_.write("p.jsonl", lines), folder_.write("p.json", list.dump())}) {
+    options.predictions = file;
+    options.no_answer_threshold = 1;
+    EXPECT_DOUBLE_EQ(value("exact"), 0.5);
+    EXPECT_DOUBLE_EQ(value("best_exact"), 1);
+    EXPECT_DOUBLE_EQ(value("best_exact_thresh"), 0.3);
+    options.no_answer_threshold = 0.85;  // two of the three become "no answer"
+    EXPECT_DOUBLE_EQ(value("exact"), 5.0 / 6);
+    EXPECT_DOUBLE_EQ(value("NoAns_exact"), 2.0 / 3);
+  }
+  EXPECT_THAT(message_of<ConfigError>([&] { make_task("squad", "{}", {})->score(options); }),
+              HasSubstr("version_2=true"));
+  options.predictions = folder_.write(
+      "q.jsonl", R"({"id": "0", "prediction_text": "x", "no_answer_probability": 0.5})"
+                 "\n"
+                 R"({"id": "1", "prediction_text": "x"})");
+  EXPECT_THAT(message_of<DataError>([&] { task->score(options); }),
+              AllOf(HasSubstr("q.jsonl:2"), HasSubstr("has no \"no_answer_probability\"")));
+  options.predictions = folder_.write(
+      "r.jsonl", R"({"id": "0", "prediction_text": "x", "no_answer_probability": "high"})");
+  EXPECT_THAT(message_of<DataError>([&] { task->score(options); }),
+              HasSubstr("expected a number, found string"));
+}
+
 TEST_F(SquadTask, RefusesPredictionsThatDoNotFit) {
   const auto refusal = [&](const std::string& name, const std::string& content) {
     const auto task = make_task("squad", "{}", {});

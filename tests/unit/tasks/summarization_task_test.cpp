@@ -1,9 +1,10 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <map>
 
 #include "framework/base/error.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "support.h"
 
 namespace quell {
@@ -148,6 +149,53 @@ TEST_F(SummarizationTask, SettingsOfGeneration) {
   EXPECT_EQ(all.no_repeat_ngram_size, 3);
   EXPECT_EQ(all.early_stopping, EarlyStopping::kTrue);
   EXPECT_EQ(settings(", early_stopping: never").early_stopping, EarlyStopping::kNever);
+}
+
+TEST_F(SummarizationTask, NewTokensWinOverLengths) {
+  EXPECT_EQ(settings(", max_new_tokens: 6, max_length: 15").max_length, 7);
+  EXPECT_EQ(settings(", min_new_tokens: 3, min_length: 9").min_length, 4);
+  // Also those of the model, as in the library: the experiment is told.
+  TaskContext context = this->context();
+  context.generation->max_new_tokens = 8;
+  context.generation->min_new_tokens = 2;
+  const std::string start = "{path: " + folder_.path().string() + ", max_source_length: 64";
+  GenerationOptions seen;
+  const Network network{{}, [&](const Batch& batch, const GenerationOptions& options) {
+                          seen = options;
+                          return last_words(batch, options);
+                        }};
+  const auto task = make_task("summarization", start + ", max_length: 15, min_length: 9}", context);
+  task->evaluate(network, nullptr);
+  EXPECT_EQ(seen.max_length, 9);
+  EXPECT_EQ(seen.min_length, 3);
+  EXPECT_THAT(task->notes(),
+              ElementsAre(HasSubstr("task.max_length has no effect: the model sets max_new_tokens"),
+                          HasSubstr("set task.min_new_tokens")));
+  const auto said = make_task("summarization", start + ", max_new_tokens: 4}", context);
+  said->evaluate(network, nullptr);
+  EXPECT_EQ(seen.max_length, 5);
+  EXPECT_THAT(said->notes(), IsEmpty());
+}
+
+TEST_F(SummarizationTask, WritesTheNextBestTextsToo) {
+  const Network network{{}, [&](const Batch& batch, const GenerationOptions& options) {
+                          EXPECT_EQ(options.num_return_sequences, 3);
+                          std::vector<GeneratedSequence> written;
+                          for (const GeneratedSequence& best : last_words(batch, options)) {
+                            written.push_back(best);
+                            written.push_back({{kStart, 11, kEnd}});
+                            written.push_back({{kStart, 12, 12, 12, kEnd}});
+                          }
+                          return written;
+                        }};
+  const auto task = make(", num_beams: 4, num_return_sequences: 3, batch_size: 2");
+  const Evaluation evaluation = task->evaluate(network, nullptr);
+  EXPECT_EQ(evaluation.predictions[1].text, "w4 w5");
+  EXPECT_THAT(evaluation.predictions[1].more_texts, ElementsAre("w1", "w2 w2 w2"));
+  // Metrics are those of the best alone.
+  EXPECT_EQ(evaluation.metrics, make()->evaluate(network_, nullptr).metrics);
+  EXPECT_THAT(message_of<ConfigError>([&] { make(", num_beams: 2, num_return_sequences: 3"); }),
+              HasSubstr("task.num_return_sequences 3: is more than num_beams 2"));
 }
 
 TEST_F(SummarizationTask, CalibrationTargetsAreWhatTheNetworkWrites) {
@@ -307,6 +355,22 @@ TEST_F(SummarizationScore, StemmerAndSentences) {
   const std::string swapped = "She walked away. He is running.\n";
   EXPECT_DOUBLE_EQ(score("p.txt", swapped)[3].second, 1);
   EXPECT_DOUBLE_EQ(score("p.txt", swapped, "split_sentences: false")[3].second, 0.5);
+}
+
+// "a b" of "a b c d": two of two words and one of one pair, out of four and three.
+TEST_F(SummarizationScore, PrecisionAndRecall) {
+  folder_.write("validation.csv", "summary\na b c d\n");
+  const Metrics metrics = score("p.txt", "a b\n", "precision_and_recall: true");
+  const std::map<std::string, double> values(metrics.begin(), metrics.end());
+  ASSERT_EQ(values.size(), 12u);
+  EXPECT_EQ(metrics[0].first, "rouge1");
+  EXPECT_DOUBLE_EQ(metrics[0].second, 2.0 / 3);
+  EXPECT_DOUBLE_EQ(values.at("rouge1_precision"), 1);
+  EXPECT_DOUBLE_EQ(values.at("rouge1_recall"), 1.0 / 2);
+  EXPECT_DOUBLE_EQ(values.at("rouge2_precision"), 1);
+  EXPECT_DOUBLE_EQ(values.at("rouge2_recall"), 1.0 / 3);
+  EXPECT_DOUBLE_EQ(values.at("rougeL_recall"), 1.0 / 2);
+  EXPECT_DOUBLE_EQ(values.at("rougeLsum_recall"), 1.0 / 2);
 }
 
 TEST_F(SummarizationScore, EmptyReferences) {

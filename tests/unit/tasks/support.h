@@ -15,6 +15,7 @@
 #include "framework/config/load.h"
 #include "framework/plugin/registry.h"
 #include "framework/run/task.h"
+#include "tests/support/paths.h"
 
 namespace quell {
 
@@ -23,9 +24,7 @@ void register_task_squad(Plugins& plugins);
 void register_task_tokens(Plugins& plugins);
 void register_task_summarization(Plugins& plugins);
 
-inline std::filesystem::path shared_folder() {
-  return std::filesystem::path(QUELL_SOURCE_DIR) / ".." / "shared";
-}
+inline std::filesystem::path shared_folder() { return source_folder() / ".." / "shared"; }
 
 // A folder that is gone after the test.
 class TemporaryFolder {
@@ -68,7 +67,9 @@ class WordTokenizer : public Tokenizer {
   int64_t vocabulary_size() const override { return 50; }
   int64_t largest_id() const override { return 49; }
   int64_t pad_id() const override { return 0; }
-  std::optional<int64_t> model_max_length() const override { return std::nullopt; }
+  std::optional<int64_t> model_max_length() const override { return most; }
+  const std::vector<std::string>& notes() const override { return notes_; }
+  std::optional<int64_t> most = std::nullopt;
 
  private:
   static void append(std::string_view text, std::vector<int64_t>& ids) {
@@ -77,6 +78,7 @@ class WordTokenizer : public Tokenizer {
     while (stream >> word) ids.push_back(std::min<int64_t>(10 + std::ssize(word), 49));
     ids.push_back(2);
   }
+  std::vector<std::string> notes_;
 };
 
 // The task `name` with parameters written in YAML.

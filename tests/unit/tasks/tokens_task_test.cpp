@@ -149,6 +149,55 @@ TEST_F(TokensTask, SpansAndDecoderSide) {
   EXPECT_THAT(batch.decoder_offsets, ElementsAre(0, 2, 3));
 }
 
+TEST_F(TokensTask, PositionsAreUsedAsGiven) {
+  config_["model_type"] = "bert";
+  tensors_.push_back({"b0.position_ids", matrix({5, 6, 7, 8, 3, 2, 1, 0}, 4)});
+  auto batches = make(kBoth)->calibration({}, 0);
+  EXPECT_THAT(values(batches[0].position_ids), ElementsAre(0, 1, 2));  // counted: b1 has none
+  EXPECT_THAT(values(batches[1].position_ids), ElementsAre(5, 6, 7, 8, 3, 2, 1));
+  CalibrationOptions keep;
+  keep.padding = Padding::kKeep;
+  EXPECT_THAT(values(make(kBoth)->calibration(keep, 0)[1].position_ids),
+              ElementsAre(5, 6, 7, 8, 3, 2, 1, 0));
+  keep.batch_size = 1;
+  EXPECT_THAT(values(make(kBoth)->calibration(keep, 0)[2].position_ids), ElementsAre(3, 2, 1, 0));
+  // One row stands for all, as in Hugging Face.
+  replace("b0.position_ids", matrix({2, 3, 4, 5}, 4));
+  EXPECT_THAT(values(make(kBoth)->calibration({}, 0)[1].position_ids),
+              ElementsAre(2, 3, 4, 5, 2, 3, 4));
+  replace("b0.position_ids", matrix({0, 1, 2, 16, 0, 0, 0, 0}, 4));
+  EXPECT_THAT(refusal<DataError>(kBoth),
+              HasSubstr("\"b0.position_ids\": row 0: position 16, but the model has only 0 to 15"));
+  replace("b0.position_ids", matrix({0, 1, 2, 3, 4, 5}, 3));
+  EXPECT_THAT(refusal<DataError>(kBoth), HasSubstr("shape [2, 3], expected [2, 4]"));
+  SetUp();
+  config_["model_type"] = "roberta";
+  tensors_.push_back({"b0.position_ids", matrix({2, 3, 4, 5, 2, 3, 4, 1}, 4)});
+  EXPECT_THAT(refusal<DataError>(kBoth),
+              HasSubstr("\"b0.position_ids\": this model counts positions itself"));
+}
+
+TEST_F(TokensTask, UnknownNames) {
+  const auto refused = [&](const std::string& name, const std::string& why) {
+    SetUp();
+    tensors_.push_back({name, matrix({1, 1, 1, 1, 1, 1, 1, 0}, 4)});
+    EXPECT_THAT(refusal<DataError>(kBoth), HasSubstr(why)) << name;
+  };
+  refused("b0.attention_masks",
+          "tensor \"b0.attention_masks\": \"attention_masks\" is not known beside "
+          "token ids; did you mean \"attention_mask\"?");
+  refused("b1.postion_ids", "did you mean \"position_ids\"?");
+  refused("b1.label", "did you mean \"labels\"?");
+  refused("b0.head_mask", "known: attention_mask, lens, ");
+  refused("b0.inputs_embeds", "known: ");
+  // Results of other code beside the ids are no inputs.
+  SetUp();
+  tensors_.push_back({"b0.logits", at::zeros({2, 2})});
+  tensors_.push_back({"b0.x.attention_masks", at::zeros({2, 2})});
+  tensors_.push_back({"b2.attention_masks", at::zeros({2, 2})});
+  EXPECT_THAT(make(kBoth)->notes(), ElementsAre(HasSubstr("not read beside b0.input_ids: logits")));
+}
+
 TEST_F(TokensTask, BadTensors) {
   replace("b0.attention_mask", matrix({0, 1, 1, 1, 1, 1, 1, 0}, 4));
   EXPECT_THAT(refusal<DataError>(kBoth),

@@ -101,17 +101,27 @@ TEST_F(Load, VeryLargeMaximumLengthIsNone) {
 TEST_F(Load, OlderSpecialTokensMapAndAddedTokensCount) {
   folder_.write("vocab.txt", kVocabulary);
   folder_.write("special_tokens_map.json", R"({"sep_token": "!"})");
-  folder_.write("tokenizer_config.json",
-                R"({"added_tokens_decoder": {"10": {"content": "<x>", "special": true}}})");
+  folder_.write("added_tokens.json", R"({"<x>": 10})");
   const auto tokenizer = load();
   EXPECT_EQ(ids(*tokenizer, "hello<x>"), (Ids{2, 5, 10, 9}));
   EXPECT_EQ(tokenizer->largest_id(), 10);
+  // Neither does beside added_tokens_decoder.
+  folder_.write("tokenizer_config.json",
+                R"({"added_tokens_decoder": {"10": {"content": "<y>", "special": true}}})");
+  EXPECT_EQ(ids(*load(), "hello<y><x>"), (Ids{2, 5, 10, 1, 1, 1, 3}));
+}
+
+// Of the lines of white space the last is a token, which nothing matches.
+TEST_F(Load, BlankLinesOfVocabTxtCount) {
+  folder_.write("vocab.txt", "[PAD]\n\n[UNK]\n[CLS]\n \n[SEP]\nhello \t\n\n");
+  const auto tokenizer = load();
+  EXPECT_EQ(ids(*tokenizer, "hello  x"), (Ids{3, 6, 2, 5}));
+  EXPECT_EQ(tokenizer->largest_id(), 7);
 }
 
 TEST_F(Load, BrokenVocabulariesNameTheLine) {
   EXPECT_THAT(error_of_vocabulary(std::string(kVocabulary) + "hello\n"),
               AllOf(HasSubstr("vocab.txt:11:"), HasSubstr("\"hello\""), HasSubstr("line 6")));
-  EXPECT_THAT(error_of_vocabulary("[PAD]\n\n[UNK]\n"), HasSubstr("vocab.txt:2: empty line"));
   EXPECT_THAT(error_of_vocabulary("[PAD]\n\xFF\n"), HasSubstr("vocab.txt:2: not valid UTF-8"));
   EXPECT_THAT(error_of_vocabulary(""), HasSubstr("empty"));
   EXPECT_THAT(error_of_vocabulary("[PAD]\n[CLS]\n[SEP]\n"),
@@ -147,8 +157,13 @@ TEST_F(Load, TokenizerJsonIsRead) {
 }
 
 TEST_F(Load, ConfigOverridesTheNormalizationOfTokenizerJson) {
-  folder_.write("tokenizer_config.json", R"({"do_lower_case": false})");
+  folder_.write("tokenizer_config.json",
+                R"({"tokenizer_class": "BertTokenizerFast", "do_lower_case": false})");
   EXPECT_EQ(ids(*load(tiny_tokenizer()), "HELLO hello"), (Ids{2, 1, 5, 3}));
+  // Other classes never look at the key.
+  folder_.write("tokenizer_config.json",
+                R"({"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": false})");
+  EXPECT_EQ(ids(*load(tiny_tokenizer()), "HELLO hello"), (Ids{2, 5, 5, 3}));
 }
 
 TEST_F(Load, TemplateGivesOrderAndTypes) {
@@ -206,7 +221,7 @@ TEST_F(Load, BrokenTokenizerJsonNamesThePlace) {
   no_pad["model"]["vocab"].erase("[PAD]");
   EXPECT_THAT(error_of(no_pad), HasSubstr("pad_token"));
   folder_.write("tokenizer.json", R"({"model": {"vocab": {"a": 1, "a": 2}}})");
-  EXPECT_THAT(error_of_loading(), HasSubstr("\"a\" is given twice"));
+  EXPECT_THAT(error_of_loading(), HasSubstr("\"a\" appears twice"));
 }
 
 // Cut anywhere, the file is refused and nothing else happens.
@@ -278,6 +293,34 @@ TEST_F(Load, BrokenMergesTxtNamesTheLine) {
   folder_.write("tokenizer_config.json",
                 R"({"tokenizer_class": "RobertaTokenizer", "mask_token": "[M]"})");
   EXPECT_THAT(error_of_loading(), HasSubstr("no token \"[M]\", the mask_token"));
+}
+
+TEST_F(Load, UnknownKeysAreNamedOnce) {
+  folder_.write("tokenizer_config.json", R"({"do_lower_cas": true, "_commit_hash": "x"})");
+  json tokenizer = tiny_tokenizer();
+  tokenizer["model"]["vocabulary"] = 3;
+  const auto notes = load(tokenizer)->notes();
+  ASSERT_EQ(notes.size(), 2u);
+  EXPECT_THAT(notes[0], HasSubstr("tokenizer_config.json: not known to quell and left aside: "
+                                  "do_lower_cas"));
+  EXPECT_THAT(notes[1], HasSubstr("tokenizer.json: model: not known"));
+}
+
+TEST_F(Load, ClassesThatBuildInTheirOwnWayAreRefused) {
+  folder_.write("tokenizer_config.json", R"({"tokenizer_class": "MPNetTokenizerFast"})");
+  EXPECT_THAT(error_of(tiny_tokenizer()),
+              AllOf(HasSubstr("\"MPNetTokenizerFast\""), HasSubstr("PreTrainedTokenizerFast")));
+}
+
+// A regular expression that needs 2^n steps.
+TEST_F(Load, SlowRegularExpressionsAreStopped) {
+  json tokenizer = tiny_tokenizer();
+  tokenizer["pre_tokenizer"] = {{"type", "Split"},
+                                {"behavior", "Isolated"},
+                                {"invert", false},
+                                {"pattern", {{"Regex", "(a|a)*(a|a)*(a|a)*c"}}}};
+  const auto loaded = load(tokenizer);
+  EXPECT_THROW(ids(*loaded, std::string(3000, 'a')), DataError);
 }
 
 TEST_F(Load, FolderWithoutATokenizerSaysWhatIsExpected) {

@@ -12,14 +12,13 @@
 
 #include "framework/base/file.h"
 #include "framework/text/tokenizer.h"
+#include "tests/support/paths.h"
 
 namespace quell::test {
 
-inline std::filesystem::path data_folder() {
-  return std::filesystem::path(QUELL_SOURCE_DIR) / "tests/data/tokenizers";
-}
+inline std::filesystem::path data_folder() { return source_folder() / "tests/data/tokenizers"; }
 inline std::filesystem::path shared_goldens() {
-  return std::filesystem::path(QUELL_SOURCE_DIR) / "../shared/goldens/tokenizers";
+  return source_folder() / "../shared/goldens/tokenizers";
 }
 
 // A folder that goes away with the test.

@@ -111,6 +111,15 @@ TEST(ByteLevelTokenizer, EqualsTheLibraryOnAllGoldens) {
   EXPECT_EQ(check_goldens(*load_tokenizer(test::shared_goldens() / "tokenizers/bbpe"), file), 786u);
 }
 
+// The same vocabulary with what surrounds the texts of GPT-2 and of OPT, and LLaMA's, which spells
+// characters and falls back to bytes.
+TEST(BytePairTokenizer, EqualsTheLibraryOnAllGoldensOfLlama) {
+  const auto file = test::shared_goldens() / "tok_llama.jsonl";
+  if (!std::filesystem::exists(file)) GTEST_SKIP() << "needs " << file;
+  EXPECT_EQ(check_goldens(*load_tokenizer(test::shared_goldens() / "tokenizers/llama"), file),
+            504u);
+}
+
 // Prefix space, trimming of offsets, post-processors, a split by another pattern.
 TEST(ByteLevelTokenizer, EqualsTheLibraryInAllVariants) {
   const json base = byte_level_json();

@@ -7,10 +7,12 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
-#include "framework/io/json.h"
+#include "framework/json/json.h"
 #include "framework/train/adam.h"
 #include "framework/train/gradients.h"
 #include "framework/train/schedule.h"
+#include "tests/support/equal_bits.h"
+#include "tests/support/paths.h"
 
 namespace quell {
 namespace {
@@ -18,7 +20,7 @@ namespace {
 using nlohmann::json;
 
 const json& golden() {
-  static const json data = read_json_file(QUELL_SOURCE_DIR "/tests/data/train/optimizers.json");
+  static const json data = read_json_file(source_folder() / "tests/data/train/optimizers.json");
   return data;
 }
 
@@ -65,7 +67,7 @@ TEST(Adam, SameBitsAsPytorch) {
     Adam adam = adam_of(run);
     take_steps(adam, run, 0, run["learning_rates"].size());
     for (size_t i = 0; i < adam.trained().size(); ++i) {
-      EXPECT_TRUE(adam.trained()[i].tensor.detach().equal(to_tensor(run["end"][i])))
+      EXPECT_TRUE(equal_bits(adam.trained()[i].tensor.detach(), to_tensor(run["end"][i])))
           << run["variant"] << " " << run["weight_decay"] << "\n"
           << adam.trained()[i].tensor << "\n"
           << to_tensor(run["end"][i]);
@@ -86,7 +88,7 @@ TEST(Adam, GoesOnFromStoredState) {
   take_steps(rest, run, 3, steps);
   EXPECT_EQ(rest.steps(), static_cast<int64_t>(steps));
   for (size_t i = 0; i < rest.trained().size(); ++i) {
-    EXPECT_TRUE(rest.trained()[i].tensor.equal(whole.trained()[i].tensor));
+    EXPECT_TRUE(equal_bits(rest.trained()[i].tensor, whole.trained()[i].tensor));
   }
   EXPECT_THROW(rest.set_state({}), DataError);
   NamedTensors other = half.state();
@@ -106,7 +108,7 @@ TEST(Adam, FactorsAndMissingGradients) {
   // The first step of Adam moves by the learning rate, whatever the gradient.
   EXPECT_TRUE(at::allclose(fast.tensor, at::tensor({0.9F, 2.1F})));
   EXPECT_TRUE(at::allclose(slow.tensor, at::tensor({0.99F, 2.01F})));
-  EXPECT_TRUE(idle.tensor.equal(values));
+  EXPECT_TRUE(equal_bits(idle.tensor, values));
   adam.clear_gradients();
   EXPECT_FALSE(fast.tensor.grad().defined());
 }
@@ -120,7 +122,7 @@ TEST(Gradients, AreClippedAsInPytorch) {
     tensors.back().tensor.mutable_grad() = values.clone();
   }
   EXPECT_FLOAT_EQ(clip_gradients(tensors, 0), run["norm"].get<float>());
-  EXPECT_TRUE(tensors[0].tensor.grad().equal(to_tensor(run["gradients"][0])));
+  EXPECT_TRUE(equal_bits(tensors[0].tensor.grad(), to_tensor(run["gradients"][0])));
   EXPECT_FLOAT_EQ(clip_gradients(tensors, run["max_norm"]), run["norm"].get<float>());
   for (size_t i = 0; i < tensors.size(); ++i) {
     EXPECT_TRUE(at::allclose(tensors[i].tensor.grad(), to_tensor(run["clipped"][i]), 2e-7));

@@ -1,0 +1,28 @@
+# Headers of others that most sources read are precompiled: reading them is most of the work of a small
+# source. Never a header of ours: an edit of it would compile everything anew.
+#
+#   quell_precompiled(NAME LIBRARIES libraries... HEADERS headers...)   makes one
+#   quell_use_precompiled(TARGET NAME)                                  uses it
+#
+# Sources include what they use as if there were none; QUELL_PRECOMPILED=OFF shows whether they do.
+# A target that uses one needs the same options of optimization as the one that makes it.
+
+if(QUELL_PRECOMPILED)  # used even where the compiler cache only preprocesses
+  target_compile_options(quell_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+endif()
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/generated/precompiled.cpp CONTENT "")
+
+function(quell_precompiled name)
+  cmake_parse_arguments(argument "" "" "LIBRARIES;HEADERS" ${ARGN})
+  if(QUELL_PRECOMPILED)
+    add_library(${name} OBJECT ${PROJECT_BINARY_DIR}/generated/precompiled.cpp)
+    target_link_libraries(${name} PRIVATE quell_options ${argument_LIBRARIES})
+    target_precompile_headers(${name} PRIVATE ${argument_HEADERS})
+  endif()
+endfunction()
+
+function(quell_use_precompiled target name)
+  if(QUELL_PRECOMPILED)
+    target_precompile_headers(${target} REUSE_FROM ${name})
+  endif()
+endfunction()

@@ -1,0 +1,24 @@
+// The best answers to every question, as a file.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tasks/data/squad_answers.h"
+
+namespace quell {
+
+// What utils_qa.py of Hugging Face writes as nbest_predictions.json: for each question's id the
+// candidates, best first, each with score, start_logit, end_logit, text and probability.
+class NBestLists {
+ public:
+  void add(const std::string& id, const SquadAnswer& answer);
+  // Throws Error where the file cannot be written.
+  void write(const std::filesystem::path& file) const;
+
+ private:
+  nlohmann::ordered_json lists_ = nlohmann::ordered_json::object();
+};
+
+}  // namespace quell

@@ -1,0 +1,94 @@
+// `model.by_layer`: the tensors of one layer in memory at a time, and the same bits.
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "framework/json/json.h"
+#include "framework/model/residency.h"
+#include "tests/support/compare.h"
+#include "tests/support/small_experiment.h"
+#include "tests/support/throws.h"
+
+namespace quell {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::string experiment_yaml(const std::string& model_options, const std::string& more = "",
+                            const std::filesystem::path& model = tiny_model()) {
+  std::string yaml = tokens_experiment(model);
+  const std::string whole = "model: {path: " + model.string() + "}";
+  yaml.replace(yaml.find(whole), whole.size(),
+               "model: {path: " + model.string() + model_options + "}");
+  return yaml + more;
+}
+
+class ByLayerStates : public testing::TestWithParam<const char*> {};
+
+TEST_P(ByLayerStates, GivesTheSameBits) {
+  Experiment whole(experiment_yaml("")), by_layer(experiment_yaml(GetParam()));
+  for (const Stage stage :
+       {Stage::kFloat, Stage::kWeightsOnly, Stage::kActivationsOnly, Stage::kQuantized}) {
+    EXPECT_TRUE(equal_bits(by_layer.logits(stage), whole.logits(stage))) << to_string(stage);
+  }
+  EXPECT_EQ(by_layer.runner().weight_errors(), whole.runner().weight_errors());
+  const auto &found = by_layer.runner().site_errors(), &expected = whole.runner().site_errors();
+  ASSERT_EQ(found.size(), expected.size());
+  ASSERT_GT(found.size(), 0u);
+  for (const auto& [id, error] : expected) {
+    EXPECT_EQ(found.at(id).sqnr_db, error.sqnr_db);
+    EXPECT_EQ(found.at(id).network_sqnr_db, error.network_sqnr_db);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(States, ByLayerStates,
+                         testing::Values(", by_layer: {}", ", by_layer: {states: disk}"));
+
+TEST(ByLayer, StepsThatChangeTensorsAreRefused) {
+  const auto refusal = [](const std::string& more) {
+    return message_of<ConfigError>([&] { Experiment(experiment_yaml(", by_layer: {}", more)); });
+  };
+  EXPECT_THAT(refusal("pipeline: [gamma_migration, calibrate]\n"),
+              AllOf(HasSubstr("model.by_layer"), HasSubstr("gamma_migration"),
+                    HasSubstr("leave `by_layer` out")));
+  EXPECT_THAT(refusal("record: {outliers: {}}\n"), HasSubstr("record.outliers"));
+}
+
+TEST(Residency, HoldsOneSegmentAtATime) {
+  const Checkpoint checkpoint(tiny_model());
+  const auto model = ModelChoice(all_plugins().models, "bert").create(checkpoint);
+  const MatchedTensors tensors = model->match(checkpoint);
+  SitePoints points(model->sites());
+  const auto residency = one_at_a_time(*model, tensors, points);
+  for (size_t held = 0; held < model->segments().size(); ++held) {
+    const Residency::Lease lease = residency->acquire(held);
+    for (size_t i = 0; i < model->segments().size(); ++i) {
+      for (const ModelTensor& tensor : model->segments()[i].tensors) {
+        if (!tensor.is_stored) continue;
+        EXPECT_EQ(tensor.place->defined(), i == held) << tensor.stored.name;
+      }
+    }
+  }
+}
+
+// A model is declared from config.json alone.
+TEST(Declared, WithoutWeights) {
+  const TemporaryFolder folder;
+  const std::filesystem::path model = folder.path() / "model";
+  std::filesystem::create_directories(model);
+  std::filesystem::copy(tiny_model() / "config.json", model / "config.json");
+  Experiment declared(experiment_yaml("", "", model), /*run=*/false);
+  Experiment loaded(experiment_yaml(""), /*run=*/false);
+  const auto size_of = [](Experiment& experiment) {
+    return model_size(experiment.runner().model(), experiment.runner().plan());
+  };
+  EXPECT_EQ(size_of(declared).float_bytes, size_of(loaded).float_bytes);
+  EXPECT_EQ(size_of(declared).quantized_bytes, size_of(loaded).quantized_bytes);
+  EXPECT_THAT(message_of<DataError>([&] { declared.runner().run(); }), HasSubstr("no weights"));
+}
+
+}  // namespace
+}  // namespace quell
