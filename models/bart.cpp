@@ -1,13 +1,12 @@
 // BART for sequence classification, question answering and writing text (Lewis et al. 2020),
 // Hugging Face layout.
 
-#include <ATen/ops/zeros.h>
 #include <cmath>
 
 #include "framework/plugin/registry.h"
 #include "models/blocks/classification_head.h"
 #include "models/blocks/hf_config.h"
-#include "models/blocks/projection.h"
+#include "models/blocks/language_head.h"
 #include "models/blocks/span_head.h"
 #include "models/blocks/transformer.h"
 
@@ -18,43 +17,12 @@ constexpr double kNormEpsilon = 1e-5;   // config.json has no key for it
 constexpr int64_t kPositionOffset = 2;  // learned positions start at this row of their table
 constexpr const char* kSharedTable = "model.shared.weight";
 
-// Scores of the next token. The table is the one of the embeddings, quantized on its own.
-class LanguageHead final : public Head {
- public:
-  explicit LanguageHead(bool tied) : tied_(tied) {}
-
-  void declare(const HeadSizes& sizes, ModelBuilder& builder) override {
-    vocabulary_ = sizes.vocabulary;
-    builder.linear(table_.linear, "lm_head", "head", "lm_head", sizes.vocabulary, sizes.hidden,
-                   /*has_bias=*/false, tied_ ? kSharedTable : "");
-    builder.tensor(table_.linear.bias, {"final_logits_bias",
-                                        {1, sizes.vocabulary},
-                                        /*optional=*/true});
-    table_.site = builder.activation("lm_head.logits", "logits");
-  }
-
-  Linear& first_linear() override { return table_.linear; }
-  RowsOf output_rows() const override { return RowsOf::kTargets; }
-  bool writes_text() const override { return true; }
-
-  Outputs run(const Rows& rows, const ModelInput&, const Pass& pass) const override {
-    return {{"logits", table_.forward(pass, rows).values}};
-  }
-
-  Outputs zero_outputs(const Batch& batch) const override {
-    return {{"logits", at::zeros({batch.target_tokens(), vocabulary_})}};
-  }
-
- private:
-  bool tied_;
-  int64_t vocabulary_ = 0;
-  Projection table_;
-};
-
 std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
   if (answers_questions(checkpoint)) return std::make_unique<SpanHead>();
   if (!is_architecture(checkpoint, "ForSequenceClassification")) {
-    return std::make_unique<LanguageHead>(HfEncoderDecoderConfig(checkpoint).ties_head);
+    const bool tied = HfEncoderDecoderConfig(checkpoint).ties_head;
+    return std::make_unique<LanguageHead>(
+        LanguageHeadOptions{.tied_to = tied ? kSharedTable : "", .bias = "final_logits_bias"});
   }
   return std::make_unique<ClassificationHead>(
       ClassificationHeadOptions{.dense = "classification_head.dense",

@@ -12,17 +12,21 @@
 #include <utility>
 #include <vector>
 
+#include "framework/io/stored_part.h"
 #include "framework/io/tensor_file.h"
 
 namespace quell {
 
 // A tensor that a model expects.
 struct ExpectedTensor {
-  std::string name;  // Hugging Face name, e.g. "bert.pooler.dense.weight"
+  std::string name;  // Hugging Face name, e.g. "bert.pooler.dense.weight", or, of a part, our own
   std::vector<int64_t> shape;
   bool optional = false;  // no error when absent; the result then has no such key
   std::string tied_to;    // where absent: the same tensor under this name, else ""
   bool integer = false;   // whole numbers or bool are expected, not floating point
+  StoredPart part = {};   // where it lies in a tensor of the file
+
+  const std::string& stored_name() const { return part.of.empty() ? name : part.of; }
 };
 
 // A head for another purpose than that of the checkpoint, to be trained.
@@ -81,13 +85,14 @@ class Checkpoint {
   const std::vector<int64_t>& shape(const std::string& name) const;
   at::ScalarType type(const std::string& name) const;
 
-  // The expected tensors by their expected names, converted to float32 (integer tensors keep their
-  // type); a tied tensor shares its memory with the one that it is tied to, or, where that is not
-  // stored, with another one that is tied to it. Old names (LayerNorm.gamma, LayerNorm.beta) and a
-  // missing or additional base-model prefix ("bert") are understood. Left aside are those that end
-  // with one of `ignored_suffixes`, such as "position_ids", and, with a note, what is left over
-  // from pre-training: other heads and poolers. Tensors that are missing, not expected, of wrong
-  // shape or type, or that hold NaN or infinity are listed in one DataError.
+  // The expected tensors by their expected names, cut out of those of the file where they are parts
+  // of them, and converted to float32 (integer tensors keep their type); a tied tensor shares its
+  // memory with the one that it is tied to, or, where that is not stored, with another one that is
+  // tied to it. Old names (LayerNorm.gamma, LayerNorm.beta) and a missing or additional base-model
+  // prefix ("bert") are understood. Left aside are those that end with one of `ignored_suffixes`,
+  // such as "position_ids", and, with a note, what is left over from pre-training: other heads and
+  // poolers. Tensors that are missing, not expected, of wrong shape or type, or that hold NaN or
+  // infinity are listed in one DataError.
   std::map<std::string, at::Tensor> load(const std::vector<ExpectedTensor>& expected,
                                          const std::vector<std::string>& ignored_suffixes,
                                          const std::string& base_prefix) const;

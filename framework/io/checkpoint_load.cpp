@@ -101,7 +101,7 @@ struct Checkpoint::Loader {
 
   // False when it is not stored under a name of its own.
   bool load_stored(const ExpectedTensor& expected) {
-    const auto stored = stored_name(expected.name);
+    const auto stored = stored_name(expected.stored_name());
     if (!stored) return false;
     used.insert(*stored);
     check(expected, *stored);
@@ -135,7 +135,7 @@ struct Checkpoint::Loader {
       problems.add("wrong type",
                    fmt::format("{} holds {}, expected {}", stored, at::toString(type),
                                expected.integer ? "whole numbers" : "floating point"));
-    } else if (checkpoint.shape(stored) != expected.shape) {
+    } else if (checkpoint.shape(stored) != stored_shape(expected.part, expected.shape)) {
       wrong_shape(expected, stored);
     } else {
       sources[expected.name] = {expected, stored};
@@ -146,15 +146,16 @@ struct Checkpoint::Loader {
     const auto tied = sources.find(source);
     const std::string found =
         tied != sources.end() ? show(tied->second.expected.shape) : show(checkpoint.shape(source));
-    problems.add("wrong shape",
-                 fmt::format("{} is {}, expected {}", source, found, show(expected.shape)));
+    problems.add("wrong shape", fmt::format("{} is {}, expected {}", source, found,
+                                            show(stored_shape(expected.part, expected.shape))));
   }
 
   // Everything that fits. A tensor that several expect is read once.
   std::map<std::string, at::Tensor> read_all() {
     std::map<std::string, at::Tensor> result, by_stored;
     for (const auto& [name, source] : sources) {
-      const std::string& key = source.stored.empty() ? source.expected.name : source.stored;
+      const bool own = source.stored.empty() || !source.expected.part.is_whole();
+      const std::string& key = own ? source.expected.name : source.stored;
       const auto [entry, is_new] = by_stored.try_emplace(key);
       if (is_new) {
         entry->second = checkpoint.read(source);
@@ -197,11 +198,15 @@ struct Checkpoint::Loader {
                                   checkpoint.folder().string(), fmt::join(left_over, ", ")));
     }
     size_t suggestions = 0;  // comparing all names with all others takes long in a large model
+    std::set<std::string> listed;  // parts miss the same one
     for (const ExpectedTensor* expected : missing) {
+      const std::string& name = expected->stored_name();
+      if (!listed.insert(name).second) continue;
       const auto match =
-          ++suggestions <= kShownPerKind ? closest_match(expected->name, unexpected) : std::nullopt;
-      problems.add("missing", fmt::format("{} {}{}", expected->name, show(expected->shape),
-                                          match ? "; did you mean \"" + *match + "\"?" : ""));
+          ++suggestions <= kShownPerKind ? closest_match(name, unexpected) : std::nullopt;
+      problems.add("missing",
+                   fmt::format("{} {}{}", name, show(stored_shape(expected->part, expected->shape)),
+                               match ? "; did you mean \"" + *match + "\"?" : ""));
     }
     for (const std::string& name : unexpected) {
       problems.add("not expected", fmt::format("{} {}", name, show(checkpoint.shape(name))));
@@ -212,7 +217,8 @@ struct Checkpoint::Loader {
 
 at::Tensor Checkpoint::read(const MatchedTensors::Source& source) const {
   if (source.stored.empty()) return internal::new_tensor(source.expected, *new_head_, config());
-  const at::Tensor tensor = file_of(source.stored).read(source.stored);
+  const at::Tensor tensor = take_part(
+      source.expected.part, file_of(source.stored).read(source.stored), source.expected.shape);
   return source.expected.integer ? tensor : tensor.to(at::kFloat);
 }
 

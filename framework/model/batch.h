@@ -37,6 +37,10 @@ struct Batch {
   // otherwise.
   at::Tensor start_positions;  // [sequences] int64
   at::Tensor end_positions;    // [sequences] int64
+  // Of each target token the id whose log-likelihood behind it is asked for; -1: none is. Where it
+  // is defined, language models give "log_likelihood" [target tokens] float32 (0 where none is
+  // asked for) in place of "logits".
+  at::Tensor scored_ids;  // [target tokens] int64
 
   int64_t tokens() const { return offsets.back(); }
   int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }

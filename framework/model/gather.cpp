@@ -35,7 +35,9 @@ Batch gather(std::span<const Batch> batches, std::span<const BatchSequence> chos
   const auto of_tokens = [&](at::Tensor Batch::*tensor) {
     return joined(chosen, [&](const BatchSequence& one) {
       const Batch& batch = batches[one.batch];
-      return (batch.*tensor).narrow(0, batch.offsets[one.sequence], batch.length(one.sequence));
+      const at::Tensor& all = batch.*tensor;
+      return all.defined() ? all.narrow(0, batch.offsets[one.sequence], batch.length(one.sequence))
+                           : all;
     });
   };
   const auto of_sequences = [&](at::Tensor Batch::*tensor) {
@@ -47,6 +49,7 @@ Batch gather(std::span<const Batch> batches, std::span<const BatchSequence> chos
   result.token_ids = of_tokens(&Batch::token_ids);
   result.segment_ids = of_tokens(&Batch::segment_ids);
   result.position_ids = of_tokens(&Batch::position_ids);
+  result.scored_ids = of_tokens(&Batch::scored_ids);
   result.labels = of_sequences(&Batch::labels);
   result.start_positions = of_sequences(&Batch::start_positions);
   result.end_positions = of_sequences(&Batch::end_positions);

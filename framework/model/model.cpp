@@ -2,6 +2,7 @@
 
 #include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <algorithm>
 #include <numeric>
@@ -23,18 +24,22 @@ void check_lengths(const std::vector<int64_t>& offsets, const char* side, const 
   }
 }
 
-void check_ids(const at::Tensor& ids, const Model& model) {
+// `least` is 0, or -1 where that stands for no token.
+void check_ids(const at::Tensor& ids, const Model& model, int64_t least = 0) {
   const int64_t* values = ids.const_data_ptr<int64_t>();
   const auto [smallest, largest] = std::minmax_element(values, values + ids.numel());
-  if (*smallest >= 0 && *largest < model.vocabulary_size()) return;
+  if (*smallest >= least && *largest < model.vocabulary_size()) return;
   throw DataError(
       fmt::format("token id {} is outside of the model's vocabulary of {} entries; "
                   "the tokenizer or the file of token ids belongs to another model",
-                  *smallest < 0 ? *smallest : *largest, model.vocabulary_size()));
+                  *smallest < least ? *smallest : *largest, model.vocabulary_size()));
 }
 
-// Buffers that models have no use for.
-const std::vector<std::string> kIgnoredSuffixes = {"position_ids"};
+// Buffers that models have no use for, and what earlier releases of Hugging Face transformers
+// stored.
+const std::vector<std::string> kIgnoredSuffixes = {"position_ids",           ".attn.bias",
+                                                   ".attn.masked_bias",      ".attention.bias",
+                                                   ".attention.masked_bias", "rotary_emb.inv_freq"};
 
 int64_t elements(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
@@ -45,6 +50,10 @@ int64_t elements(const std::vector<int64_t>& shape) {
 void Model::check(const Batch& batch) const {
   check_lengths(batch.offsets, "", *this);
   check_ids(batch.token_ids, *this);
+  if (batch.scored_ids.defined()) {
+    QUELL_ASSERT(batch.scored_ids.numel() == batch.target_tokens(), "an id for every target token");
+    check_ids(batch.scored_ids, *this, /*least=*/-1);
+  }
   if (!batch.decoder_token_ids.defined()) return;
   check_lengths(batch.decoder_offsets, "decoder ", *this);
   check_ids(batch.decoder_token_ids, *this);
@@ -161,14 +170,39 @@ void Model::drop_tied_groups() {
   });
 }
 
-std::map<std::string, at::Tensor> Model::parameters() const {
-  std::map<std::string, at::Tensor> parameters;
+std::vector<const ModelTensor*> Model::loaded_tensors() const {
+  std::vector<const ModelTensor*> result;
   std::set<std::string> seen;
   for (const Segment& segment : segments_) {
     for (const ModelTensor& tensor : segment.tensors) {
       if (!tensor.place->defined() || !seen.insert(identity(tensor)).second) continue;
-      parameters[tensor.stored.name] = *tensor.place;
+      result.push_back(&tensor);
     }
+  }
+  return result;
+}
+
+std::map<std::string, at::Tensor> Model::parameters() const {
+  std::map<std::string, at::Tensor> parameters;
+  for (const ModelTensor* tensor : loaded_tensors()) {
+    parameters[tensor->stored.name] = *tensor->place;
+  }
+  return parameters;
+}
+
+std::map<std::string, at::Tensor> Model::stored_parameters() const {
+  std::map<std::string, at::Tensor> parameters;
+  for (const ModelTensor* tensor : loaded_tensors()) {
+    const ExpectedTensor& stored = tensor->stored;
+    at::Tensor& whole = parameters[stored.stored_name()];
+    if (stored.part.is_whole()) {
+      whole = tensor->place->detach();
+      continue;
+    }
+    if (!whole.defined()) {
+      whole = at::zeros(stored_shape(stored.part, stored.shape), tensor->place->options());
+    }
+    put_part(stored.part, tensor->place->detach(), whole);
   }
   return parameters;
 }

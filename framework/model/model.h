@@ -65,6 +65,8 @@ class Model {
   // scales that shortcuts have after gamma migration, which Hugging Face does not know, are called
   // "...shortcut.scale".
   std::map<std::string, at::Tensor> parameters() const;
+  // The same as a Hugging Face folder has them: parts of a tensor put together again.
+  std::map<std::string, at::Tensor> stored_parameters() const;
   // Those of the checkpoint that are no site (biases, norms), for the memory column: their number
   // of elements.
   int64_t other_parameters() const;
@@ -107,6 +109,8 @@ class Model {
 
  private:
   static std::string identity(const ModelTensor& tensor);
+  // Those that are loaded, a tied one once.
+  std::vector<const ModelTensor*> loaded_tensors() const;
   const ModelTensor& tensor_of(SiteId id) const;
   void check(const Batch& batch) const;
   std::vector<ExpectedTensor> expected_tensors() const;

@@ -30,7 +30,7 @@ void write_model_folder(const fs::path& folder, const Model& model, const Checkp
   }
   if (origin.has_new_head()) write_file(folder / kConfig, origin.config().dump(2) + "\n");
   std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const auto& [name, tensor] : model.parameters()) tensors.emplace_back(name, tensor.detach());
+  for (const auto& [name, tensor] : model.stored_parameters()) tensors.emplace_back(name, tensor);
   // Hugging Face transformers asks for this entry.
   write_safetensors(folder / kWeights, tensors, {{"format", "pt"}});
 }

@@ -8,28 +8,43 @@
 namespace quell {
 namespace {
 
-// Rotates the two halves of each head's features by the angle of the row's position (Su et al.
-// 2021), in the order of Hugging Face.
-Rows rotated(Rows rows, const RotaryAngles& angles) {
+// Rotates the two halves of each head's features, or of as many as have angles, by the angle of the
+// row's position (Su et al. 2021), in the order of Hugging Face.
+Rows rotated(Rows rows, const RotaryAngles& angles, int64_t head_size) {
   if (!angles.cosines.defined()) return rows;
   const int64_t size = angles.cosines.size(1);
-  const at::Tensor heads = rows.values.view({rows.values.size(0), -1, size});
+  const at::Tensor all = rows.values.view({rows.values.size(0), -1, head_size});
+  const at::Tensor heads = all.narrow(2, 0, size);
   const auto halves = heads.chunk(2, -1);
   const at::Tensor turned = at::cat({halves[1].neg(), halves[0]}, -1);
-  const at::Tensor result =
+  at::Tensor result =
       at::mul(heads, angles.cosines.unsqueeze(1)).add_(turned.mul_(angles.sines.unsqueeze(1)));
+  if (size < head_size) result = at::cat({result, all.narrow(2, size, head_size - size)}, -1);
   return {result.view(rows.values.sizes())};
 }
 
 }  // namespace
 
+AttentionModules fused_attention(const std::string& module, StoredLinear output, int64_t width,
+                                 int64_t groups, bool transposed) {
+  const int64_t rows = width / groups;
+  const auto part = [&](const char* name, int64_t index) {
+    return StoredLinear(module + "." + name, {.of = module,
+                                              .transposed = transposed,
+                                              .groups = groups,
+                                              .group_rows = 3 * rows,
+                                              .first = index * rows});
+  };
+  return {part("query", 0), part("key", 1), part("value", 2), std::move(output)};
+}
+
 Attention::Attention(ModelBuilder& builder, const std::string& name,
                      const AttentionModules& modules, const AttentionOptions& options, RowsOf keys)
-    : layer_(builder.scope().layer), shape_(options.shape) {
+    : layer_(builder.scope().layer), head_size_(options.head_size), shape_(options.shape) {
   const int64_t hidden = options.hidden;
   const int64_t queries = shape_.heads * options.head_size;
   const int64_t width = shape_.key_heads * options.head_size;
-  const auto project = [&](Projection& projection, const char* part, const std::string& module,
+  const auto project = [&](Projection& projection, const char* part, const StoredLinear& module,
                            int64_t outputs, RowsOf rows) {
     const std::string site = name + "." + part;
     builder.linear(projection.linear, site, part, module, outputs, hidden, options.has_bias);
@@ -51,7 +66,8 @@ Attention::Attention(ModelBuilder& builder, const std::string& name,
 
 Rows Attention::read(const Pass& pass, const Projection& projection, const Rows& rows,
                      const RotaryAngles& angles) const {
-  return pass.activation(projection.site, rotated(projection.outputs(pass, rows), angles));
+  return pass.activation(projection.site,
+                         rotated(projection.outputs(pass, rows), angles, head_size_));
 }
 
 Rows Attention::forward(const Pass& pass, const Rows& rows, const Rows* memory,

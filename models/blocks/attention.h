@@ -20,8 +20,13 @@ struct AttentionOptions {
 
 // Hugging Face modules of one layer.
 struct AttentionModules {
-  std::string query, key, value, output;
+  StoredLinear query, key, value, output;
 };
+
+// Query, key and value in one module of the file, one after another, `width` rows each, or, with
+// `groups`, so for each head. Their own names are those of the module with ".query" and so on.
+AttentionModules fused_attention(const std::string& module, StoredLinear output, int64_t width,
+                                 int64_t groups = 1, bool transposed = false);
 
 class Attention {
  public:
@@ -45,7 +50,7 @@ class Attention {
   Rows read(const Pass& pass, const Projection& projection, const Rows& rows,
             const RotaryAngles& angles) const;
 
-  int64_t layer_;
+  int64_t layer_, head_size_;
   AttentionShape shape_;
   SiteId scores_site_ = kNoSite, probs_site_ = kNoSite, context_site_ = kNoSite;
 };

@@ -5,9 +5,16 @@ namespace quell {
 Embeddings::Embeddings(ModelBuilder& builder, const std::string& name, const EmbeddingNames& names,
                        const EmbeddingShape& shape)
     : shape_(shape) {
-  ExpectedTensor words{names.word, {shape.vocabulary, shape.hidden}};
+  const int64_t features = shape.word_features > 0 ? shape.word_features : shape.hidden;
+  ExpectedTensor words{names.word, {shape.vocabulary, features}};
   words.tied_to = names.word_tied_to;
   builder.table(word_, name + ".word", std::move(words));
+  if (shape.word_features > 0) {
+    projected_site_ = builder.activation(name + ".project.input", "embedding");
+    builder.linear(projection_.linear, name + ".project", "embedding_projection", names.projection,
+                   shape.hidden, features, /*has_bias=*/false);
+    projection_.site = builder.activation(name + ".project", "embedding_projection");
+  }
   if (shape.positions > 0) {
     builder.table(position_, name + ".position", {names.position, {shape.positions, shape.hidden}});
   }
@@ -34,6 +41,9 @@ Rows Embeddings::forward(const Pass& pass, const at::Tensor& ids, const at::Tens
   };
   Rows rows = pass.embedding(word_, ids);
   if (shape_.word_factor != 1) rows.values.mul_(shape_.word_factor);
+  if (shape_.word_features > 0) {
+    rows = projection_.forward(pass, pass.activation(projected_site_, std::move(rows)));
+  }
   if (shape_.token_types > 0) add(rows, token_type_, types, sum_token_type_site_);
   if (shape_.positions > 0) {
     add(rows, position_,

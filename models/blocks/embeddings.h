@@ -4,11 +4,13 @@
 #include <string>
 
 #include "models/blocks/model_builder.h"
+#include "models/blocks/projection.h"
 
 namespace quell {
 
 struct EmbeddingShape {
   int64_t vocabulary = 0, hidden = 0;
+  int64_t word_features = 0;   // of the table of tokens, where a linear makes `hidden` of them
   int64_t positions = 0;       // rows of the table; 0: there is none
   int64_t first_position = 0;  // its row of position 0
   int64_t token_types = 0;     // rows of the table; 0: there is none
@@ -20,8 +22,9 @@ struct EmbeddingShape {
 
 // Hugging Face names of tensors, and the module of the norm.
 struct EmbeddingNames {
-  std::string word, position, token_type = {}, norm;
+  std::string word, position = {}, token_type = {}, norm = {};
   std::string word_tied_to = {};  // where a checkpoint may have the table of tokens instead
+  std::string projection = {};    // module of the linear behind the table of tokens
 };
 
 class Embeddings {
@@ -40,7 +43,8 @@ class Embeddings {
  private:
   EmbeddingShape shape_;
   EmbeddingTable word_, position_, token_type_;
-  SiteId sum_token_type_site_ = kNoSite, sum_position_site_ = kNoSite;
+  Projection projection_;  // behind the table of tokens
+  SiteId projected_site_ = kNoSite, sum_token_type_site_ = kNoSite, sum_position_site_ = kNoSite;
   Norm norm_;
 };
 

@@ -18,7 +18,7 @@ struct FeedForwardOptions {
 
 // Hugging Face modules of one layer; a gate only where there is one.
 struct FeedForwardModules {
-  std::string up, down, gate = {};
+  StoredLinear up, down, gate = {};
 };
 
 class FeedForward {

@@ -13,9 +13,21 @@ std::string in_layer(const std::string& name, int64_t index) {
              : name.substr(0, place) + std::to_string(index) + name.substr(place + 2);
 }
 
+StoredLinear in_layer(StoredLinear linear, int64_t index) {
+  linear.module = in_layer(linear.module, index);
+  linear.part.of = in_layer(linear.part.of, index);
+  return linear;
+}
+
 AttentionModules in_layer(const AttentionModules& modules, int64_t index) {
   return {in_layer(modules.query, index), in_layer(modules.key, index),
           in_layer(modules.value, index), in_layer(modules.output, index)};
+}
+
+LocalOutput output_of(const Projection& projection) {
+  return [&projection](const Rows& rows, const State&, const ModelInput&, const Pass& pass) {
+    return projection.forward(pass, rows);
+  };
 }
 
 }  // namespace
@@ -123,6 +135,7 @@ void Layer::add_attention_groups(AttentionBlock& block, Norm*& last, const AddGr
     ScaleGroup group{.site = attention.context_site()};
     group.producers = {&attention.value.linear};
     group.readers = {&attention.output.linear};
+    group.local = output_of(attention.output);
     add(std::move(group));
   }
   if (post) last = &block.residual.norm;
@@ -145,6 +158,7 @@ void Layer::add_ffn_groups(FeedForwardBlock& block, Norm*& last, const AddGroup&
     ScaleGroup group{.site = ffn.hidden_site()};
     group.producers = {&ffn.up.linear};
     group.readers = {&ffn.down.linear};
+    group.local = output_of(ffn.down);
     add(std::move(group));
   }
   if (post) last = &block.residual.norm;

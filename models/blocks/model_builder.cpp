@@ -48,12 +48,21 @@ void ModelBuilder::tensor(at::Tensor& place, ExpectedTensor stored) {
 }
 
 void ModelBuilder::linear(Linear& linear, const std::string& name, const std::string& role,
-                          const std::string& module, int64_t outputs, int64_t inputs, bool has_bias,
-                          const std::string& tied_to) {
-  ExpectedTensor stored{module + ".weight", {outputs, inputs}};
-  stored.tied_to = tied_to;
-  linear.weight_site = weight(linear.weight, name, role, std::move(stored));
-  if (has_bias) tensor(linear.bias, {module + ".bias", {outputs}});
+                          const StoredLinear& stored, int64_t outputs, int64_t inputs,
+                          bool has_bias, const std::string& tied_to) {
+  const auto expected = [&](const std::string& ending, std::vector<int64_t> shape) {
+    ExpectedTensor result{stored.module + ending, std::move(shape)};
+    result.part = stored.part;
+    if (!stored.part.of.empty()) result.part.of += ending;
+    return result;
+  };
+  ExpectedTensor matrix = expected(".weight", {outputs, inputs});
+  matrix.tied_to = tied_to;
+  linear.weight_site = weight(linear.weight, name, role, std::move(matrix));
+  if (!has_bias) return;
+  ExpectedTensor bias = expected(".bias", {outputs});
+  bias.part.transposed = false;
+  tensor(linear.bias, std::move(bias));
 }
 
 void ModelBuilder::table(EmbeddingTable& table, const std::string& name, ExpectedTensor stored) {

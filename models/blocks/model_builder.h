@@ -19,6 +19,17 @@ struct Scope {
   RowsOf rows = RowsOf::kTokens;
 };
 
+// The Hugging Face module of a linear, and how its tensors lie in the file's; of a part, `part.of`
+// is the module that the file has.
+struct StoredLinear {
+  StoredLinear(std::string name = {}, StoredPart stored = {})  // NOLINT: a name alone will do
+      : module(std::move(name)), part(std::move(stored)) {}
+  StoredLinear(const char* name) : module(name) {}  // NOLINT
+
+  std::string module;
+  StoredPart part;
+};
+
 class ModelBuilder {
  public:
   // `add` puts a site into the model.
@@ -36,9 +47,9 @@ class ModelBuilder {
   // Matrices of attention, `role` "scores" or "probs", of so many heads.
   SiteId attention_matrix(const std::string& name, const std::string& role, int64_t heads,
                           RowsOf keys);
-  // Places stay where they are as long as the model lives. `module` is the Hugging Face name.
+  // Places stay where they are as long as the model lives.
   void linear(Linear& linear, const std::string& name, const std::string& role,
-              const std::string& module, int64_t outputs, int64_t inputs, bool has_bias = true,
+              const StoredLinear& stored, int64_t outputs, int64_t inputs, bool has_bias = true,
               const std::string& tied_to = "");
   void table(EmbeddingTable& table, const std::string& name, ExpectedTensor stored);
   // Weight and output.

@@ -32,8 +32,8 @@ struct Residual {
   Shortcut shortcut;
   SiteId sum_site = kNoSite;
 
-  // To be declared in front of the branch, and behind it. Only a model that was trained after gamma
-  // migration has a tensor of the name `shortcut_scale`.
+  // To be declared in front of the branch, and behind it. Only a model with norms behind its sums
+  // that was trained after gamma migration has a tensor of the name `shortcut_scale`.
   void declare_front(ModelBuilder& builder, const ResidualShape& shape, const std::string& name,
                      const std::string& module, int64_t features) {
     place = shape.place;
@@ -45,7 +45,8 @@ struct Residual {
                     const std::string& module, const std::string& shortcut_scale,
                     int64_t features) {
     if (shape.has_sum_site) sum_site = builder.activation(name + ".residual", "residual");
-    if (place == NormPlace::kPost) builder.norm(norm, name + ".norm", module, features);
+    if (place == NormPlace::kPre) return;
+    builder.norm(norm, name + ".norm", module, features);
     builder.tensor(shortcut.scale, {shortcut_scale, {features}, /*optional=*/true});
   }
 

@@ -1,10 +1,7 @@
 #include "models/blocks/transformer.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/outer.h>
-#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 #include <algorithm>
 
@@ -180,12 +177,7 @@ void Transformer::complete(ModelInput& input) const {
     input.target_attention = causal_attention_spans(batch);
     if (encoder_) input.cross_attention = cross_attention_spans(batch);
   }
-  if (!shape_.rotary) return;
-  // In float32, as Hugging Face does.
-  const at::Tensor turns =
-      at::outer(batch.target_position_ids().to(at::kFloat), at::tensor(shape_.rotary->frequencies));
-  const at::Tensor angles = at::cat({turns, turns}, -1);
-  input.rotary = {angles.cos(), angles.sin()};
+  if (shape_.rotary) input.rotary = rotary_angles(*shape_.rotary, batch);
 }
 
 // Where the head reads the first token of each sequence: behind the last attention no token reads

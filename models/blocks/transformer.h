@@ -10,14 +10,9 @@
 #include "models/blocks/embeddings.h"
 #include "models/blocks/head.h"
 #include "models/blocks/layer.h"
+#include "models/blocks/rotary.h"
 
 namespace quell {
-
-// Rotary positions (Su et al. 2021): feature pairs of a head turn with the position, each by an
-// angle of its own.
-struct RotaryShape {
-  std::vector<float> frequencies;  // [head size / 2], radians per position
-};
 
 // Embeddings and layers.
 struct StackShape {
@@ -62,7 +57,8 @@ class Transformer : public Model {
   int64_t pad_id() const override { return shape_.pad_id; }
   RowsOf output_rows() const override { return head_->output_rows(); }
   Outputs zero_outputs(const Batch& batch) const override { return head_->zero_outputs(batch); }
-  bool writes_text() const override { return head_->writes_text(); }
+  // A decoder alone keeps nothing yet that it could go on from.
+  bool writes_text() const override { return encoder_ && decoder_ && head_->writes_text(); }
 
  protected:
   void complete(ModelInput& input) const override;

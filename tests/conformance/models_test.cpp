@@ -16,7 +16,8 @@ namespace {
 using Entry = ModelRegistry::Entry;
 
 // A small checkpoint with golden logits: inputs.safetensors has b4.input_ids, and
-// logits.safetensors has fp.logits [batches, sequences, labels] of the Hugging Face implementation.
+// logits.safetensors has those of the Hugging Face implementation: fp.logits [batches, sequences,
+// labels], or, of a model with outputs per token, fp.token_logits [tokens, vocabulary] of b4.
 struct SmallModel {
   const char* name;
   const char* folder;
@@ -25,7 +26,12 @@ constexpr SmallModel kSmallModels[] = {{"bert", "parity/outlier_suppression"},
                                        {"roberta", "parity/outlier_suppression_roberta"},
                                        {"bart", "parity/outlier_suppression_bart_cls"},
                                        {"distilbert", "models/distilbert"},
-                                       {"electra", "models/electra"}};
+                                       {"electra", "models/electra"},
+                                       {"llama", "models/llama"},
+                                       {"opt", "models/opt"},
+                                       {"gpt2", "models/gpt2"},
+                                       {"bloom", "models/bloom"},
+                                       {"gpt_neox", "models/gpt_neox"}};
 
 std::filesystem::path folder_of(const Entry& entry) {
   for (const SmallModel& model : kSmallModels) {
@@ -45,7 +51,10 @@ Violation golden_logits(const Entry& entry) {
   const auto folder = folder_of(entry);
   QuantizedNetwork network(folder, "{rules: []}");
   const at::Tensor found = network.logits(batch_of(folder), false, false);
-  const at::Tensor golden = SafetensorsFile(folder / "logits.safetensors").read("fp.logits")[4];
+  const SafetensorsFile goldens(folder / "logits.safetensors");
+  const bool per_token = network.model().output_rows() == RowsOf::kTargets;
+  const at::Tensor golden =
+      per_token ? goldens.read("fp.token_logits") : goldens.read("fp.logits")[4];
   const double difference = max_difference(found, golden);
   return difference <= float_tolerance(golden) ? ""
                                                : fmt::format("logits differ by {}", difference);
@@ -111,6 +120,7 @@ Violation sequences_are_independent(const Entry& entry) {
   const auto folder = folder_of(entry);
   QuantizedNetwork network(folder, "{rules: []}");
   const Batch together = batch_of(folder);
+  const bool per_token = network.model().output_rows() == RowsOf::kTargets;
   const at::Tensor expected = network.logits(together, false, false);
   for (int64_t i = 0; i < together.sequences(); ++i) {
     const int64_t* ids = together.token_ids.const_data_ptr<int64_t>();
@@ -118,7 +128,7 @@ Violation sequences_are_independent(const Entry& entry) {
     const int64_t begin = together.offsets[i], end = together.offsets[i + 1];
     const TokenSequence alone{{ids + begin, ids + end}, {types + begin, types + end}};
     const at::Tensor found = network.logits(pack({&alone, 1}), false, false);
-    const at::Tensor row = expected.slice(0, i, i + 1);
+    const at::Tensor row = per_token ? expected.slice(0, begin, end) : expected.slice(0, i, i + 1);
     if (max_difference(found, row) > float_tolerance(row)) {
       return fmt::format("sequence {} alone gives other logits", i);
     }
@@ -185,6 +195,44 @@ Violation scale_groups_are_complete(const Entry& entry) {
   return "";
 }
 
+// What a search may compare is what the network has: a group's local output, from the rows of its
+// site, is that of the last site that it runs.
+Violation local_outputs_are_the_networks(const Entry& entry) {
+  const auto folder = folder_of(entry);
+  QuantizedNetwork network(folder, "{rules: []}");
+  Model& model = network.model();
+  const ModelInput input = model.bind(batch_of(folder));
+  const at::NoGradGuard no_gradients;
+  std::map<SiteId, at::Tensor> rows;
+  const Pass pass = network.pass(
+      false, false,
+      [&](SiteId id, const at::Tensor& before, const at::Tensor&) { rows[id] = before.clone(); });
+  State state;
+  std::vector<State> states;  // in front of each segment
+  for (const Segment& segment : model.segments()) {
+    states.push_back(state);
+    segment.run(state, input, pass);
+  }
+  bool found_one = false;
+  for (const ScaleGroup& group : model.graph().groups) {
+    if (!group.local) continue;
+    found_one = true;
+    size_t index = states.size() - 1;  // of the segment that reads the rows
+    while (model.segments()[index].first_site > group.readers.at(0)->weight_site) --index;
+    SiteId last = kNoSite;
+    const Pass local = network.pass(
+        false, false, [&](SiteId id, const at::Tensor&, const at::Tensor&) { last = id; });
+    const at::Tensor found = group.local({rows.at(group.site)}, states[index], input, local).values;
+    const std::string& name = model.sites()[static_cast<size_t>(group.site)].name;
+    if (last == kNoSite) return "the local output of " + name + " runs no site";
+    if (max_difference(found, rows.at(last)) > float_tolerance(rows.at(last))) {
+      return fmt::format("the local output of {} is not what {} has", name,
+                         model.sites()[static_cast<size_t>(last)].name);
+    }
+  }
+  return found_one ? "" : "no group has a local output";
+}
+
 Violation size_counts_every_parameter(const Entry& entry) {
   const auto folder = folder_of(entry);
   QuantizedNetwork network(folder, "{rules: []}");
@@ -214,6 +262,7 @@ TEST_P(ModelLaws, Hold) {
                              {"sequences_are_independent", sequences_are_independent},
                              {"segments_run_their_sites", segments_run_their_sites},
                              {"scale_groups_are_complete", scale_groups_are_complete},
+                             {"local_outputs_are_the_networks", local_outputs_are_the_networks},
                              {"size_counts_every_parameter", size_counts_every_parameter}});
 }
 

@@ -37,6 +37,23 @@ TEST(PublishedNames, FamiliesDiffer) {
   EXPECT_TRUE(names_of("electra", "classifier", SiteKind::kWeight, -1).empty());
 }
 
+TEST(PublishedNames, OfOneSiteDependOnTheFamily) {
+  const std::string name = "decoder.3.attention.key";
+  const auto key_of = [&](const char* family) {
+    return names_of(family, name, SiteKind::kActivation, 3);
+  };
+  EXPECT_THAT(
+      key_of("opt"),
+      ElementsAre(Pair("outlier_suppression_plus",
+                       "model.decoder.layers.3.self_attn.key_transpose_post_act_fake_quant")));
+  EXPECT_THAT(key_of("bloom"),
+              ElementsAre(Pair("outlier_suppression_plus",
+                               "transformer.h.3.self_attn.key_post_act_fake_quant")));
+  EXPECT_THAT(key_of("llama"),
+              ElementsAre(Pair("outlier_suppression_plus",
+                               "model.layers.3.self_attn.key_transpose_post_act_fake_quant")));
+}
+
 TEST(PublishedNames, TablesNameNoSiteTwice) {
   ASSERT_FALSE(published_tables().empty());
   for (const PublishedTable& table : published_tables()) {
