@@ -163,10 +163,11 @@ void DeclaredTokens::add_to(TokenizerStages& stages, const SpecialTokenDefaults&
     const auto content = text(role, defaults);
     if (!content) continue;
     const auto found = named_.find(role);
-    const int64_t largest = stages.largest_id;
-    add(found != named_.end() ? *found->second : special_token(*content), true);
-    // Where no file names it, the model need not have a row for it.
-    if (found == named_.end()) stages.largest_id = largest;
+    if (found != named_.end()) {
+      add(*found->second, true);
+    } else if (!has_content(stages.added_tokens, *content)) {
+      add_default(special_token(*content), stages, adder);
+    }
   }
   int new_tokens = 0;
   for (const AddedToken& token : model_specific_) new_tokens += add(token, true) ? 1 : 0;
@@ -180,13 +181,35 @@ void DeclaredTokens::add_to(TokenizerStages& stages, const SpecialTokenDefaults&
   for (const AddedToken& token : extra_.value_or(std::vector<AddedToken>{})) add(token, false);
 }
 
+// Nobody asked for this token, so that an id that is taken is no reason to refuse the folder.
+void DeclaredTokens::add_default(AddedToken token, TokenizerStages& stages,
+                                 TokenAdder& adder) const {
+  const int32_t id = adder.next_id();
+  const auto owner = stages.vocabulary.token(id);
+  if (stages.vocabulary.find(token.content) || !owner) {
+    adder.add(std::move(token), std::nullopt, source_);
+    return;
+  }
+  stages.notes.push_back(
+      fmt::format("{}: \"{}\" is not in the vocabulary and has the id {} of \"{}\", as in "
+                  "transformers; keep it "
+                  "out of the texts",
+                  source_, token.content, id, *owner));
+  token.id = id;
+  stages.added_tokens.push_back(std::move(token));
+}
+
+int32_t TokenAdder::next_id() const {
+  int32_t id = first_free_;
+  for (const AddedToken& one : stages_.added_tokens) id = std::max(id, one.id + 1);
+  return id;
+}
+
 int32_t TokenAdder::add(AddedToken token, std::optional<int32_t> declared,
                         const std::string& source) {
   Vocabulary& vocabulary = stages_.vocabulary;
   const auto known = vocabulary.find(token.content);
-  int32_t id = first_free_;
-  for (const AddedToken& one : stages_.added_tokens) id = std::max(id, one.id + 1);
-  if (known) id = *known;
+  const int32_t id = known.value_or(next_id());
   const auto owner = vocabulary.token(declared.value_or(id));
   const bool is_taken = owner && *owner != token.content;
   if (is_taken || declared.value_or(id) != id) {
@@ -198,7 +221,6 @@ int32_t TokenAdder::add(AddedToken token, std::optional<int32_t> declared,
                                : fmt::format("transformers gives it the next free one, {}", id)));
   }
   if (!known) vocabulary.add(token.content, id);
-  stages_.largest_id = std::max<int64_t>(stages_.largest_id, id);
   token.id = id;
   auto& added = stages_.added_tokens;
   const auto same =

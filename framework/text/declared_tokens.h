@@ -17,6 +17,8 @@ namespace quell {
 // in which they are added.
 using SpecialTokenDefaults = std::vector<std::pair<std::string, std::string>>;
 
+class TokenAdder;
+
 class DeclaredTokens {
  public:
   // From tokenizer_config.json; where that has no added_tokens_decoder, also from
@@ -37,6 +39,7 @@ class DeclaredTokens {
   void add_to(TokenizerStages& stages, const SpecialTokenDefaults& defaults) const;
 
  private:
+  void add_default(AddedToken token, TokenizerStages& stages, TokenAdder& adder) const;
   void read_named(const JsonView& file, bool always_special);
   void read_extra(const JsonView& list, bool always_special);
   void read_model_specific(const JsonView& object, bool always_special);
@@ -55,6 +58,9 @@ class TokenAdder {
   explicit TokenAdder(TokenizerStages& stages)
       : stages_(stages), first_free_(static_cast<int32_t>(stages.vocabulary.size())) {}
 
+  // The id of a token that the vocabulary lacks: transformers counts the tokens, so that where ids
+  // have gaps another token may have it.
+  int32_t next_id() const;
   // The id of the vocabulary, or the next free one. Of two tokens with one text the last counts.
   // Throws DataError, which names `source`, when `declared` is another one.
   int32_t add(AddedToken token, std::optional<int32_t> declared, const std::string& source);

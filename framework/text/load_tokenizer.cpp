@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <unordered_set>
+
 #include "framework/base/error.h"
 #include "framework/text/tokenizer_files.h"
 #include "framework/text/tokenizer_keys.h"
@@ -42,6 +44,17 @@ TokenizerStages make_stages(TokenizerSettings& settings, TokenizerClass& type) {
              : byte_pair_stages(settings, tokenizer_json, type.build);
 }
 
+// Of the tokens that are not special: a model may have no row for a <mask> that no text contains.
+int64_t largest_regular_id(const TokenizerStages& stages) {
+  std::unordered_set<int64_t> special;
+  for (const AddedToken& token : stages.added_tokens) {
+    if (token.special) special.insert(token.id);
+  }
+  int64_t id = stages.vocabulary.largest_id();
+  while (id > 0 && (special.contains(id) || !stages.vocabulary.token(id))) --id;
+  return id;
+}
+
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
@@ -51,7 +64,8 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
   stages.has_types = settings.has_types(type.has_types);
   stages.splits_special = settings.flag("split_special_tokens", false);
   stages.model_max_length = settings.model_max_length();
-  stages.notes = settings.notes();
+  stages.notes.insert(stages.notes.begin(), settings.notes().begin(), settings.notes().end());
+  stages.largest_id = largest_regular_id(stages);
   return std::make_unique<TokenizerPipeline>(std::move(stages));
 }
 

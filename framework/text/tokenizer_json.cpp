@@ -104,7 +104,6 @@ TokenizerStages stages_from_tokenizer_json(const TokenizerSettings& settings,
   bool byte_level = false;
   stages.pre_tokenizer = read_pre_tokenizer(tokenizer_json, byte_level);
   read_model(tokenizer_json.at("model"), byte_level, stages);
-  stages.largest_id = stages.vocabulary.largest_id();
   TokenAdder adder(stages);
   for (const AddedToken& token : read_added_tokens(tokenizer_json)) {
     adder.add(token, token.id, tokenizer_json.place());

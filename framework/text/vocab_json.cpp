@@ -97,7 +97,6 @@ void read_model(const TokenizerSettings& settings, const std::optional<JsonView>
     stages.vocabulary = read_vocabulary(JsonView::read(settings.folder() / "vocab.json"));
     merges = read_merges_txt(settings.folder() / "merges.txt", stages.vocabulary);
   }
-  stages.largest_id = stages.vocabulary.largest_id();
   stages.model = std::make_unique<BytePairEncoding>(
       stages.vocabulary, merges,
       BytePairOptions{

@@ -90,7 +90,6 @@ TokenizerStages bert_stages(const TokenizerSettings& settings,
   stages.model =
       std::make_unique<WordPiece>(stages.vocabulary, WordPieceOptions{.unknown_token = unknown});
   const Vocabulary& vocabulary = stages.vocabulary;
-  stages.largest_id = vocabulary.largest_id();
   for (const char* role : {"sep_token", "pad_token", "cls_token"}) {
     if (!declared.is_added(declared.text(role, kBertTokens).value_or(""))) {
       required_text(declared, role, vocabulary, source);

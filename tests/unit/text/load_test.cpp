@@ -11,6 +11,7 @@ namespace {
 
 using nlohmann::json;
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 const char* const kVocabulary =
@@ -111,12 +112,15 @@ TEST_F(Load, OlderSpecialTokensMapAndAddedTokensCount) {
   EXPECT_EQ(ids(*load(), "hello<y><x>"), (Ids{2, 5, 10, 1, 1, 1, 3}));
 }
 
-// Of the lines of white space the last is a token, which nothing matches.
+// Of the lines of white space the last is a token, which nothing matches. Here transformers counts
+// six tokens, and gives the [MASK] that no file names the id of "hello".
 TEST_F(Load, BlankLinesOfVocabTxtCount) {
   folder_.write("vocab.txt", "[PAD]\n\n[UNK]\n[CLS]\n \n[SEP]\nhello \t\n\n");
   const auto tokenizer = load();
   EXPECT_EQ(ids(*tokenizer, "hello  x"), (Ids{3, 6, 2, 5}));
   EXPECT_EQ(tokenizer->largest_id(), 7);
+  EXPECT_EQ(ids(*tokenizer, "hello  x [MASK] x"), (Ids{3, 6, 2, 6, 2, 5}));
+  EXPECT_THAT(tokenizer->notes(), ElementsAre(AllOf(HasSubstr("[MASK]"), HasSubstr("\"hello\""))));
 }
 
 TEST_F(Load, BrokenVocabulariesNameTheLine) {
@@ -130,7 +134,8 @@ TEST_F(Load, BrokenVocabulariesNameTheLine) {
 }
 
 TEST_F(Load, BrokenConfigsNameTheKey) {
-  EXPECT_THAT(error_of_vocabulary(kVocabulary, "{"), HasSubstr("tokenizer_config.json: not valid"));
+  EXPECT_THAT(error_of_vocabulary(kVocabulary, "{"),
+              HasSubstr("tokenizer_config.json:1:2: not valid"));
   EXPECT_THAT(error_of_vocabulary(kVocabulary, "[]"), HasSubstr("expected an object"));
   EXPECT_THAT(error_of_vocabulary(kVocabulary, R"({"do_lower_case": "yes"})"),
               HasSubstr("tokenizer_config.json: do_lower_case: expected true or false"));
