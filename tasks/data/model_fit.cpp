@@ -15,6 +15,12 @@ void check_model_fits(const TaskContext& context, const std::string& task,
                     "ready token ids",
                     task));
   }
+  if (context.tokenizer->largest_id() >= context.vocabulary_size) {
+    throw DataError(
+        fmt::format("the vocabulary does not fit the model: the tokenizer gives ids up to {}, but "
+                    "the model embeds only {}; take vocabulary and weights from the same model",
+                    context.tokenizer->largest_id(), context.vocabulary_size));
+  }
   if (length > context.max_positions) {
     throw ConfigError(
         fmt::format("task.{0} {1}: the model takes at most {2} tokens; set {0} to {2} or less",

@@ -9,9 +9,10 @@
 
 namespace quell {
 
-// Throws DataError when the model has no tokenizer, and ConfigError when `length`, the task's
-// parameter `length_key`, exceeds its positions. The tokenizer may know tokens that the model does
-// not embed, such as a <mask> that no text contains: the model refuses them where they occur.
+// Throws DataError when the model has no tokenizer or one of another vocabulary, and ConfigError
+// when `length`, the task's parameter `length_key`, exceeds its positions. The tokenizer may have
+// special tokens that the model does not embed, such as a <mask> that no text contains: the model
+// refuses them where they occur.
 void check_model_fits(const TaskContext& context, const std::string& task,
                       const std::string& length_key, int64_t length);
 

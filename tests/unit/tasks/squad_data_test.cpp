@@ -184,10 +184,12 @@ TEST_F(SquadFiles, AreFoundByTheirOfficialNames) {
   EXPECT_EQ(find("dev-v2.0.json", false), "dev-v2.0.json");
   EXPECT_THAT(message_of<DataError>([&] { find("none.json", false); }),
               HasSubstr("task.dev_file: no file \"none.json\""));
-  EXPECT_THAT(
-      message_of<DataError>(
-          [&] { find_data_file(folder_.path(), "", "train", squad_file_names("train", false)); }),
-      AllOf(HasSubstr("train-v1.1.json, train.json, train.jsonl"), HasSubstr("split: dev")));
+  EXPECT_THAT(message_of<DataError>([&] {
+                find_data_file(folder_.path(), "", "train", squad_file_names("train", false));
+              }),
+              AllOf(HasSubstr("train-v1.1.json, train-v1.1.jsonl, train-v1.1.parquet, train.json, "
+                              "train.jsonl, train.parquet"),
+                    HasSubstr("split: dev")));
   EXPECT_THAT(message_of<ConfigError>(
                   [&] { find_data_file("", "", "dev", squad_file_names("dev", false)); }),
               HasSubstr("task.path"));
