@@ -28,7 +28,8 @@ class TextSearch {
   // Goes one token further. `scores` are rows of `vocabulary` values, one for each that runs;
   // ScoreRules rewrite them.
   void advance(std::span<float*> scores, int64_t vocabulary);
-  // `num_return_sequences`, the best first; where fewer were finished, the last one again.
+  // `num_return_sequences`, the best first; where fewer were finished, the rest did not end: they
+  // are filled with padding up to the longest.
   virtual std::vector<GeneratedSequence> results() const = 0;
 
  protected:
@@ -43,9 +44,9 @@ class TextSearch {
 };
 
 // Greedy search for one beam (scores may be logits), else beam search (scores are
-// log-probabilities). Both choose the tokens that Hugging Face transformers 5 chooses; of equal
-// scores the one with the smaller token id, or of the earlier hypothesis. `source` are the ids that
-// the encoder reads.
+// log-probabilities). Both choose the tokens that Hugging Face transformers 5 chooses for a text
+// that is alone in its batch: of equal scores greedy search the one with the smallest token id,
+// beam search the one that at::topk puts first. `source` are the ids that the encoder reads.
 std::unique_ptr<TextSearch> make_search(const GenerationOptions& options,
                                         const std::vector<int64_t>& source = {});
 
