@@ -106,8 +106,8 @@ TEST(Experiments, MethodsRunOnTheQuickStart) {
     EXPECT_GE(plain, 0.7) << name;  // 83.94 % on all sentences
     EXPECT_NEAR(quantized, plain, 0.15) << name;
     const Hdf5Reader results(folder / name / "results.h5");
-    const at::Tensor logits = results.read_tensor("outputs/float/evaluation/logits"),
-                     noisy = results.read_tensor("outputs/quantized/evaluation/logits");
+    const at::Tensor logits = results.read_tensor("outputs/float/dev/logits"),
+                     noisy = results.read_tensor("outputs/quantized/dev/logits");
     EXPECT_EQ(logits.size(0), 40) << name;
     EXPECT_FALSE(equal_bits(logits, noisy)) << name;
     EXPECT_LT(max_difference(noisy, logits), 6) << name;

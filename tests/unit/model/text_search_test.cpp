@@ -143,13 +143,40 @@ TEST(TextSearch, ObeysLimits) {
   }
 }
 
-TEST(TextSearch, OfEqualScoresTheSmallerTokenWins) {
-  for (const int64_t beams : {1, 2}) {
-    const auto search = make_search(options_of(beams, 3));
-    std::vector<float> scores = {kImpossible, -1, -2, -1};
+TEST(GreedySearch, OfEqualScoresTheSmallerTokenWins) {
+  const auto search = make_search(options_of(1, 3));
+  std::vector<float> scores = {kImpossible, -1, -2, -1};
+  float* row = scores.data();
+  search->advance({&row, 1}, kVocabulary);
+  EXPECT_THAT(search->running().front().ids, ElementsAre(kStart, 1));
+}
+
+// Ends that are forced are equally good: each is a text. Where only one is, the other texts wanted
+// are copies of it from beams that do not exist, or padding.
+TEST(BeamSearch, GivesEachForcedEndAndFillsWhatDoesNotExist) {
+  GenerationOptions options = options_of(4, 2);
+  options.forced_eos_token_id = {0, kEnd};
+  options.num_return_sequences = 2;
+  options.pad_token_id = 1;
+  const auto write = [&] {
+    const auto search = make_search(options);
+    std::vector<float> scores = {-1, -2, -3, -4};
     float* row = scores.data();
     search->advance({&row, 1}, kVocabulary);
-    EXPECT_THAT(search->running().front().ids, ElementsAre(kStart, 1));
+    EXPECT_TRUE(search->running().empty());
+    return search->results();
+  };
+  std::vector<std::vector<int64_t>> texts;
+  for (const GeneratedSequence& text : write()) texts.push_back(text.ids);
+  EXPECT_THAT(texts, testing::UnorderedElementsAre(ElementsAre(kStart, 0), ElementsAre(kStart, 2)));
+  options.forced_eos_token_id = {kEnd};
+  options.num_return_sequences = 4;
+  const auto forced = write();
+  EXPECT_THAT(forced[0].ids, ElementsAre(kStart, kEnd));
+  EXPECT_EQ(forced[0].score, 0);
+  for (size_t i = 1; i < forced.size(); ++i) {
+    EXPECT_THAT(forced[i].ids, testing::AnyOf(ElementsAre(kStart, kEnd), ElementsAre(kStart, 1)));
+    EXPECT_LE(forced[i].score, -1e9) << i;
   }
 }
 
