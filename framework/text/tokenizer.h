@@ -48,7 +48,7 @@ class Tokenizer {
 
   // Number of different tokens.
   virtual int64_t vocabulary_size() const = 0;
-  // Largest id that can be produced; a model's embedding table needs one row more.
+  // Largest id of a token that is not special; a model's embedding table needs one row more.
   virtual int64_t largest_id() const = 0;
   virtual int64_t pad_id() const = 0;
   // The model_max_length of tokenizer_config.json, absent when unlimited.

@@ -41,7 +41,7 @@ struct TokenizerStages {
   bool splits_special = false;  // special tokens are not looked for in texts
   bool has_types = true;        // the model is told which text a token belongs to
   int64_t pad_id = 0;
-  int64_t largest_id = 0;  // of the tokens that the files declare
+  int64_t largest_id = 0;  // of the tokens that are not special
   std::optional<int64_t> model_max_length;
   std::vector<std::string> notes;
 };
