@@ -78,8 +78,10 @@ inline GenerationOptions with_new_tokens(GenerationOptions options) {
 
 // A text as it was written.
 struct GeneratedSequence {
-  std::vector<int64_t> ids;  // from the decoder's first token on, without padding
-  double score = 0;          // of the hypothesis as beam search ranks it; 0 for greedy search
+  // From the decoder's first token on; without padding, except where beam search returns a text
+  // that did not end.
+  std::vector<int64_t> ids;
+  double score = 0;  // of the hypothesis as beam search ranks it; 0 for greedy search
 };
 
 }  // namespace quell

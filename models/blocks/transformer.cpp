@@ -13,11 +13,12 @@ namespace quell {
 Transformer::Transformer(TransformerShape shape, std::unique_ptr<Head> head)
     : shape_(std::move(shape)), head_(std::move(head)) {
   ModelBuilder builder([this](Site site) { return add_site(std::move(site)); });
-  const auto declare = [&](std::optional<Stack>& stack, const StackShape& shape, bool is_encoder) {
-    stack.emplace(Stack{shape});
+  const auto declare = [&](std::optional<Stack>& stack, const StackShape& stack_shape,
+                           bool is_encoder) {
+    stack.emplace(Stack{stack_shape});
     declare_embeddings(*stack, builder, is_encoder);
     declare_layers(*stack, builder, is_encoder);
-    if (!shape.final_norm.empty()) declare_final_norm(*stack, builder, is_encoder);
+    if (!stack_shape.final_norm.empty()) declare_final_norm(*stack, builder, is_encoder);
   };
   if (shape_.encoder) declare(encoder_, *shape_.encoder, /*is_encoder=*/true);
   if (shape_.decoder) declare(decoder_, *shape_.decoder, /*is_encoder=*/false);
