@@ -94,8 +94,9 @@ def make(name, config):
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     sharded = name == "llama3"
-    if sharded:
-        model = model.to(torch.bfloat16).float()
+    if sharded:  # parameters alone: to() would round the rotary frequencies too
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(torch.bfloat16).float()
     lengths = torch.randint(3, LENGTH + 1, (SEQUENCES,))
     lengths[0] = LENGTH
     mask = (torch.arange(LENGTH) < lengths[:, None]).long()

@@ -75,7 +75,7 @@ TEST_P(Decoders, GiveLogLikelihoodsOfIds) {
   bool seen = false;
   const Pass pass =
       network.pass(false, false, [&](SiteId id, const at::Tensor& rows, const at::Tensor&) {
-        if (id == network.site("lm_head.logits")) seen = rows.size(0) == batch.tokens();
+        if (id == network.site("activation:lm_head.logits")) seen = rows.size(0) == batch.tokens();
       });
   const at::NoGradGuard no_gradients;
   const at::Tensor found = network.model().forward(batch, pass).at("log_likelihood");
