@@ -166,8 +166,12 @@ std::vector<TokenGroup> Tokens::read_groups(const std::string& keys, const std::
                                       fill_template(labels, name), limits_));
   }
   if (const auto& unread = groups.front().unread; !unread.empty()) {
-    notes_.push_back(fmt::format("{}: not read beside {}: {}", params_.path.string(),
-                                 groups.front().ids_key, fmt::join(unread, ", ")));
+    std::string note = fmt::format("{}: not read beside {}: {}", params_.path.string(),
+                                   groups.front().ids_key, fmt::join(unread, ", "));
+    // Calibration and evaluation may begin with the same batch.
+    if (std::find(notes_.begin(), notes_.end(), note) == notes_.end()) {
+      notes_.push_back(std::move(note));
+    }
   }
   return groups;
 }

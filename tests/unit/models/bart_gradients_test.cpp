@@ -15,7 +15,8 @@ TEST(BartGradients, EqualThoseOfPytorch) {
   const auto folder = test_data() / "parity/outlier_suppression_bart_gen";
   const SafetensorsFile golden(test_data() / "train/gradients_bart.safetensors");
   // A site that observes makes attention matrices equally wide.
-  for (const char* quant : {"{rules: []}", "{rules: [{sites: 'activation:*.probs', bits: 8}]}"}) {
+  for (const char* quant :
+       {"{rules: []}", "{rules: [{sites: 'activation:*.probs', quantize: true, bits: 8}]}"}) {
     QuantizedNetwork network(folder, quant);
     PassOptions options;
     for (size_t id = 0; id < network.model().sites().size(); ++id) {

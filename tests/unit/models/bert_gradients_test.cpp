@@ -66,7 +66,8 @@ TEST(BertGradients, EqualThoseOfPytorch) {
 
 // A site that observes makes attention matrices equally wide.
 TEST(BertGradients, EqualThoseOfPytorchWithPaddedMatrices) {
-  QuantizedNetwork network(tiny_model(), "{rules: [{sites: 'activation:*.scores', bits: 8}]}");
+  QuantizedNetwork network(tiny_model(),
+                           "{rules: [{sites: 'activation:*.scores', quantize: true, bits: 8}]}");
   PassOptions options;
   for (size_t id = 0; id < network.model().sites().size(); ++id) {
     if (network.points().point(static_cast<SiteId>(id)) != nullptr) {

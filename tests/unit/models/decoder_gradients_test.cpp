@@ -18,7 +18,8 @@ TEST_P(DecoderGradients, EqualThoseOfPytorch) {
   const auto folder = test_data() / "models" / GetParam();
   const SafetensorsFile golden(test_data() / ("train/gradients_" + GetParam() + ".safetensors"));
   // A site that observes makes attention matrices equally wide.
-  for (const char* quant : {"{rules: []}", "{rules: [{sites: 'activation:*.probs', bits: 8}]}"}) {
+  for (const char* quant :
+       {"{rules: []}", "{rules: [{sites: 'activation:*.probs', quantize: true, bits: 8}]}"}) {
     QuantizedNetwork network(folder, quant);
     PassOptions options;
     for (size_t id = 0; id < network.model().sites().size(); ++id) {
