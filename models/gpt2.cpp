@@ -70,8 +70,8 @@ TransformerShape transformer_shape(const ConfigFields& config) {
 }
 
 std::unique_ptr<Head> make_head(const ConfigFields& config) {
-  const bool tied = config.flag("tie_word_embeddings", true);
-  return std::make_unique<LanguageHead>(LanguageHeadOptions{.tied_to = tied ? kTable : ""});
+  return std::make_unique<LanguageHead>(
+      LanguageHeadOptions{.tied_to = tied_table(config, kTable, /*usual=*/true)});
 }
 
 class Gpt2 final : public Transformer {

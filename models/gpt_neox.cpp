@@ -55,8 +55,7 @@ TransformerShape transformer_shape(const ConfigFields& config) {
   shape.rotary = rotary_shape(config, stack.layer.attention.head_size,
                               {.base = config.positive("rotary_emb_base", kUsualBase),
                                .share = config.positive("rotary_pct", kUsualShare)});
-  shape.max_positions =
-      longest_sequence(*shape.rotary, config.integer("max_position_embeddings", 1));
+  shape.max_positions = shape.rotary->max_positions;
   shape.pad_id = config.pad_id();
   shape.dropout = {.hidden = config.share("hidden_dropout", 0),
                    .attention = config.share("attention_dropout", 0)};
@@ -67,9 +66,9 @@ std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
   // Transformers 5 calls the head lm_head, earlier releases and their files embed_out.
   const auto names = checkpoint.names();
   const bool renamed = std::find(names.begin(), names.end(), "lm_head.weight") != names.end();
-  const bool tied = ConfigFields(checkpoint).flag("tie_word_embeddings", false);
   return std::make_unique<LanguageHead>(LanguageHeadOptions{
-      .module = renamed ? "lm_head" : "embed_out", .tied_to = tied ? kTable : ""});
+      .module = renamed ? "lm_head" : "embed_out",
+      .tied_to = tied_table(ConfigFields(checkpoint), kTable, /*usual=*/false)});
 }
 
 class GptNeox final : public Transformer {

@@ -55,16 +55,15 @@ TransformerShape transformer_shape(const ConfigFields& config) {
   const StackShape& stack = *shape.decoder;
   shape.head = {stack.embedding.hidden, 0, stack.embedding.vocabulary};
   shape.rotary = rotary_shape(config, stack.layer.attention.head_size);
-  shape.max_positions =
-      longest_sequence(*shape.rotary, config.integer("max_position_embeddings", 1));
+  shape.max_positions = shape.rotary->max_positions;
   shape.pad_id = config.pad_id();
   shape.dropout = {.attention = config.share("attention_dropout", 0)};
   return shape;
 }
 
 std::unique_ptr<Head> make_head(const ConfigFields& config) {
-  const bool tied = config.flag("tie_word_embeddings", false);
-  return std::make_unique<LanguageHead>(LanguageHeadOptions{.tied_to = tied ? kTable : ""});
+  return std::make_unique<LanguageHead>(
+      LanguageHeadOptions{.tied_to = tied_table(config, kTable, /*usual=*/false)});
 }
 
 class Llama final : public Transformer {

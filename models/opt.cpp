@@ -87,8 +87,8 @@ TransformerShape transformer_shape(const ConfigFields& config) {
 }
 
 std::unique_ptr<Head> make_head(const ConfigFields& config) {
-  LanguageHeadOptions options{.features = word_features(config)};
-  if (config.flag("tie_word_embeddings", true)) options.tied_to = kTable;
+  LanguageHeadOptions options{.tied_to = tied_table(config, kTable, /*usual=*/true),
+                              .features = word_features(config)};
   if (options.features > 0) options.projection = "model.decoder.project_out";
   return std::make_unique<LanguageHead>(std::move(options));
 }

@@ -15,6 +15,10 @@ constexpr int64_t kLogitsAtOnce = int64_t{1} << 24;  // 64 MiB
 
 }  // namespace
 
+std::string tied_table(const ConfigFields& config, const std::string& table, bool usual) {
+  return config.flag("tie_word_embeddings", usual) ? table : "";
+}
+
 void LanguageHead::declare(const HeadSizes& sizes, ModelBuilder& builder) {
   vocabulary_ = sizes.vocabulary;
   const int64_t features = options_.projection.empty() ? sizes.hidden : options_.features;

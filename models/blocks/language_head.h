@@ -1,6 +1,7 @@
 // Scores of the next token, or the log-likelihoods of given ones.
 #pragma once
 
+#include "models/blocks/config_fields.h"
 #include "models/blocks/head.h"
 #include "models/blocks/projection.h"
 
@@ -13,6 +14,10 @@ struct LanguageHeadOptions {
   std::string projection = {};  // module of a linear in front of it, to `features`
   int64_t features = 0;         // 0: hidden
 };
+
+// `table` where tie_word_embeddings of config.json says that the head shares it, or `usual` where
+// it says nothing; else "". Throws DataError.
+std::string tied_table(const ConfigFields& config, const std::string& table, bool usual);
 
 // "logits" [target tokens, vocabulary] or, where a batch has `scored_ids`, "log_likelihood" [target
 // tokens], computed for some rows after another: unless something looks at all logits, they are

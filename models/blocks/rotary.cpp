@@ -54,7 +54,7 @@ RotaryShape rotary_shape(const ConfigFields& config, int64_t head_size, UsualRot
                   "a share that gives an even number of a head's features");
   }
   const int64_t trained = config.integer("max_position_embeddings", /*least=*/1);
-  RotaryShape shape{frequencies_of(base, features)};
+  RotaryShape shape{.frequencies = frequencies_of(base, features), .max_positions = trained};
   const char* key = fields.has("rope_type") ? "rope_type" : "type";
   const std::string type = fields.text(key, "default");
   if (type == "linear") {
@@ -64,16 +64,13 @@ RotaryShape rotary_shape(const ConfigFields& config, int64_t head_size, UsualRot
     shape.positions = trained;
     shape.base = base;
     shape.factor = fields.positive("factor");
+    shape.max_positions = std::llround(shape.factor * static_cast<double>(trained));
   } else if (type == "llama3") {
     stretch_long_waves(fields, trained, shape.frequencies);
   } else if (type != "default") {
     fields.refuse(key, "\"default\", \"linear\", \"dynamic\" or \"llama3\"");
   }
   return shape;
-}
-
-int64_t longest_sequence(const RotaryShape& shape, int64_t trained) {
-  return shape.positions == 0 ? trained : std::llround(shape.factor * static_cast<double>(trained));
 }
 
 RotaryAngles rotary_angles(const RotaryShape& shape, const Batch& batch) {

@@ -11,6 +11,7 @@ namespace quell {
 
 struct RotaryShape {
   std::vector<float> frequencies;  // [features / 2], radians per position
+  int64_t max_positions = 0;       // of the longest sequence
   // "Dynamic" scaling: a sequence of more than `positions` tokens has the frequencies of a larger
   // base. 0: none is.
   int64_t positions = 0;
@@ -26,9 +27,6 @@ struct UsualRotary {
 // From rope_parameters of config.json, or rope_theta and rope_scaling of earlier releases: default,
 // linear, dynamic or llama3. Throws DataError.
 RotaryShape rotary_shape(const ConfigFields& config, int64_t head_size, UsualRotary usual = {});
-
-// Longest sequence of a model that was trained with so many positions.
-int64_t longest_sequence(const RotaryShape& shape, int64_t trained);
 
 // Cosines and sines of all target tokens, [tokens, features].
 RotaryAngles rotary_angles(const RotaryShape& shape, const Batch& batch);
