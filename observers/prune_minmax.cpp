@@ -6,11 +6,10 @@
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
-#include "framework/kernels/min_max.h"
 #include "framework/kernels/token_extremes.h"
 #include "framework/plugin/registry.h"
 #include "framework/quant/batch_range_observer.h"
-#include "framework/quant/parallel.h"
+#include "framework/quant/device.h"
 #include "framework/quant/scale_map.h"
 #include "framework/quant/token_range_observer.h"
 
@@ -109,10 +108,10 @@ class PruneMinMax final : public TokenRangeObserver {
     const int64_t channels = one_scale ? 1 : map.channels();
     const Range range{at::empty({tokens, channels}, at::kFloat),
                       at::empty({tokens, channels}, at::kFloat)};
-    kernels::min_max_tokens(values.const_data_ptr<float>(), 1, tokens * channels,
-                            values.numel() / (tokens * channels), nullptr,
+    kernels::min_max_tokens(kernel_device(values), values.const_data_ptr<float>(), 1,
+                            tokens * channels, values.numel() / (tokens * channels), nullptr,
                             range.min.mutable_data_ptr<float>(),
-                            range.max.mutable_data_ptr<float>(), parallel_for);
+                            range.max.mutable_data_ptr<float>());
     return one_scale ? range : map.reduce(range);
   }
 

@@ -4,10 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "framework/kernels/histogram.h"
 #include "framework/plugin/registry.h"
 #include "framework/quant/batch_range_observer.h"
-#include "framework/quant/parallel.h"
+#include "framework/quant/device.h"
 #include "framework/quant/scale_map.h"
 
 namespace quell {
@@ -32,8 +31,9 @@ class Quantile final : public MeanOfBatches {
   // The middle of the first bin at which the share is reached. Counts are exact at any size.
   float clip(const float* values, int64_t size, float reach) const {
     std::vector<int64_t> counts(static_cast<size_t>(params_.bins));
-    kernels::add_magnitudes_to_histogram(values, size, {0, reach, params_.bins}, counts.data(),
-                                         parallel_for);
+    const float low = 0;
+    kernels::add_to_histogram(host_device(), values, size, &low, &reach, params_.bins,
+                              /*magnitudes=*/true, counts.data());
     const auto needed = static_cast<float>(params_.quantile * static_cast<double>(size));
     int64_t reached = 0;
     for (size_t bin = 0; bin < counts.size(); ++bin) {

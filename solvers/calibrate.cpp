@@ -10,8 +10,8 @@
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
 #include "framework/quant/scale_map.h"
-#include "framework/run/calibration.h"
-#include "framework/run/stored_calibration.h"
+#include "framework/solve/calibration.h"
+#include "framework/solve/stored_calibration.h"
 
 namespace quell {
 namespace {
@@ -81,7 +81,7 @@ void Calibrate::load(PipelineContext& context, SiteSet& loaded) const {
                                   name, did_you_mean(name, known)));
     }
     SitePoint* point = context.points.point(id);
-    if (point == nullptr || point->spec.is_dynamic()) continue;
+    if (point == nullptr || point->spec.is_dynamic() || !context.scope.contains(id)) continue;
     check_count(context, id, parameters.scale.size());
     point->quantizer->set_parameters(to_parameters(parameters, point->spec));
     point->range = {};

@@ -11,7 +11,7 @@
 #include "framework/base/error.h"
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
-#include "framework/run/calibration.h"
+#include "framework/solve/calibration.h"
 #include "framework/train/adam.h"
 #include "framework/train/loss.h"
 #include "framework/train/schedule.h"

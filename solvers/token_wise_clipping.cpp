@@ -10,7 +10,7 @@
 #include "framework/config/enum_name.h"
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
-#include "framework/run/calibration.h"
+#include "framework/solve/calibration.h"
 #include "solvers/token_clipping/ratio_grid.h"
 #include "solvers/token_clipping/ratio_search.h"
 

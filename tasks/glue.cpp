@@ -9,7 +9,7 @@
 
 #include "framework/base/error.h"
 #include "framework/plugin/registry.h"
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 #include "tasks/data/batching.h"
 #include "tasks/data/data_files.h"
 #include "tasks/data/glue_data.h"
@@ -67,7 +67,7 @@ class Glue final : public Task {
   Glue(const Params& params, const TaskContext& context);
 
   std::vector<Batch> calibration(const CalibrationOptions& options, uint64_t seed) override;
-  Evaluation evaluate(const Network& network,
+  Evaluation evaluate(const Predictor& predictor,
                       const std::function<void(int64_t, int64_t)>& progress) override;
   TrainingData* training() override { return &training_; }
   std::vector<int64_t> calibration_indices() const override { return calibration_indices_; }
@@ -89,7 +89,7 @@ class Glue final : public Task {
   LabelledSequences read_training();
   TokenSequence encode(const GlueExample& example) const;
   EvaluationSet load_set(const GlueSet& set);
-  void evaluate_set(const EvaluationSet& set, const Network& network,
+  void evaluate_set(const EvaluationSet& set, const Predictor& predictor,
                     const std::function<void(int64_t)>& done, Evaluation& evaluation) const;
   double model_label(double label) const;
 
@@ -208,10 +208,11 @@ Glue::EvaluationSet Glue::load_set(const GlueSet& set) {
   return result;
 }
 
-void Glue::evaluate_set(const EvaluationSet& set, const Network& network,
+void Glue::evaluate_set(const EvaluationSet& set, const Predictor& predictor,
                         const std::function<void(int64_t)>& done, Evaluation& evaluation) const {
   const auto& examples = set.data.examples;
-  auto outputs = collect_outputs(set.batches, static_cast<int64_t>(examples.size()), network, done);
+  auto outputs =
+      collect_outputs(set.batches, static_cast<int64_t>(examples.size()), predictor, done);
   std::vector<double> predictions;
   for (size_t i = 0; i < examples.size(); ++i) {
     const std::vector<float>& logits = outputs[i]["logits"];
@@ -228,7 +229,7 @@ void Glue::evaluate_set(const EvaluationSet& set, const Network& network,
   evaluation.metrics.insert(evaluation.metrics.end(), metrics.begin(), metrics.end());
 }
 
-Evaluation Glue::evaluate(const Network& network,
+Evaluation Glue::evaluate(const Predictor& predictor,
                           const std::function<void(int64_t, int64_t)>& progress) {
   int64_t total = 0;
   for (const EvaluationSet& set : sets_) total += static_cast<int64_t>(set.data.examples.size());
@@ -238,7 +239,7 @@ Evaluation Glue::evaluate(const Network& network,
     if (progress) progress(finished, total);
   };
   Evaluation evaluation;
-  for (const EvaluationSet& set : sets_) evaluate_set(set, network, done, evaluation);
+  for (const EvaluationSet& set : sets_) evaluate_set(set, predictor, done, evaluation);
   return evaluation;
 }
 

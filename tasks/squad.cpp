@@ -7,7 +7,7 @@
 
 #include "framework/base/error.h"
 #include "framework/plugin/registry.h"
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 #include "framework/text/unicode.h"
 #include "tasks/data/batching.h"
 #include "tasks/data/data_files.h"
@@ -88,7 +88,7 @@ class Squad final : public Task {
   Squad(const Params& params, const TaskContext& context);
 
   std::vector<Batch> calibration(const CalibrationOptions& options, uint64_t seed) override;
-  Evaluation evaluate(const Network& network,
+  Evaluation evaluate(const Predictor& predictor,
                       const std::function<void(int64_t, int64_t)>& progress) override;
   TrainingData* training() override { return &training_; }
   std::vector<int64_t> calibration_indices() const override { return calibration_indices_; }
@@ -180,11 +180,11 @@ std::vector<Batch> Squad::calibration(const CalibrationOptions& options, uint64_
   return batches;
 }
 
-Evaluation Squad::evaluate(const Network& network,
+Evaluation Squad::evaluate(const Predictor& predictor,
                            const std::function<void(int64_t, int64_t)>& progress) {
   const int64_t total = std::ssize(features_);
   int64_t finished = 0;
-  auto outputs = collect_outputs(batches_, total, network, [&](int64_t windows) {
+  auto outputs = collect_outputs(batches_, total, predictor, [&](int64_t windows) {
     finished += windows;
     if (progress) progress(finished, total);
   });

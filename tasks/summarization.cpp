@@ -11,7 +11,7 @@
 #include "framework/base/error.h"
 #include "framework/plugin/registry.h"
 #include "framework/quant/parallel.h"
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 #include "tasks/data/batching.h"
 #include "tasks/data/data_files.h"
 #include "tasks/data/model_fit.h"
@@ -29,8 +29,8 @@ class Summarization final : public Task {
   Summarization(const SummarizationParams& params, const TaskContext& context);
 
   std::vector<Batch> calibration(const CalibrationOptions& options, uint64_t seed) override;
-  void complete_calibration(std::vector<Batch>& batches, const Network& network) override;
-  Evaluation evaluate(const Network& network,
+  void complete_calibration(std::vector<Batch>& batches, const Predictor& predictor) override;
+  Evaluation evaluate(const Predictor& predictor,
                       const std::function<void(int64_t, int64_t)>& progress) override;
   std::vector<int64_t> calibration_indices() const override { return calibration_indices_; }
   std::vector<std::string> files() const override { return files_; }
@@ -45,7 +45,7 @@ class Summarization final : public Task {
   void note(const std::string& text);
   std::vector<TokenSequence> encode(const SummaryData& data, const std::vector<int64_t>& positions);
   // So many for each sequence of the batch.
-  std::vector<GeneratedSequence> write(const Network& network, const Batch& batch,
+  std::vector<GeneratedSequence> write(const Predictor& predictor, const Batch& batch,
                                        int64_t wanted) const;
 
   SummarizationParams params_;
@@ -162,21 +162,21 @@ std::vector<Batch> Summarization::calibration(const CalibrationOptions& options,
   return batches;
 }
 
-std::vector<GeneratedSequence> Summarization::write(const Network& network, const Batch& batch,
+std::vector<GeneratedSequence> Summarization::write(const Predictor& predictor, const Batch& batch,
                                                     int64_t wanted) const {
-  QUELL_ASSERT(network.generate, "a network that writes text");
+  QUELL_ASSERT(predictor.generate, "a network that writes text");
   GenerationOptions options = generation_;
   options.num_return_sequences = wanted;
-  std::vector<GeneratedSequence> written = network.generate(batch, options);
+  std::vector<GeneratedSequence> written = predictor.generate(batch, options);
   QUELL_ASSERT(std::ssize(written) == batch.sequences() * wanted, "so many for each article");
   return written;
 }
 
-void Summarization::complete_calibration(std::vector<Batch>& batches, const Network& network) {
+void Summarization::complete_calibration(std::vector<Batch>& batches, const Predictor& predictor) {
   for_each_dynamically(std::ssize(batches), [&](int64_t index) {
     std::vector<TokenSequence> targets;
     size_t longest = 0;
-    for (GeneratedSequence& sequence : write(network, batches[index], 1)) {
+    for (GeneratedSequence& sequence : write(predictor, batches[index], 1)) {
       longest = std::max(longest, sequence.ids.size());
       targets.push_back({std::move(sequence.ids)});
     }
@@ -185,7 +185,7 @@ void Summarization::complete_calibration(std::vector<Batch>& batches, const Netw
   });
 }
 
-Evaluation Summarization::evaluate(const Network& network,
+Evaluation Summarization::evaluate(const Predictor& predictor,
                                    const std::function<void(int64_t, int64_t)>& progress) {
   const auto total = std::ssize(data_.examples);
   const int64_t wanted = generation_.num_return_sequences;
@@ -195,7 +195,7 @@ Evaluation Summarization::evaluate(const Network& network,
   std::mutex report;
   for_each_dynamically(std::ssize(batches_), [&](int64_t index) {
     const Batch& batch = batches_[index];
-    const auto written = write(network, batch, wanted);
+    const auto written = write(predictor, batch, wanted);
     int64_t batch_tokens = 0;
     for (size_t i = 0; i < written.size(); ++i) {
       const auto article = static_cast<int64_t>(i) / wanted;

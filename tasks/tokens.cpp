@@ -14,7 +14,7 @@
 #include "framework/base/error.h"
 #include "framework/io/safetensors.h"
 #include "framework/plugin/registry.h"
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 #include "tasks/data/batching.h"
 #include "tasks/data/prediction_metrics.h"
 #include "tasks/data/token_file.h"
@@ -90,7 +90,7 @@ class Tokens final : public Task {
   Tokens(const Params& params, const TaskContext& context);
 
   std::vector<Batch> calibration(const CalibrationOptions& options, uint64_t seed) override;
-  Evaluation evaluate(const Network& network,
+  Evaluation evaluate(const Predictor& predictor,
                       const std::function<void(int64_t, int64_t)>& progress) override;
   std::vector<int64_t> calibration_indices() const override { return calibration_indices_; }
   std::vector<std::string> files() const override { return {params_.path.string()}; }
@@ -247,12 +247,12 @@ std::vector<Batch> Tokens::calibration(const CalibrationOptions& options, uint64
   return batches;
 }
 
-Evaluation Tokens::evaluate(const Network& network,
+Evaluation Tokens::evaluate(const Predictor& predictor,
                             const std::function<void(int64_t, int64_t)>& progress) {
   int64_t total = 0;
   for (const Batch& batch : evaluation_) total += batch.sequences();
   int64_t finished = 0;
-  auto outputs = collect_outputs(evaluation_, total, network, [&](int64_t sequences) {
+  auto outputs = collect_outputs(evaluation_, total, predictor, [&](int64_t sequences) {
     finished += sequences;
     if (progress) progress(finished, total);
   });

@@ -7,8 +7,9 @@
 #include "framework/cli/verb.h"
 #include "framework/config/enum_name.h"
 #include "framework/quant/scale_map.h"
+#include "framework/run/bench.h"
 #include "framework/run/dry_run.h"
-#include "framework/run/runner.h"
+#include "framework/run/model_size.h"
 
 namespace quell {
 namespace {
@@ -37,22 +38,22 @@ nlohmann::ordered_json site_json(const Site& site, const SitePlan& plan) {
 }
 
 // Quantized and all sites of a kind.
-std::pair<int64_t, int64_t> count_sites(const Runner& runner, SiteKind kind) {
+std::pair<int64_t, int64_t> count_sites(const Bench& bench, SiteKind kind) {
   int64_t quantized = 0, all = 0;
-  for (size_t id = 0; id < runner.plan().size(); ++id) {
-    if (runner.model().sites()[id].kind != kind) continue;
+  for (size_t id = 0; id < bench.plan.size(); ++id) {
+    if (bench.model->sites()[id].kind != kind) continue;
     ++all;
-    quantized += runner.plan()[id].quantize;
+    quantized += bench.plan[id].quantize;
   }
   return {quantized, all};
 }
 
-nlohmann::ordered_json plan_json(const Runner& runner, const DryRun& estimate) {
+nlohmann::ordered_json plan_json(const Bench& bench, const DryRun& estimate) {
   nlohmann::ordered_json json;
-  json["name"] = runner.spec().name;
-  json["quantized_weights"] = count_sites(runner, SiteKind::kWeight).first;
-  json["quantized_activations"] = count_sites(runner, SiteKind::kActivation).first;
-  const ModelSize size = model_size(runner.model(), runner.plan());
+  json["name"] = bench.spec.name;
+  json["quantized_weights"] = count_sites(bench, SiteKind::kWeight).first;
+  json["quantized_activations"] = count_sites(bench, SiteKind::kActivation).first;
+  const ModelSize size = model_size(*bench.model, bench.plan);
   json["model_bytes"] = {
       {"float", size.float_bytes}, {"quantized", size.quantized_bytes}, {"ratio", size.ratio()}};
   json["estimate"] = {{"evaluation_sequences", estimate.evaluation_sequences},
@@ -62,18 +63,18 @@ nlohmann::ordered_json plan_json(const Runner& runner, const DryRun& estimate) {
                       {"seconds", estimate.seconds},
                       {"memory_bytes", estimate.memory_bytes}};
   auto& sites = json["sites"] = nlohmann::ordered_json::array();
-  for (size_t id = 0; id < runner.plan().size(); ++id) {
-    sites.push_back(site_json(runner.model().sites()[id], runner.plan()[id]));
+  for (size_t id = 0; id < bench.plan.size(); ++id) {
+    sites.push_back(site_json(bench.model->sites()[id], bench.plan[id]));
   }
   return json;
 }
 
-void print_plan(const Runner& runner, const DryRun& estimate) {
+void print_plan(const Bench& bench, const DryRun& estimate) {
   std::vector<std::vector<std::string>> rows = {
       {"site", "bits", "symmetric", "scale per", "grid", "observer", "quantizer"}};
-  for (size_t id = 0; id < runner.plan().size(); ++id) {
-    const SitePlan& plan = runner.plan()[id];
-    const std::string key = runner.model().sites()[id].key();
+  for (size_t id = 0; id < bench.plan.size(); ++id) {
+    const SitePlan& plan = bench.plan[id];
+    const std::string key = bench.model->sites()[id].key();
     if (!plan.quantize) {
       rows.push_back({key, "float"});
       continue;
@@ -83,9 +84,9 @@ void print_plan(const Runner& runner, const DryRun& estimate) {
                     plan.spec.is_dynamic() ? "dynamic" : plan.observer.name(),
                     plan.quantizer.name()});
   }
-  const auto weights = count_sites(runner, SiteKind::kWeight);
-  const auto activations = count_sites(runner, SiteKind::kActivation);
-  const ModelSize size = model_size(runner.model(), runner.plan());
+  const auto weights = count_sites(bench, SiteKind::kWeight);
+  const auto activations = count_sites(bench, SiteKind::kActivation);
+  const ModelSize size = model_size(*bench.model, bench.plan);
   fmt::print("{}\n", text_table(rows));
   fmt::print("quantized: {} of {} weights, {} of {} activations\n", weights.first, weights.second,
              activations.first, activations.second);
@@ -123,12 +124,12 @@ int run_check(const Plugins& plugins, const Arguments& arguments) {
     return 0;
   }
   Log log(Verbosity::kQuiet);
-  Runner runner(spec, plugins, log);
-  const DryRun estimate = dry_run(runner);
+  const Bench bench = load_bench(spec, plugins, log);
+  const DryRun estimate = dry_run(bench);
   if (line.has("json")) {
-    print_json(plan_json(runner, estimate));
+    print_json(plan_json(bench, estimate));
   } else {
-    print_plan(runner, estimate);
+    print_plan(bench, estimate);
   }
   return 0;
 }

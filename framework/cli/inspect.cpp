@@ -6,7 +6,7 @@
 #include "framework/cli/print.h"
 #include "framework/cli/verb.h"
 #include "framework/io/hdf5_reader.h"
-#include "framework/run/results_file.h"
+#include "framework/record/results_file.h"
 
 namespace quell {
 namespace {

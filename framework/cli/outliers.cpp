@@ -5,8 +5,8 @@
 #include "framework/cli/experiment_options.h"
 #include "framework/cli/print.h"
 #include "framework/cli/verb.h"
-#include "framework/run/outliers_file.h"
-#include "framework/run/runner.h"
+#include "framework/record/outliers_file.h"
+#include "framework/run/run.h"
 
 namespace quell {
 namespace fs = std::filesystem;
@@ -16,11 +16,11 @@ namespace {
 constexpr int64_t kShownChannels = 4;
 
 // "[SEP] (sep)", or the number of the row where rows are no tokens.
-std::string row_text(const OutlierRecorder& recorder, const SiteSummary& site, int64_t row) {
+std::string row_text(const OutlierRecord& record, const SiteSummary& site, int64_t row) {
   if (site.rows != RowKind::kTokens && site.rows != RowKind::kTargets) {
     return fmt::format("{} {}", to_string(site.rows), row);
   }
-  const CalibrationTokens& all = recorder.tokens();
+  const CalibrationTokens& all = record.tokens;
   const TokenColumns& side = site.rows == RowKind::kTokens ? all.tokens : all.targets;
   const std::string& text = all.entry(side.ids[row]).text;
   return fmt::format("{} ({})", text.empty() ? std::to_string(side.ids[row]) : text,
@@ -35,9 +35,9 @@ std::string channels_text(const SiteSummary& site) {
   return text;
 }
 
-void print_stage(const OutlierRecorder& recorder, const OutlierStage& stage,
+void print_stage(const OutlierRecord& record, const OutlierStage& stage,
                  const std::vector<Site>& sites) {
-  const std::vector<double>& sigmas = recorder.options().sigmas;
+  const std::vector<double>& sigmas = record.options.sigmas;
   std::vector<std::string> header = {"activation", "min", "max", "std", "max/std", "kurtosis"};
   for (const double sigma : sigmas) header.push_back(fmt::format(">{:g} std", sigma));
   header.insert(header.end(), {"channels", "furthest row"});
@@ -51,7 +51,7 @@ void print_stage(const OutlierRecorder& recorder, const OutlierStage& stage,
                                     fmt::format("{:.1f}", site.all.kurtosis())};
     for (const int64_t count : site.beyond) row.push_back(fmt::format("{}", count));
     row.push_back(channels_text(site));
-    row.push_back(site.extremes.empty() ? "" : row_text(recorder, site, site.extremes[0].row));
+    row.push_back(site.extremes.empty() ? "" : row_text(record, site, site.extremes[0].row));
     rows.push_back(row);
   }
   fmt::print("{}", text_table(rows));
@@ -86,11 +86,10 @@ int run_outliers(const Plugins& plugins, const Arguments& arguments) {
   std::error_code ignored;  // writing will tell
   if (path.has_parent_path()) fs::create_directories(path.parent_path(), ignored);
   Log log(line.has("quiet") ? Verbosity::kQuiet : Log::default_verbosity());
-  Runner runner(spec, plugins, log);
-  runner.run_outliers();
-  write_outliers_file(path, runner);
+  const RunRecord run = run_outliers(load_bench(spec, plugins, log), log);
+  write_outliers_file(path, run);
   log.info(fmt::format("results in {}", path.string()));
-  print_stage(*runner.outliers(), runner.outliers()->stages()[0], runner.model().sites());
+  print_stage(*run.outliers, run.outliers->stages[0], run.sites);
   return 0;
 }
 

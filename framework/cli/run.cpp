@@ -9,8 +9,8 @@
 #include "framework/cli/print.h"
 #include "framework/cli/verb.h"
 #include "framework/json/json.h"
-#include "framework/run/run_folder.h"
-#include "framework/run/runner.h"
+#include "framework/record/run_folder.h"
+#include "framework/run/run.h"
 
 namespace quell {
 namespace fs = std::filesystem;
@@ -59,13 +59,12 @@ Summary run_one(const fs::path& file, const CommandLine& line, bool several,
   Log log(line.has("quiet") ? Verbosity::kQuiet : Log::default_verbosity());
   log.info(fmt::format("{}: {}", spec.name, file.string()));
   const RunFolderLock lock(folder, log);
-  if (prepare_run_folder(folder, spec, earlier_run(line))) {
-    Runner runner(spec, plugins, log);
+  if (prepare_run_folder(folder, to_yaml(to_node(spec)), earlier_run(line))) {
     RunFolders folders{progress_folder(folder), {}};
     if (line.has("cache")) folders.cache = line.get<std::string>("cache");
-    runner.run(folders);
+    const RunRecord record = run_experiment(load_bench(spec, plugins, log), log, folders);
     log.info(fmt::format("results in {}", folder.string()));
-    write_run_folder(folder, runner, log);
+    write_run_folder(folder, record, log);
   } else {
     log.info(fmt::format("{} is complete: nothing to resume", folder.string()));
   }

@@ -6,7 +6,7 @@
 #include "framework/cli/verb.h"
 #include "framework/config/load.h"
 #include "framework/plugin/choice.h"
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 
 namespace quell {
 namespace po = boost::program_options;

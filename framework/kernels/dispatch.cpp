@@ -40,28 +40,28 @@ void fake_quantize_rows_dynamic(const Device& device, const float* x, float* y, 
   fake_quantize_rows_dynamic(x, y, rows, features, rule, scale, zero_point, device.parallel_for);
 }
 
-void quantize_codes_channels(const Device& device, const float* x, Codes codes, int64_t outer,
+bool quantize_codes_channels(const Device& device, const float* x, Codes codes, int64_t outer,
                              int64_t channels, int64_t inner, const float* scale,
                              const float* zero_point, Levels levels, float* y) {
   if (device.kind == DeviceKind::kCuda) {
     cuda::fake_quantize_channels(x, y, outer, channels, inner, scale, zero_point, levels,
                                  device.stream, codes);
-    return;
+    return true;
   }
-  quantize_codes_channels(x, codes, outer, channels, inner, scale, zero_point, levels, y,
-                          device.parallel_for);
+  return quantize_codes_channels(x, codes, outer, channels, inner, scale, zero_point, levels, y,
+                                 device.parallel_for);
 }
 
-void quantize_codes_rows_dynamic(const Device& device, const float* x, Codes codes, int64_t rows,
+bool quantize_codes_rows_dynamic(const Device& device, const float* x, Codes codes, int64_t rows,
                                  int64_t features, const AffineRule& rule, float* scale,
                                  float* zero_point, float* y) {
   if (device.kind == DeviceKind::kCuda) {
     cuda::fake_quantize_rows_dynamic(x, y, rows, features, rule, scale, zero_point, device.stream,
                                      codes);
-    return;
+    return true;
   }
-  quantize_codes_rows_dynamic(x, codes, rows, features, rule, scale, zero_point, y,
-                              device.parallel_for);
+  return quantize_codes_rows_dynamic(x, codes, rows, features, rule, scale, zero_point, y,
+                                     device.parallel_for);
 }
 
 void fake_quantize_gradient(const Device& device, const float* x, const float* dy, float* dx,
@@ -75,6 +75,16 @@ void fake_quantize_gradient(const Device& device, const float* x, const float* d
   }
   fake_quantize_gradient(x, dy, dx, outer, channels, inner, scale, zero_point, levels, dscale,
                          dzero_point, device.parallel_for);
+}
+
+void min_max_tensor(const Device& device, const float* x, int64_t size, float* min, float* max) {
+  if (device.kind == DeviceKind::kCuda) {
+    cuda::min_max_channels(x, 1, 1, size, min, max, device.workspace, device.stream);
+    return;
+  }
+  const MinMax found = min_max_tensor(x, size, device.parallel_for);
+  *min = found.min;
+  *max = found.max;
 }
 
 void min_max_channels(const Device& device, const float* x, int64_t outer, int64_t channels,

@@ -1,4 +1,4 @@
-// The kernels that exist on CPU and GPU, wherever the tensor lives.
+// The kernels that exist on CPU and GPU, wherever the tensor lives: the one door to them.
 #pragma once
 
 #include <cstdint>
@@ -30,11 +30,12 @@ void fake_quantize_rows_dynamic(const Device& device, const float* x, float* y, 
                                 int64_t features, const AffineRule& rule, float* scale,
                                 float* zero_point);
 
-// quantize_codes.h; `y` may be null, and a NaN gets the lowest code.
-void quantize_codes_channels(const Device& device, const float* x, Codes codes, int64_t outer,
+// quantize_codes.h; `y` may be null. False where the CPU met a NaN, which has no code; a GPU gives
+// it the lowest one and does not tell.
+bool quantize_codes_channels(const Device& device, const float* x, Codes codes, int64_t outer,
                              int64_t channels, int64_t inner, const float* scale,
                              const float* zero_point, Levels levels, float* y);
-void quantize_codes_rows_dynamic(const Device& device, const float* x, Codes codes, int64_t rows,
+bool quantize_codes_rows_dynamic(const Device& device, const float* x, Codes codes, int64_t rows,
                                  int64_t features, const AffineRule& rule, float* scale,
                                  float* zero_point, float* y);
 
@@ -44,7 +45,8 @@ void fake_quantize_gradient(const Device& device, const float* x, const float* d
                             const float* zero_point, Levels levels, float* dscale,
                             float* dzero_point);
 
-// min_max.h. A whole tensor is [1, 1, size].
+// min_max.h. min, max: [1] for a tensor.
+void min_max_tensor(const Device& device, const float* x, int64_t size, float* min, float* max);
 void min_max_channels(const Device& device, const float* x, int64_t outer, int64_t channels,
                       int64_t inner, float* min, float* max);
 void min_max_tokens(const Device& device, const float* x, int64_t sequences, int64_t length,

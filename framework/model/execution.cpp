@@ -2,7 +2,7 @@
 
 #include <mutex>
 
-#include "framework/model/state_store.h"
+#include "framework/base/error.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
@@ -36,6 +36,9 @@ class Whole final : public Execution {
   }
 
   bool keeps_changes() const override { return true; }
+  std::unique_ptr<StateStore> new_states(size_t batches) const override {
+    return states_in_memory(batches);
+  }
 
  private:
   const Model& model_;
@@ -50,8 +53,7 @@ class BySegment final : public Execution {
            const OutputSink& sink, const CountRuns& count) override {
     std::vector<ModelInput> inputs;
     for (const Batch& batch : batches) inputs.push_back(model_.bind(batch));
-    const auto states =
-        folder_.empty() ? states_in_memory(inputs.size()) : states_on_disk(inputs.size(), folder_);
+    const auto states = new_states(inputs.size());
     const int64_t total = std::ssize(inputs) * std::ssize(model_.segments());
     std::mutex mutex;
     int64_t done = 0;
@@ -80,6 +82,9 @@ class BySegment final : public Execution {
   }
 
   bool keeps_changes() const override { return false; }
+  std::unique_ptr<StateStore> new_states(size_t batches) const override {
+    return folder_.empty() ? states_in_memory(batches) : states_on_disk(batches, folder_);
+  }
 
  private:
   const Model& model_;
@@ -87,10 +92,50 @@ class BySegment final : public Execution {
   std::filesystem::path folder_;
 };
 
+class OneSegment final : public Execution {
+ public:
+  OneSegment(const Segment& segment, std::span<const ModelInput> inputs, StateStore& states)
+      : segment_(segment), inputs_(inputs), states_(states) {}
+
+  void run(std::span<const Batch> batches, const PassOfBatch& pass, BatchOrder order,
+           const OutputSink& sink, const CountRuns& count) override {
+    QUELL_ASSERT(batches.size() == inputs_.size(), "a block runs on the batches it was made for");
+    std::mutex mutex;
+    int64_t done = 0;
+    for_each_batch(inputs_.size(), order, [&](int64_t i) {
+      const auto batch = static_cast<size_t>(i);
+      State state = states_.get(batch);
+      segment_.run(state, inputs_[batch], *pass(batch));
+      const std::lock_guard lock(mutex);
+      if (sink && !state.outputs.empty()) sink(batch, state.outputs);
+      if (count) count(++done, std::ssize(inputs_));
+    });
+  }
+
+  void for_each_segment(const std::function<void(const Segment&)>& work) override {
+    work(segment_);
+  }
+
+  bool keeps_changes() const override { return false; }
+  std::unique_ptr<StateStore> new_states(size_t batches) const override {
+    return states_in_memory(batches);
+  }
+
+ private:
+  const Segment& segment_;
+  std::span<const ModelInput> inputs_;
+  StateStore& states_;
+};
+
 }  // namespace
 
 std::unique_ptr<Execution> execute_whole(const Model& model) {
   return std::make_unique<Whole>(model);
+}
+
+std::unique_ptr<Execution> execute_segment(const Segment& segment,
+                                           std::span<const ModelInput> inputs, StateStore& states) {
+  return std::make_unique<OneSegment>(segment, inputs, states);
 }
 
 std::unique_ptr<Execution> execute_by_segment(const Model& model, Residency& residency,

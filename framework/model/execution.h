@@ -10,6 +10,7 @@
 #include "framework/model/model.h"
 #include "framework/model/outputs.h"
 #include "framework/model/residency.h"
+#include "framework/model/state_store.h"
 
 namespace quell {
 
@@ -33,10 +34,17 @@ class Execution {
   virtual void for_each_segment(const std::function<void(const Segment&)>& work) = 0;
   // Whether all tensors are in memory all the time, so that they may be changed.
   virtual bool keeps_changes() const = 0;
+  // Where states between segments lie.
+  virtual std::unique_ptr<StateStore> new_states(size_t batches) const = 0;
 };
 
 // Of a model that was loaded. The model must live as long as the result.
 std::unique_ptr<Execution> execute_whole(const Model& model);
+// Of one segment, while its tensors are in memory, from the states in front of it, which stay. Runs
+// of it take all inputs; they give outputs in the last segment alone. All must live as long as the
+// result.
+std::unique_ptr<Execution> execute_segment(const Segment& segment,
+                                           std::span<const ModelInput> inputs, StateStore& states);
 // With the states between segments in memory, or, where `folder` is not empty, in a file there
 // without a name. Model and residency must live as long as the result.
 std::unique_ptr<Execution> execute_by_segment(const Model& model, Residency& residency,

@@ -103,6 +103,14 @@ SiteId Model::add_site(Site site) {
   return static_cast<SiteId>(sites_.size() - 1);
 }
 
+SiteRange Model::sites_of(const Segment& segment) const {
+  SiteRange range{segment.first_site, static_cast<SiteId>(sites_.size())};
+  for (size_t i = 0; i + 1 < segments_.size(); ++i) {
+    if (&segments_[i] == &segment) range.end = segments_[i + 1].first_site;
+  }
+  return range;
+}
+
 Segment& Model::add_segment(std::string name) {
   return segments_.emplace_back(
       Segment{std::move(name), static_cast<SiteId>(sites_.size()), {}, {}});

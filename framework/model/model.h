@@ -48,6 +48,7 @@ class Model {
   // Every tensor that one of the papers quantizes, in the order of execution.
   const std::vector<Site>& sites() const { return sites_; }
   const std::deque<Segment>& segments() const { return segments_; }
+  SiteRange sites_of(const Segment& segment) const;
   // What transforms may rewrite. Rewriting a weight site calls for SitePoints::weight_changed().
   Graph& graph() { return graph_; }
 

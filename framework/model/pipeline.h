@@ -25,6 +25,7 @@ struct PipelineContext {
   std::span<const Batch> calibration;
   Log& log;
   std::shared_ptr<Execution> execution = execute_whole(model);
+  SiteRange scope = {};                     // what solvers work on: all sites, or those of a block
   std::vector<Outputs> float_outputs = {};  // see original_outputs()
   std::vector<Record> records = {};         // added to by steps
   StepProgress progress = {};               // of the step that runs

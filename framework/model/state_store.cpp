@@ -17,6 +17,7 @@ namespace {
 class StatesInMemory final : public StateStore {
  public:
   explicit StatesInMemory(size_t batches) : states_(batches) {}
+  State get(size_t batch) const override { return states_[batch]; }
   State take(size_t batch) override { return std::move(states_[batch]); }
   void put(size_t batch, State state) override { states_[batch] = std::move(state); }
 
@@ -37,13 +38,15 @@ class StatesOnDisk final : public StateStore {
   StatesOnDisk(const StatesOnDisk&) = delete;
   StatesOnDisk& operator=(const StatesOnDisk&) = delete;
 
-  State take(size_t batch) override {
-    Entry& entry = entries_[batch];
-    State state = std::move(entry.state);
+  State get(size_t batch) const override {
+    const Entry& entry = entries_[batch];
+    State state = entry.state;
     state.rows.values = read(entry.rows);
     state.memory.values = read(entry.memory);
     return state;
   }
+
+  State take(size_t batch) override { return get(batch); }
 
   void put(size_t batch, State state) override {
     Entry& entry = entries_[batch];

@@ -14,6 +14,7 @@ namespace quell {
 class StateStore {
  public:
   virtual ~StateStore() = default;
+  virtual State get(size_t batch) const = 0;
   // Hands the state of a batch out, which is then no longer there.
   virtual State take(size_t batch) = 0;
   virtual void put(size_t batch, State state) = 0;

@@ -8,6 +8,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
+#include "framework/config/containers.h"
 #include "framework/config/scalar.h"
 
 namespace quell {
@@ -28,6 +29,18 @@ struct ChoiceType::Written {
   ConfigNode name;
   ConfigNode params;
 };
+
+namespace {
+
+// The one field that a list may stand for in place of the parameters. Null where there is none.
+const Field* list_field(const PluginEntry& entry) {
+  const auto& fields = entry.params().fields();
+  const bool is_list = fields.size() == 1 && fields[0].rules.required &&
+                       dynamic_cast<const SequenceType*>(fields[0].type) != nullptr;
+  return is_list ? &fields[0] : nullptr;
+}
+
+}  // namespace
 
 bool ChoiceType::split(const ReadRequest& request, Written& written) const {
   const ConfigNode& node = request.node;
@@ -80,7 +93,14 @@ void ChoiceType::choose(const ReadRequest& request, const Written& written,
   const bool named_by_key = request.node.is_map() && !has_type;
   const std::string path = named_by_key ? join_path(request.path, name) : request.path;
   std::shared_ptr<void> params = entry->params().make();
-  entry->params().read(written.params, path, request.context, params.get());
+  const Field* list = named_by_key ? list_field(*entry) : nullptr;
+  ConfigNode node = written.params;
+  if (list != nullptr && node.is_sequence()) {
+    node = ConfigNode::map();
+    node.mark = written.params.mark;
+    node.set(list->name, written.params);
+  }
+  entry->params().read(node, path, request.context, params.get());
   target.name_ = name;
   target.entry_ = entry;
   target.params_ = std::move(params);
@@ -130,6 +150,12 @@ std::vector<std::string> ChoiceType::known(const Plugins& plugins) const {
 
 namespace {
 
+bool needs_params(const PluginEntry& entry) {
+  const auto& fields = entry.params().fields();
+  return std::any_of(fields.begin(), fields.end(),
+                     [](const Field& field) { return field.rules.required; });
+}
+
 // {type: name, params...}
 Json typed_schema(const PluginEntry& entry, SchemaContext& context) {
   Json schema = entry.params().json_schema(context);
@@ -145,21 +171,21 @@ Json typed_schema(const PluginEntry& entry, SchemaContext& context) {
   return schema;
 }
 
-// {name: {params...}}, or `name:` with nothing after it
+// {name: {params...}}, or `name:` with nothing after it, or a list
 Json keyed_schema(const PluginEntry& entry, SchemaContext& context) {
   const Json params = entry.params().json_schema(context);
-  const Json value = {{"anyOf", Json::array({params, Json{{"type", "null"}}})}};
+  Json forms = Json::array({params});
+  if (const Field* list = list_field(entry)) {
+    forms.push_back(params["properties"][list->name]);
+  } else if (!needs_params(entry)) {
+    forms.push_back({{"type", "null"}});
+  }
+  const Json value = {{"anyOf", forms}};
   return {{"type", "object"},
           {"description", entry.summary()},
           {"properties", {{entry.name(), value}}},
           {"required", Json::array({entry.name()})},
           {"additionalProperties", false}};
-}
-
-bool needs_params(const PluginEntry& entry) {
-  const auto& fields = entry.params().fields();
-  return std::any_of(fields.begin(), fields.end(),
-                     [](const Field& field) { return field.rules.required; });
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 //   observer: minmax
 //   observer: {type: ema_minmax, momentum: 0.9}
 //   pipeline: [calibrate, {learn_scales: {epochs: 3}}]      # steps only
+//   pipeline: [by_block: [calibrate]]  # steps with one required list and nothing else
 #pragma once
 
 #include <memory>

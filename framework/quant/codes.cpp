@@ -3,8 +3,7 @@
 #include <ATen/ops/empty.h>
 
 #include "framework/base/error.h"
-#include "framework/kernels/quantize_codes.h"
-#include "framework/quant/parallel.h"
+#include "framework/quant/device.h"
 #include "framework/quant/scale_map.h"
 
 namespace quell {
@@ -52,8 +51,8 @@ IntegerCodes integer_codes(const at::Tensor& rows, const QuantParameters& parame
     result.parameters = {scale, zero_point, rule.levels};
     result.codes = codes_of(values, rule.levels, [&](const kernels::Codes& codes) {
       return kernels::quantize_codes_rows_dynamic(
-          x, codes, map.channels(), map.inner(), rule, scale.mutable_data_ptr<float>(),
-          zero_point.mutable_data_ptr<float>(), nullptr, parallel_for);
+          kernel_device(values), x, codes, map.channels(), map.inner(), rule,
+          scale.mutable_data_ptr<float>(), zero_point.mutable_data_ptr<float>(), nullptr);
     });
     return result;
   }
@@ -62,8 +61,9 @@ IntegerCodes integer_codes(const at::Tensor& rows, const QuantParameters& parame
   const at::Tensor zero_point = map.expand(parameters.zero_point);
   result.codes = codes_of(values, parameters.levels, [&](const kernels::Codes& codes) {
     return kernels::quantize_codes_channels(
-        x, codes, map.outer(), map.channels(), map.inner(), scale.const_data_ptr<float>(),
-        zero_point.const_data_ptr<float>(), parameters.levels, nullptr, parallel_for);
+        kernel_device(values), x, codes, map.outer(), map.channels(), map.inner(),
+        scale.const_data_ptr<float>(), zero_point.const_data_ptr<float>(), parameters.levels,
+        nullptr);
   });
   return result;
 }

@@ -11,8 +11,7 @@
 #include <cmath>
 
 #include "framework/base/error.h"
-#include "framework/kernels/fake_quantize_gradient.h"
-#include "framework/quant/parallel.h"
+#include "framework/quant/device.h"
 #include "framework/quant/scale_map.h"
 
 namespace quell {
@@ -77,9 +76,10 @@ std::array<at::Tensor, 3> fused_gradients(const at::Tensor& x, const at::Tensor&
   at::Tensor dx = at::empty_like(x);
   at::Tensor dscale = at::empty_like(scale), dzero_point = at::empty_like(zero_point);
   kernels::fake_quantize_gradient(
-      x.const_data_ptr<float>(), dy.const_data_ptr<float>(), dx.mutable_data_ptr<float>(), view[0],
-      view[1], view[2], scale.const_data_ptr<float>(), zero_point.const_data_ptr<float>(), levels,
-      dscale.mutable_data_ptr<float>(), dzero_point.mutable_data_ptr<float>(), parallel_for);
+      kernel_device(x), x.const_data_ptr<float>(), dy.const_data_ptr<float>(),
+      dx.mutable_data_ptr<float>(), view[0], view[1], view[2], scale.const_data_ptr<float>(),
+      zero_point.const_data_ptr<float>(), levels, dscale.mutable_data_ptr<float>(),
+      dzero_point.mutable_data_ptr<float>());
   return {dx, dscale, dzero_point};
 }
 

@@ -10,7 +10,7 @@
 
 #include "framework/base/error.h"
 #include "framework/config/enum_name.h"
-#include "framework/kernels/min_max.h"
+#include "framework/kernels/interval.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,9 +40,18 @@ struct Site {
   std::string key() const;
 };
 
+// Sites that follow one another.
+struct SiteRange {
+  SiteId first = 0;
+  SiteId end = std::numeric_limits<SiteId>::max();  // behind the last one
+
+  bool contains(SiteId id) const { return first <= id && id < end; }
+};
+
 // Some of a model's sites.
 class SiteSet {
  public:
+  bool empty() const { return members_.empty(); }
   bool contains(SiteId id) const {
     return static_cast<size_t>(id) < members_.size() && members_[static_cast<size_t>(id)];
   }

@@ -5,9 +5,7 @@
 #include <ATen/ops/full.h>
 
 #include "framework/base/error.h"
-#include "framework/kernels/fake_quantize.h"
-#include "framework/kernels/min_max.h"
-#include "framework/quant/parallel.h"
+#include "framework/quant/device.h"
 #include "framework/quant/scale_map.h"
 
 namespace quell {
@@ -27,13 +25,16 @@ Range min_max(const at::Tensor& rows, const QuantSpec& spec) {
   const ScaleMap map = ScaleMap::make(spec, values.sizes());
   const float* x = values.const_data_ptr<float>();
   if (map.scales() == 1) {
-    const kernels::MinMax found = kernels::min_max_tensor(x, values.numel(), parallel_for);
-    return {at::full({1}, found.min), at::full({1}, found.max)};
+    const Range range{scales(1), scales(1)};
+    kernels::min_max_tensor(kernel_device(values), x, values.numel(),
+                            range.min.mutable_data_ptr<float>(),
+                            range.max.mutable_data_ptr<float>());
+    return range;
   }
   const Range range{scales(map.channels()), scales(map.channels())};
-  kernels::min_max_channels(x, map.outer(), map.channels(), map.inner(),
+  kernels::min_max_channels(kernel_device(values), x, map.outer(), map.channels(), map.inner(),
                             range.min.mutable_data_ptr<float>(),
-                            range.max.mutable_data_ptr<float>(), parallel_for);
+                            range.max.mutable_data_ptr<float>());
   return map.reduce(range);
 }
 
@@ -65,9 +66,9 @@ at::Tensor fake_quantize(const at::Tensor& rows, const QuantParameters& paramete
   const ScaleMap map = ScaleMap::of_parameters(spec, values.sizes(), parameters.scale.numel());
   const at::Tensor scale = map.expand(parameters.scale);
   const at::Tensor zero_point = map.expand(parameters.zero_point);
-  kernels::fake_quantize_channels(x, y, map.outer(), map.channels(), map.inner(),
-                                  scale.const_data_ptr<float>(), zero_point.const_data_ptr<float>(),
-                                  parameters.levels, parallel_for);
+  kernels::fake_quantize_channels(kernel_device(values), x, y, map.outer(), map.channels(),
+                                  map.inner(), scale.const_data_ptr<float>(),
+                                  zero_point.const_data_ptr<float>(), parameters.levels);
   return result;
 }
 
@@ -84,9 +85,9 @@ at::Tensor fake_quantize_dynamic(const at::Tensor& rows, const QuantSpec& spec, 
     scale = used->scale.mutable_data_ptr<float>();
     zero_point = used->zero_point.mutable_data_ptr<float>();
   }
-  kernels::fake_quantize_rows_dynamic(values.const_data_ptr<float>(),
+  kernels::fake_quantize_rows_dynamic(kernel_device(values), values.const_data_ptr<float>(),
                                       result.mutable_data_ptr<float>(), map.channels(), map.inner(),
-                                      rule, scale, zero_point, parallel_for);
+                                      rule, scale, zero_point);
   return result;
 }
 

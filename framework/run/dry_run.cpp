@@ -6,6 +6,8 @@
 #include <chrono>
 #include <mutex>
 
+#include "framework/run/model_size.h"
+
 namespace quell {
 namespace {
 
@@ -42,7 +44,7 @@ LinearSize linear_size(const Model& model) {
 
 }  // namespace
 
-DryRun dry_run(Runner& runner) {
+DryRun dry_run(const Bench& bench) {
   // Query, key, value, attention output, two norms and sums are alive beside the widest rows.
   constexpr double kRowsAlive = 3.0, kFloatBytes = 4.0, kFlopsPerWeight = 2.0;
   DryRun result;
@@ -57,33 +59,33 @@ DryRun dry_run(Runner& runner) {
     count(batch, result.evaluation_tokens);
     result.evaluation_sequences += batch.sequences();
   };
-  Network network{[&](const Batch& batch) -> Outputs {
+  Predictor predictor{[&](const Batch& batch) -> Outputs {
     count_evaluation(batch);
-    return runner.model().zero_outputs(batch);
+    return bench.model->zero_outputs(batch);
   }};
   // Texts of full length: what writing costs at most.
-  network.generate = [&](const Batch& batch, const GenerationOptions& options) {
+  predictor.generate = [&](const Batch& batch, const GenerationOptions& options) {
     count_evaluation(batch);
     const GeneratedSequence longest{
         std::vector<int64_t>(options.max_length, options.decoder_start_token_id), 0};
     return std::vector<GeneratedSequence>(batch.sequences() * options.num_return_sequences,
                                           longest);
   };
-  runner.task().evaluate(network, [](int64_t, int64_t) {});
-  const ExperimentSpec& spec = runner.spec();
+  bench.task->evaluate(predictor, [](int64_t, int64_t) {});
+  const ExperimentSpec& spec = bench.spec;
   if (!spec.pipeline.empty()) {
-    for (const Batch& batch : runner.task().calibration(spec.calibration, spec.seed)) {
+    for (const Batch& batch : bench.task->calibration(spec.calibration, spec.seed)) {
       count(batch, result.calibration_tokens);
       ++result.calibration_batches;
     }
   }
-  const LinearSize linear = linear_size(runner.model());
+  const LinearSize linear = linear_size(*bench.model);
   const auto passes = static_cast<double>(spec.stages.size());
   const double tokens = passes * static_cast<double>(result.evaluation_tokens) +
                         static_cast<double>(result.calibration_tokens);
   result.forward_flops = kFlopsPerWeight * linear.elements * tokens;
   result.seconds = result.forward_flops / measured_flops();
-  const ModelSize size = model_size(runner.model(), runner.plan());
+  const ModelSize size = model_size(*bench.model, bench.plan);
   result.memory_bytes = 2 * size.float_bytes + kRowsAlive * kFloatBytes * linear.widest *
                                                    static_cast<double>(largest_batch);
   return result;

@@ -1,7 +1,7 @@
 // What an experiment would cost, without running it.
 #pragma once
 
-#include "framework/run/runner.h"
+#include "framework/run/bench.h"
 
 namespace quell {
 
@@ -16,6 +16,6 @@ struct DryRun {
 };
 
 // Reads all data of the task, runs no model.
-DryRun dry_run(Runner& runner);
+DryRun dry_run(const Bench& bench);
 
 }  // namespace quell

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "framework/config/schema.h"
+#include "framework/outliers/outlier_options.h"
 #include "framework/plugin/choice.h"
-#include "framework/run/outlier_options.h"
 #include "framework/run/quant_rules.h"
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 
 namespace quell {
 

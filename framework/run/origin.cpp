@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "framework/io/sha256.h"
-#include "framework/run/environment.h"
+#include "framework/record/environment.h"
 
 namespace quell {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "framework/model/tensor_store.h"
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 
 namespace quell {
 

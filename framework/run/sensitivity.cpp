@@ -10,7 +10,7 @@
 #include "framework/config/enum_name.h"
 #include "framework/config/node.h"
 #include "framework/json/json.h"
-#include "framework/run/runner.h"
+#include "framework/run/run.h"
 
 namespace quell {
 namespace {
@@ -32,13 +32,13 @@ std::string group_of(const Site& site, SiteGrouping grouping) {
 }
 
 // Groups in the order of their first sites.
-std::vector<std::pair<std::string, std::vector<SiteId>>> groups_of(const Runner& runner,
+std::vector<std::pair<std::string, std::vector<SiteId>>> groups_of(const Bench& bench,
                                                                    SiteGrouping grouping) {
   std::vector<std::pair<std::string, std::vector<SiteId>>> groups;
   std::map<std::string, size_t> places;
-  for (size_t id = 0; id < runner.plan().size(); ++id) {
-    if (!runner.plan()[id].quantize) continue;
-    const std::string name = group_of(runner.model().sites()[id], grouping);
+  for (size_t id = 0; id < bench.plan.size(); ++id) {
+    if (!bench.plan[id].quantize) continue;
+    const std::string name = group_of(bench.model->sites()[id], grouping);
     const auto [place, is_new] = places.emplace(name, groups.size());
     if (is_new) groups.push_back({name, {}});
     groups[place->second].second.push_back(static_cast<SiteId>(id));
@@ -123,9 +123,9 @@ struct Wanted {
   std::vector<SiteId> sites;
 };
 
-std::vector<Wanted> wanted_rows(const Runner& runner, const SensitivityOptions& options,
+std::vector<Wanted> wanted_rows(const Bench& bench, const SensitivityOptions& options,
                                 int64_t bits) {
-  const auto groups = groups_of(runner, options.grouping);
+  const auto groups = groups_of(bench, options.grouping);
   std::vector<SiteId> all;
   for (const auto& [name, ids] : groups) all.insert(all.end(), ids.begin(), ids.end());
   std::vector<Wanted> wanted = {{{"", "float", bits, 0, {}}, {}}, {{"", "all", bits, 0, {}}, all}};
@@ -152,13 +152,13 @@ std::vector<SensitivityRow> measure_sensitivity(const ExperimentSpec& spec,
   for (const int64_t bits : widths) {
     ExperimentSpec at_bits = spec;
     if (bits > 0) at_bits.quant.rules.push_back(bits_everywhere(bits));
-    Runner runner(at_bits, plugins, log);
-    std::vector<Wanted> wanted = wanted_rows(runner, options, bits);
+    Bench bench = load_bench(at_bits, plugins, log);
+    std::vector<Wanted> wanted = wanted_rows(bench, options, bits);
     std::erase_if(wanted, [&](const Wanted& one) { return measured.has(one.row); });
     if (wanted.empty()) continue;
-    runner.prepare();
+    CalibratedNetwork network(std::move(bench), log);
     for (Wanted& one : wanted) {
-      one.row.metrics = runner.evaluate(one.sites).metrics;
+      one.row.metrics = network.evaluate(one.sites).metrics;
       const std::string name =
           one.row.group.empty() ? one.row.mode : one.row.group + " " + one.row.mode;
       log.info(fmt::format("{:<40} {:.4f}", name,

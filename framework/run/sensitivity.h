@@ -9,7 +9,7 @@
 
 #include "framework/base/log.h"
 #include "framework/run/experiment.h"
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 
 namespace quell {
 

@@ -5,18 +5,9 @@
 #include <span>
 
 #include "framework/model/pipeline.h"
+#include "framework/record/run_record.h"
 
 namespace quell {
-
-struct SiteError {
-  // Signal-to-quantization-noise ratio in dB of the site's own quantizer, on float activations:
-  // 10 log10(sum x^2 / sum (Q(x) - x)^2). Infinite when nothing changed.
-  double sqnr_db = 0;
-  // The same between the float network and the network with everything quantized.
-  double network_sqnr_db = 0;
-  // Cosine similarity between the two networks' values at the site.
-  double cosine_to_float = 0;
-};
 
 // Compares both networks at every quantized activation site over these batches. Nothing where no
 // site has parameters; throws Error where only some have. Holds the states of the batches in

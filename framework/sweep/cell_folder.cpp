@@ -7,7 +7,7 @@
 #include "framework/base/error.h"
 #include "framework/base/file.h"
 #include "framework/json/json.h"
-#include "framework/run/run_folder.h"
+#include "framework/record/run_folder.h"
 
 namespace quell {
 namespace fs = std::filesystem;

@@ -3,8 +3,8 @@
 
 #include "framework/base/error.h"
 #include "framework/io/sha256.h"
+#include "framework/run/bench.h"
 #include "framework/run/origin.h"
-#include "framework/run/runner.h"
 #include "framework/sweep/cell.h"
 
 namespace quell {
@@ -44,13 +44,13 @@ class Fingerprints {
     if (const auto known = sources_.find(key); known != sources_.end()) return known->second;
     ExperimentSpec spec = cell.spec;
     spec.quant.rules.clear();  // they are checked for each cell
-    Runner runner(spec, plugins_, log_);
+    const Bench bench = load_bench(spec, plugins_, log_);
     // Reads the training data, so that a missing split is known now.
-    if (!spec.pipeline.empty()) runner.task().calibration(spec.calibration, spec.seed);
+    if (!spec.pipeline.empty()) bench.task->calibration(spec.calibration, spec.seed);
     Source source;
-    source.sites.assign(runner.model().sites().begin(), runner.model().sites().end());
-    source.model = runner.checkpoint().fingerprint();
-    source.files = input_files(runner.checkpoint(), runner.task_files());
+    source.sites.assign(bench.model->sites().begin(), bench.model->sites().end());
+    source.model = bench.checkpoint->fingerprint();
+    source.files = input_files(*bench.checkpoint, bench.task->files());
     return sources_.emplace(key, std::move(source)).first->second;
   }
 

@@ -7,7 +7,7 @@
 #include "framework/base/error.h"
 #include "framework/base/file.h"
 #include "framework/json/json.h"
-#include "framework/run/environment.h"
+#include "framework/record/environment.h"
 
 namespace quell {
 namespace fs = std::filesystem;

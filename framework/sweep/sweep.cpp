@@ -13,7 +13,7 @@
 #include "framework/base/error.h"
 #include "framework/base/file.h"
 #include "framework/json/json.h"
-#include "framework/run/runner.h"
+#include "framework/run/threads.h"
 #include "framework/sweep/child.h"
 #include "framework/sweep/index.h"
 

@@ -7,7 +7,7 @@
 
 #include "framework/base/error.h"
 #include "framework/quant/token_range_observer.h"
-#include "framework/run/calibration.h"
+#include "framework/solve/calibration.h"
 
 namespace quell {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "framework/model/pipeline.h"
-#include "framework/run/output_loss.h"
+#include "framework/solve/output_loss.h"
 
 namespace quell {
 

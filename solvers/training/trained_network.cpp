@@ -6,7 +6,7 @@
 
 #include "framework/base/draw.h"
 #include "framework/base/error.h"
-#include "framework/run/calibration.h"
+#include "framework/solve/calibration.h"
 
 namespace quell {
 namespace {

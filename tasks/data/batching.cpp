@@ -128,10 +128,10 @@ void set_labels(Batch& batch, std::span<const double> values, bool scores) {
 }
 
 std::vector<std::map<std::string, std::vector<float>>> collect_outputs(
-    std::span<const Batch> batches, int64_t examples, const Network& network,
+    std::span<const Batch> batches, int64_t examples, const Predictor& predictor,
     const std::function<void(int64_t)>& done) {
   std::vector<std::map<std::string, std::vector<float>>> result(examples);
-  predict_all(network, batches, [&](size_t index, const Outputs& outputs) {
+  predict_all(predictor, batches, [&](size_t index, const Outputs& outputs) {
     const Batch& batch = batches[index];
     for (const auto& [name, raw] : outputs) {
       const at::Tensor output = checked_output(batch, name, raw);

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "framework/model/batch.h"
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 
 namespace quell {
 
@@ -52,7 +52,7 @@ void set_labels(Batch& batch, std::span<const double> values, bool scores);
 // `done(sequences)` is called after each batch. Throws Error naming output, batch and example for a
 // value that is not finite or a shape that is neither.
 std::vector<std::map<std::string, std::vector<float>>> collect_outputs(
-    std::span<const Batch> batches, int64_t examples, const Network& network,
+    std::span<const Batch> batches, int64_t examples, const Predictor& predictor,
     const std::function<void(int64_t)>& done);
 
 // Index of the first largest value; `values` is not empty.

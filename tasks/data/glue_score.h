@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 #include "tasks/data/glue_data.h"
 #include "tasks/data/glue_labels.h"
 

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 #include "tasks/data/squad_answers.h"
 #include "tasks/data/squad_data.h"
 #include "tasks/data/squad_metrics.h"

@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 #include "tasks/data/squad_data.h"
 #include "tasks/metrics/squad.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 
 namespace quell {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 #include "tasks/data/summary_data.h"
 
 namespace quell {

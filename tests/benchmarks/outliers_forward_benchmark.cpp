@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 
 #include "framework/base/instruction_sets.h"
-#include "framework/run/site_statistics.h"
+#include "framework/outliers/site_statistics.h"
 #include "tests/benchmarks/support/environment.h"
 #include "tests/benchmarks/support/paired.h"
 #include "tests/benchmarks/support/program.h"
@@ -29,7 +29,7 @@ std::vector<Batch> read_sentences(const std::string& model, const std::string& d
                                     "batch_size: 32}}\nquant: {{rules: []}}\npipeline: []\n",
                                     model, data),
                         /*run=*/false);
-  return experiment.runner().task().calibration({}, /*seed=*/42);
+  return experiment.bench().task->calibration({}, /*seed=*/42);
 }
 
 AllStatistics new_statistics(const Model& model, const OutlierOptions& options,

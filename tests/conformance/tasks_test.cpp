@@ -113,8 +113,8 @@ Violation calibration_follows_the_seed(const Example& example) {
 
 // Logits that say which batch and sequence they belong to, and texts that repeat the input.
 Evaluation evaluate(Task& task, int64_t labels) {
-  Network network;
-  network.predict = [&](const Batch& batch) -> Outputs {
+  Predictor predictor;
+  predictor.predict = [&](const Batch& batch) -> Outputs {
     at::Tensor logits = at::full({batch.sequences(), labels}, 0.25);
     for (int64_t i = 0; i < batch.sequences(); ++i) {
       logits[i][0] = batch.token_ids[batch.offsets[i + 1] - 2].item<int64_t>() % 7 * 0.125;
@@ -123,7 +123,7 @@ Evaluation evaluate(Task& task, int64_t labels) {
     for (int64_t i = 0; i < batch.tokens(); ++i) starts[i] = i % 5 * 0.125;
     return {{"logits", logits}, {"start_logits", starts}, {"end_logits", starts.clone()}};
   };
-  network.generate = [](const Batch& batch, const GenerationOptions&) {
+  predictor.generate = [](const Batch& batch, const GenerationOptions&) {
     std::vector<GeneratedSequence> written(batch.sequences());
     const int64_t* ids = batch.token_ids.const_data_ptr<int64_t>();
     for (int64_t i = 0; i < batch.sequences(); ++i) {
@@ -131,7 +131,7 @@ Evaluation evaluate(Task& task, int64_t labels) {
     }
     return written;
   };
-  return task.evaluate(network, [](int64_t, int64_t) {});
+  return task.evaluate(predictor, [](int64_t, int64_t) {});
 }
 
 Violation evaluation_is_repeatable(const Example& example) {

@@ -119,7 +119,7 @@ at::Tensor learnable(Quantizer& quantizer, const std::string& name) {
 
 TEST_P(FineStage, LossesAndWhatIsLearned) {
   Experiment experiment(experiment_yaml(GetParam()));
-  const LearningRecord record = learning(experiment.runner().records()).at(0);
+  const LearningRecord record = learning(experiment.record().records).at(0);
   const auto losses = expected_["loss_of_step"].get<std::vector<double>>();
   const auto rates = expected_["lr_of_step"].get<std::vector<double>>();
   ASSERT_EQ(record.loss.size(), losses.size());
@@ -135,13 +135,13 @@ TEST_P(FineStage, LossesAndWhatIsLearned) {
   const auto order = expected_["order"].get<std::vector<std::string>>();
   size_t near = 0;
   for (size_t i = 0; i < order.size(); ++i) {
-    const SitePoint* point = experiment.point(order[i]);
-    const double scale = point->quantizer->parameters().scale.item<double>();
+    const SiteRecord* point = experiment.point(order[i]);
+    const double scale = point->parameters.scale.item<double>();
     const auto node = static_cast<int64_t>(i);
     const double difference = std::abs(scale - scales[-1][node].item<double>());
     near += difference <= 2e-6;
     EXPECT_LE(std::abs(scale - scales[0][node].item<double>()), reach * (1 + 1e-4)) << order[i];
-    EXPECT_EQ(point->quantizer->parameters().zero_point.item<double>(),
+    EXPECT_EQ(point->parameters.zero_point.item<double>(),
               std::round(zero_points[-1][node].item<double>()))
         << order[i];
   }
@@ -165,7 +165,7 @@ TEST_P(FineStage, PublishedGradientsRepeatItsBits) {
   Method method = GetParam();
   method.published_gradients = true;
   Experiment experiment(experiment_yaml(method));
-  const std::vector<double> found = learning(experiment.runner().records()).at(0).loss;
+  const std::vector<double> found = learning(experiment.record().records).at(0).loss;
   const auto losses = expected_["loss_of_step"].get<std::vector<double>>();
   ASSERT_EQ(found.size(), losses.size());
   // Of question answering the published code adds two float32 losses in double.
@@ -176,7 +176,7 @@ TEST_P(FineStage, PublishedGradientsRepeatItsBits) {
   const at::Tensor scales = read("scale")[-1];
   const auto order = expected_["order"].get<std::vector<std::string>>();
   for (size_t i = 0; i < order.size(); ++i) {
-    EXPECT_EQ(experiment.point(order[i])->quantizer->parameters().scale.item<float>(),
+    EXPECT_EQ(experiment.point(order[i])->parameters.scale.item<float>(),
               scales[static_cast<int64_t>(i)].item<float>())
         << order[i];
   }

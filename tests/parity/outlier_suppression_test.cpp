@@ -80,9 +80,9 @@ record: {{site_errors: false}}
 void expect_table(const Experiment& experiment, const json& table) {
   EXPECT_FALSE(table.empty());
   for (const auto& [name, row] : table.items()) {
-    const SitePoint* point = experiment.point(name);
+    const SiteRecord* point = experiment.point(name);
     ASSERT_NE(point, nullptr) << name;
-    const QuantParameters found = point->quantizer->parameters();
+    const QuantParameters found = point->parameters;
     const double scale = row[0], zero_point = row[1], min = row[2];
     ASSERT_EQ(found.scale.numel(), 1) << name;
     EXPECT_NEAR(found.scale.item<double>(), scale, kSameScale * scale) << name;
@@ -177,9 +177,7 @@ TEST_P(OutlierSuppression, RangesAndLogitsOfMinMax) {
     for (const std::string& name : experiment.quantized_names("outlier_suppression")) {
       const std::string key = fmt::format("gm0/MinMax/b{}/sym/ch0/{}.scale", bits, name);
       if (!name.ends_with("weight_fake_quant")) continue;
-      EXPECT_TRUE(
-          equal_bits(experiment.point(name)->quantizer->parameters().scale, scales.read(key)))
-          << name;
+      EXPECT_TRUE(equal_bits(experiment.point(name)->parameters.scale, scales.read(key))) << name;
     }
   }
 }

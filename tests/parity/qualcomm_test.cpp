@@ -182,12 +182,12 @@ std::vector<double> values_of(const json& quantizer, const char* field,
   return {tensor.const_data_ptr<double>(), tensor.const_data_ptr<double>() + tensor.numel()};
 }
 
-void expect_quantizer(const SitePoint& point, const json& quantizer,
+void expect_quantizer(const SiteRecord& point, const json& quantizer,
                       const SafetensorsFile& vectors) {
   const std::string name = quantizer["name"];
   EXPECT_EQ(point.spec.bits, quantizer["n_bits"].get<int64_t>()) << name;
   EXPECT_EQ(point.spec.symmetric, quantizer["method"] == "symmetric_uniform") << name;
-  const QuantParameters found = point.quantizer->parameters();
+  const QuantParameters& found = point.parameters;
   const auto scale = values_of(quantizer, "delta", vectors);
   const auto min = values_of(quantizer, "xmin", vectors);
   ASSERT_EQ(found.scale.numel(), static_cast<int64_t>(scale.size())) << name;
@@ -245,7 +245,7 @@ TEST_P(QualcommRun, QuantizersRangesAndLogits) {
                                    [](const json& value) { return value < kStable; });
   for (const json& quantizer : golden["quantizers"]) {
     if (!quantizer["enabled"].get<bool>() || !certain) continue;
-    const SitePoint* point = experiment.point(quantizer["name"]);
+    const SiteRecord* point = experiment.point(quantizer["name"]);
     ASSERT_NE(point, nullptr);
     expect_quantizer(*point, quantizer, vectors);
   }
@@ -281,7 +281,7 @@ std::string rules_of(const json& golden, const SafetensorsFile& vectors) {
 // published scales and zero points the logits are the published ones.
 TEST(Qualcomm, LogitsForGivenRanges) {
   if (!std::filesystem::exists(all_runs())) GTEST_SKIP() << "needs " << all_runs();
-  int compared = 0;
+  int runs = 0;
   for (const auto& entry : std::filesystem::directory_iterator(all_runs())) {
     const std::string stem = entry.path().stem().string();
     if (!stem.starts_with("run_") || entry.path().extension() != ".json") continue;
@@ -296,10 +296,10 @@ TEST(Qualcomm, LogitsForGivenRanges) {
     const Experiment experiment(
         experiment_yaml(run, fmt::format("{{calibrate: {{from: {}}}}}", entry.path().string())));
     expect_logits(experiment, entry.path(), golden);
-    ++compared;
+    ++runs;
   }
-  EXPECT_GE(compared, 50);
-  fmt::print("{} runs compared\n", compared);
+  EXPECT_GE(runs, 50);
+  fmt::print("{} runs compared\n", runs);
 }
 
 // Both sides of every activation quantizer of one padded sequence. What enters a node comes out of

@@ -12,7 +12,7 @@
 #include "framework/io/hdf5_reader.h"
 #include "framework/io/safetensors.h"
 #include "framework/json/json.h"
-#include "framework/run/results_file.h"
+#include "framework/record/results_file.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
 #include "tests/support/records.h"
@@ -78,8 +78,8 @@ record: {{site_errors: false}}
 }
 
 SearchRecord only_search(Experiment& experiment) {
-  EXPECT_EQ(searches(experiment.runner().records()).size(), 1u);
-  return searches(experiment.runner().records()).at(0);
+  EXPECT_EQ(searches(experiment.record().records).size(), 1u);
+  return searches(experiment.record().records).at(0);
 }
 
 SearchRecord search(const Setting& setting) {
@@ -91,10 +91,10 @@ SearchRecord search(const Setting& setting) {
 void expect_table(const Experiment& experiment, const json& table) {
   EXPECT_FALSE(table.empty());
   for (const auto& [name, row] : table.items()) {
-    const SitePoint* point = experiment.point(name);
+    const SiteRecord* point = experiment.point(name);
     ASSERT_NE(point, nullptr) << name;
     const double scale = row[0], zero_point = row[1], min = row[2], max = row[3];
-    const QuantParameters found = point->quantizer->parameters();
+    const QuantParameters found = point->parameters;
     // Ranges come out of the float network, so they inherit the order of its sums.
     EXPECT_NEAR(found.scale.item<double>(), scale, 1e-5 * scale) << name;
     EXPECT_NEAR(point->range.min.item<double>(), min, 1e-5 * std::abs(min) + 1e-7) << name;
@@ -223,7 +223,7 @@ TEST(TokenWiseClipping, QuantizedWeightsGiveOtherLosses) {
 TEST(TokenWiseClipping, RatiosOfTheirOwnAreNotWorse) {
   for (const std::string per : {"role", "layer", "site"}) {
     Experiment experiment(experiment_yaml({.options = "ratio_per: " + per}));
-    const auto tried = searches(experiment.runner().records());
+    const auto tried = searches(experiment.record().records);
     ASSERT_GT(tried.size(), 1u);
     const auto loss_of = [](const SearchRecord& found) {
       return found.candidates[static_cast<size_t>(found.chosen)].loss;
@@ -266,7 +266,7 @@ TEST(TokenWiseClipping, IsStoredInTheResultsFile) {
   Experiment experiment(experiment_yaml({.options = "step: 0.02, iterations: 5"}));
   const SearchRecord found = only_search(experiment);
   const TemporaryFolder folder;
-  write_results_file(folder / "results.h5", experiment.runner());
+  write_results_file(folder / "results.h5", experiment.record());
   const Hdf5Reader file(folder / "results.h5");
   const std::string group = "searches/token_wise_clipping";
   EXPECT_TRUE(at::allclose(file.read_tensor(group + "/ratio"),

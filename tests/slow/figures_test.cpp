@@ -110,9 +110,8 @@ TEST(Figures, OfTheObserverThatContributingWrites) {
                                                 {fmt::format("rules[1].observer={}", observer),
                                                  "stages=[quantized]", "record.site_errors=false"},
                                                 plugins);
-    Runner runner(spec, plugins, log);
-    runner.run();
-    const double accuracy = 100 * runner.stages().at(0).evaluation.metrics.at(0).second;
+    const RunRecord record = run_experiment(load_bench(spec, plugins, log), log);
+    const double accuracy = 100 * record.stages.at(0).evaluation.metrics.at(0).second;
     expect_figures({accuracy}, numbers_behind(contributing, row), observer);
   }
 }

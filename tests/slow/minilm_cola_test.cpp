@@ -59,7 +59,7 @@ TEST_P(MiniLmOnCola, RangesLogitsAndMatthewsCorrelation) {
   // Ranges come out of the float network: 1e-5, as its logits.
   const auto table = read_json_file(folder / "real.json")["runs"][run]["final"];
   for (const auto& [name, row] : table.items()) {
-    const QuantParameters found = experiment.point(name)->quantizer->parameters();
+    const QuantParameters found = experiment.point(name)->parameters;
     const double scale = row[0];
     EXPECT_NEAR(found.scale.item<double>(), scale, 1e-5 * scale) << name;
     EXPECT_EQ(found.zero_point.item<double>(), row[1].get<double>()) << name;

@@ -68,7 +68,7 @@ class OutlierSuppressionOnCola : public testing::TestWithParam<int> {
 TEST_P(OutlierSuppressionOnCola, SameRatioAndRanges) {
   Experiment experiment(
       experiment_yaml(GetParam(), "{token_wise_clipping: {early_abandon: false}}"));
-  const SearchRecord found = searches(experiment.runner().records()).at(0);
+  const SearchRecord found = searches(experiment.record().records).at(0);
   const auto losses = published_["loss_of_ratio"].get<std::vector<double>>();
   ASSERT_EQ(found.candidates.size(), losses.size());
   double largest = 0;
@@ -80,7 +80,7 @@ TEST_P(OutlierSuppressionOnCola, SameRatioAndRanges) {
   EXPECT_LE(largest, 0.035);
   EXPECT_EQ(found.chosen, published_["best_index"].get<int64_t>());
   for (const auto& [name, row] : published_["coarse"].items()) {
-    const QuantParameters parameters = experiment.point(name)->quantizer->parameters();
+    const QuantParameters parameters = experiment.point(name)->parameters;
     const double scale = row[0];
     EXPECT_NEAR(parameters.scale.item<double>(), scale, 1e-5 * scale) << name;
     EXPECT_EQ(parameters.zero_point.item<double>(), row[1].get<double>()) << name;

@@ -94,7 +94,7 @@ TEST_P(PublishedBits, OfRangesLossesScalesAndLogits) {
   Experiment experiment(experiment_yaml(GetParam(), "quantized"));
   const json published = read_json_file(golden_folder() / "real.json")["runs"][GetParam().name];
   if (published.contains("loss_of_ratio")) {
-    const SearchRecord search = searches(experiment.runner().records()).at(0);
+    const SearchRecord search = searches(experiment.record().records).at(0);
     EXPECT_EQ(search.chosen, published["best_index"].get<int64_t>());
     for (size_t i = 0; i < search.candidates.size(); ++i) {
       const auto loss = published["loss_of_ratio"][i].get<float>();
@@ -104,7 +104,7 @@ TEST_P(PublishedBits, OfRangesLossesScalesAndLogits) {
     }
   }
   for (const auto& [name, row] : published["final"].items()) {
-    const QuantParameters found = experiment.point(name)->quantizer->parameters();
+    const QuantParameters found = experiment.point(name)->parameters;
     EXPECT_EQ(found.scale.item<float>(), row[0].get<float>()) << name;
   }
   EXPECT_TRUE(equal_bits(experiment.logits(Stage::kQuantized),

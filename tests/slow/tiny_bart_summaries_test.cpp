@@ -44,9 +44,9 @@ class TinyBartSummaries : public testing::Test {
                                        (folder_ / "copying.jsonl").string()))
             .get(),
         context);
-    const Network writer{{}, [&](const Batch& batch, const GenerationOptions& wanted) {
-                           return generate(network.model(), batch, wanted, network.pass());
-                         }};
+    const Predictor writer{{}, [&](const Batch& batch, const GenerationOptions& wanted) {
+                             return generate(network.model(), batch, wanted, network.pass());
+                           }};
     const Metrics metrics = task->evaluate(writer, nullptr).metrics;
     for (const auto& [name, value] : metrics) fmt::print("{} {:.4f}\n", name, value);
     return {metrics.begin(), metrics.end()};

@@ -6,11 +6,12 @@
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "framework/config/load.h"
 #include "framework/io/safetensors.h"
-#include "framework/run/stored_calibration.h"
+#include "framework/solve/stored_calibration.h"
 #include "tasks/data/labelled_sequences.h"
 #include "tests/support/temporary_folder.h"
 
@@ -30,14 +31,15 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
   return model;
 }
 
-// What `source` calls the sites that have a point, sorted.
-std::vector<std::string> names_of_points(const Model& model, const SitePoints& points,
-                                         const std::string& source) {
+// What `source` calls the quantized sites, sorted.
+std::vector<std::string> names_of_quantized(std::span<const Site> sites,
+                                            const std::function<bool(SiteId)>& is_quantized,
+                                            const std::string& source) {
   std::vector<std::string> names;
-  for (size_t id = 0; id < model.sites().size(); ++id) {
-    if (points.point(static_cast<SiteId>(id)) == nullptr) continue;
-    std::string published = "no name of " + source + ": " + model.sites()[id].key();
-    for (const auto& [paper, name] : model.sites()[id].published_names) {
+  for (size_t id = 0; id < sites.size(); ++id) {
+    if (!is_quantized(static_cast<SiteId>(id))) continue;
+    std::string published = "no name of " + source + ": " + sites[id].key();
+    for (const auto& [paper, name] : sites[id].published_names) {
       if (paper == source) published = name;
     }
     names.push_back(published);
@@ -85,11 +87,12 @@ SiteId QuantizedNetwork::site(const std::string& name) const {
   return require_site(model_->sites(), name);
 }
 
-void QuantizedNetwork::calibrate(std::span<const Batch> batches, const std::string& params) {
+void QuantizedNetwork::solve(const std::string& solver, std::span<const Batch> batches,
+                             const std::string& params) {
   const at::NoGradGuard no_gradients;
   Log log(Verbosity::kQuiet);
   PipelineContext pipeline{*model_, *points_, batches, log};
-  const auto& entry = all_plugins().solvers.get("calibrate");
+  const auto& entry = all_plugins().solvers.get(solver);
   entry.create(read_params(entry, params).get())->run(pipeline);
 }
 
@@ -113,19 +116,21 @@ std::string QuantizedNetwork::transform(const std::string& name, const std::stri
 }
 
 std::vector<std::string> QuantizedNetwork::quantized_names(const std::string& source) const {
-  return names_of_points(*model_, *points_, source);
+  return names_of_quantized(
+      model_->sites(), [&](SiteId id) { return points_->point(id) != nullptr; }, source);
 }
 
 Experiment::Experiment(const std::string& yaml, bool run) {
   const TemporaryFolder folder;
-  spec_ = load_experiment(folder.write("experiment.yaml", yaml), {}, all_plugins());
-  runner_ = std::make_unique<Runner>(spec_, all_plugins(), log_);
-  if (run) runner_->run();
+  Log log(Verbosity::kQuiet);
+  bench_ = load_bench(load_experiment(folder.write("experiment.yaml", yaml), {}, all_plugins()),
+                      all_plugins(), log);
+  if (run) record_ = run_experiment(std::move(bench_), log);
 }
 
 const Evaluation& Experiment::evaluation(Stage stage) const {
-  for (const StageResult& result : runner_->stages()) {
-    if (result.stage == stage) return result.evaluation;
+  for (const StageResult& result : record_.stages) {
+    if (result.stage == to_string(stage)) return result.evaluation;
   }
   throw Error(fmt::format("stage {} was not run", to_string(stage)));
 }
@@ -147,16 +152,16 @@ double Experiment::metric(Stage stage, const std::string& name) const {
   throw Error(fmt::format("no metric {}", name));
 }
 
-SiteId Experiment::site(const std::string& name) const {
-  return require_site(runner_->model().sites(), name);
-}
+SiteId Experiment::site(const std::string& name) const { return require_site(record_.sites, name); }
 
-const SitePoint* Experiment::point(const std::string& name) const {
-  return runner_->points().point(site(name));
+const SiteRecord* Experiment::point(const std::string& name) const {
+  const auto found = record_.quantized.find(site(name));
+  return found == record_.quantized.end() ? nullptr : &found->second;
 }
 
 std::vector<std::string> Experiment::quantized_names(const std::string& source) const {
-  return names_of_points(runner_->model(), runner_->points(), source);
+  return names_of_quantized(
+      record_.sites, [&](SiteId id) { return record_.quantized.count(id) > 0; }, source);
 }
 
 std::vector<Batch> read_batches(const std::filesystem::path& file,

@@ -10,7 +10,7 @@
 
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
-#include "framework/run/runner.h"
+#include "framework/run/run.h"
 #include "tests/support/paths.h"
 
 namespace quell {
@@ -41,8 +41,12 @@ class QuantizedNetwork {
   std::string key(const std::string& name) const { return model_->sites()[site(name)].key(); }
   SitePoint& point(const std::string& name) { return *points_->point(site(name)); }
 
-  // Runs the solver `calibrate` with parameters in YAML.
-  void calibrate(std::span<const Batch> batches, const std::string& params = "");
+  // Runs a solver with parameters in YAML.
+  void solve(const std::string& solver, std::span<const Batch> batches,
+             const std::string& params = "");
+  void calibrate(std::span<const Batch> batches, const std::string& params = "") {
+    solve("calibrate", batches, params);
+  }
   // Runs a transform with parameters in YAML; what it logged.
   std::string transform(const std::string& name, const std::string& params = "");
   // Names that `source` ("outlier_suppression", "qualcomm") gives to the quantized sites, sorted.
@@ -62,22 +66,24 @@ class Experiment {
  public:
   explicit Experiment(const std::string& yaml, bool run = true);
 
-  Runner& runner() { return *runner_; }
+  // What the run found.
+  const RunRecord& record() const { return record_; }
+  // Of an experiment that was only loaded.
+  Bench& bench() { return bench_; }
   // "logits" of all examples in order, [examples, values]. Throws when the stage was not run.
   at::Tensor logits(Stage stage) const;
   double metric(Stage stage, const std::string& name) const;
   SiteId site(const std::string& name) const;
   // Null where the site is not quantized.
-  const SitePoint* point(const std::string& name) const;
+  const SiteRecord* point(const std::string& name) const;
   // As QuantizedNetwork::quantized_names().
   std::vector<std::string> quantized_names(const std::string& source) const;
 
  private:
   const Evaluation& evaluation(Stage stage) const;
 
-  ExperimentSpec spec_;
-  Log log_{Verbosity::kQuiet};
-  std::unique_ptr<Runner> runner_;
+  Bench bench_;
+  RunRecord record_;
 };
 
 // The batches of `input_ids` tensors in a file, with their masks and, where there are some, labels;

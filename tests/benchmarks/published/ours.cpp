@@ -8,7 +8,7 @@
 
 #include "framework/plugin/registry.h"
 #include "framework/quant/quantizer.h"
-#include "framework/run/calibration.h"
+#include "framework/solve/calibration.h"
 #include "framework/text/tokenizer.h"
 
 namespace quell::published {

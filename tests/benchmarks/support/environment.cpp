@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "framework/kernels/fake_quantize.h"
-#include "framework/run/environment.h"
+#include "framework/record/environment.h"
 #include "tests/benchmarks/support/data.h"
 
 namespace quell::benchmarks {

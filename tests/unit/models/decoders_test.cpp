@@ -13,7 +13,7 @@
 #include "framework/base/error.h"
 #include "framework/base/file.h"
 #include "framework/io/safetensors.h"
-#include "framework/run/model_folder.h"
+#include "framework/record/model_folder.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
 #include "tests/support/temporary_folder.h"
@@ -87,7 +87,7 @@ TEST_P(Decoders, AreStoredAsTheyWereRead) {
   const TemporaryFolder copy;
   QuantizedNetwork network(folder(), kFloat);
   const Checkpoint origin(folder());
-  write_model_folder(copy.path(), network.model(), origin);
+  write_model_folder(copy.path(), {network.model().stored_parameters(), ""}, folder());
   const Checkpoint stored(copy.path());
   EXPECT_EQ(stored.names(), origin.names());
   EXPECT_EQ(read_file(copy / "config.json"), read_file(folder() / "config.json"));

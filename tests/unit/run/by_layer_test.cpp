@@ -7,6 +7,7 @@
 
 #include "framework/json/json.h"
 #include "framework/model/residency.h"
+#include "framework/run/model_size.h"
 #include "tests/support/compare.h"
 #include "tests/support/small_experiment.h"
 #include "tests/support/throws.h"
@@ -34,8 +35,8 @@ TEST_P(ByLayerStates, GivesTheSameBits) {
        {Stage::kFloat, Stage::kWeightsOnly, Stage::kActivationsOnly, Stage::kQuantized}) {
     EXPECT_TRUE(equal_bits(by_layer.logits(stage), whole.logits(stage))) << to_string(stage);
   }
-  EXPECT_EQ(by_layer.runner().weight_errors(), whole.runner().weight_errors());
-  const auto &found = by_layer.runner().site_errors(), &expected = whole.runner().site_errors();
+  EXPECT_EQ(by_layer.record().weight_errors, whole.record().weight_errors);
+  const auto &found = by_layer.record().site_errors, &expected = whole.record().site_errors;
   ASSERT_EQ(found.size(), expected.size());
   ASSERT_GT(found.size(), 0u);
   for (const auto& [id, error] : expected) {
@@ -83,11 +84,15 @@ TEST(Declared, WithoutWeights) {
   Experiment declared(experiment_yaml("", "", model), /*run=*/false);
   Experiment loaded(experiment_yaml(""), /*run=*/false);
   const auto size_of = [](Experiment& experiment) {
-    return model_size(experiment.runner().model(), experiment.runner().plan());
+    return model_size(*experiment.bench().model, experiment.bench().plan);
   };
   EXPECT_EQ(size_of(declared).float_bytes, size_of(loaded).float_bytes);
   EXPECT_EQ(size_of(declared).quantized_bytes, size_of(loaded).quantized_bytes);
-  EXPECT_THAT(message_of<DataError>([&] { declared.runner().run(); }), HasSubstr("no weights"));
+  EXPECT_THAT(message_of<DataError>([&] {
+                Log log(Verbosity::kQuiet);
+                run_experiment(std::move(declared.bench()), log);
+              }),
+              HasSubstr("no weights"));
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "framework/base/error.h"
-#include "framework/run/runner.h"
+#include "framework/run/threads.h"
 #include "tests/support/small_experiment.h"
 #include "tests/support/throws.h"
 

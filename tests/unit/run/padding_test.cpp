@@ -36,10 +36,10 @@ record: {{site_errors: false}}
 std::vector<double> scales(const std::string& padding) {
   Experiment experiment(experiment_yaml("outlier_suppression", "outlier_suppression", padding));
   std::vector<double> result;
-  for (const Site& site : experiment.runner().model().sites()) {
-    const SitePoint* point = experiment.point(site.key());
+  for (const Site& site : experiment.record().sites) {
+    const SiteRecord* point = experiment.point(site.key());
     if (site.kind != SiteKind::kActivation || point == nullptr) continue;
-    result.push_back(point->quantizer->parameters().scale.item<double>());
+    result.push_back(point->parameters.scale.item<double>());
   }
   return result;
 }
@@ -65,8 +65,8 @@ TEST(Padding, UnobservedIsNotReported) {
     return Experiment(yaml);
   };
   Experiment dropped = run("drop"), unobserved = run("unobserved"), kept = run("keep");
-  const auto& expected = dropped.runner().site_errors();
-  const auto& found = unobserved.runner().site_errors();
+  const auto& expected = dropped.record().site_errors;
+  const auto& found = unobserved.record().site_errors;
   ASSERT_EQ(expected.size(), 26u);
   ASSERT_EQ(found.size(), expected.size());
   int64_t moved_by_padding = 0;
@@ -75,18 +75,18 @@ TEST(Padding, UnobservedIsNotReported) {
     EXPECT_NEAR(found.at(id).sqnr_db, error.sqnr_db, 0.05) << id;
     EXPECT_NEAR(found.at(id).network_sqnr_db, error.network_sqnr_db, 0.2) << id;
     EXPECT_NEAR(found.at(id).cosine_to_float, error.cosine_to_float, 1e-3) << id;
-    moved_by_padding += std::abs(kept.runner().site_errors().at(id).sqnr_db - error.sqnr_db) > 0.3;
+    moved_by_padding += std::abs(kept.record().site_errors.at(id).sqnr_db - error.sqnr_db) > 0.3;
   }
   EXPECT_GT(moved_by_padding, 5) << "padding makes no difference here, so that nothing was shown";
-  const auto& stages = dropped.runner().outliers()->stages();
-  ASSERT_EQ(unobserved.runner().outliers()->stages().size(), stages.size());
-  EXPECT_EQ(unobserved.runner().outliers()->tokens().tokens.ids,
-            dropped.runner().outliers()->tokens().tokens.ids);
-  EXPECT_GT(kept.runner().outliers()->tokens().tokens.ids.size(),
-            dropped.runner().outliers()->tokens().tokens.ids.size());
+  const auto& stages = dropped.record().outliers->stages;
+  ASSERT_EQ(unobserved.record().outliers->stages.size(), stages.size());
+  EXPECT_EQ(unobserved.record().outliers->tokens.tokens.ids,
+            dropped.record().outliers->tokens.tokens.ids);
+  EXPECT_GT(kept.record().outliers->tokens.tokens.ids.size(),
+            dropped.record().outliers->tokens.tokens.ids.size());
   for (size_t i = 0; i < stages[0].sites.size(); ++i) {  // of the float network
     const SiteSummary& plain = stages[0].sites[i].second;
-    const SiteSummary& hidden = unobserved.runner().outliers()->stages()[0].sites[i].second;
+    const SiteSummary& hidden = unobserved.record().outliers->stages[0].sites[i].second;
     EXPECT_EQ(hidden.row_count, plain.row_count) << i;
     EXPECT_EQ(hidden.row_min.size(), plain.row_min.size()) << i;
     EXPECT_EQ(hidden.all.min, plain.all.min) << i;

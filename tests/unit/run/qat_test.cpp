@@ -8,7 +8,7 @@
 #include "framework/base/error.h"
 #include "framework/io/safetensors.h"
 #include "framework/json/json.h"
-#include "framework/run/run_folder.h"
+#include "framework/record/run_folder.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
 #include "tests/support/records.h"
@@ -375,13 +375,13 @@ TEST(Qat, TheRunFolderHoldsAModelThatCanBeLoaded) {
   for (const std::string before : {"", "gamma_migration, "}) {
     Experiment trained(experiment(tiny_model(), before + training + ", calibrate"));
     const TemporaryFolder folder;
-    write_run_folder(folder.path(), trained.runner(), Log(Verbosity::kQuiet));
+    write_run_folder(folder.path(), trained.record(), Log(Verbosity::kQuiet));
     const Experiment loaded(experiment(folder / "model", "calibrate"));
     EXPECT_TRUE(equal_bits(loaded.logits(Stage::kFloat), trained.logits(Stage::kTransformed)));
     EXPECT_FALSE(loaded.logits(Stage::kFloat).equal(trained.logits(Stage::kFloat)));
     // Another run in the same folder that trains nothing leaves no model of another network.
     Experiment plain(experiment(tiny_model(), "calibrate"));
-    write_run_folder(folder.path(), plain.runner(), Log(Verbosity::kQuiet));
+    write_run_folder(folder.path(), plain.record(), Log(Verbosity::kQuiet));
     EXPECT_FALSE(std::filesystem::exists(folder / "model"));
   }
 }

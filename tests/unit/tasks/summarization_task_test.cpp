@@ -83,24 +83,24 @@ class SummarizationTask : public testing::Test {
   // The settings that generate() is called with.
   GenerationOptions settings(const std::string& more) {
     GenerationOptions seen;
-    Network network;
-    network.generate = [&](const Batch& batch, const GenerationOptions& options) {
+    Predictor predictor;
+    predictor.generate = [&](const Batch& batch, const GenerationOptions& options) {
       seen = options;
       return last_words(batch, options);
     };
-    make(", batch_size: 10" + more)->evaluate(network, nullptr);
+    make(", batch_size: 10" + more)->evaluate(predictor, nullptr);
     return seen;
   }
 
   TemporaryFolder folder_;
   TextTokenizer tokenizer_;
   json config_ = json::object();
-  Network network_{{}, last_words};
+  Predictor predictor_{{}, last_words};
 };
 
 TEST_F(SummarizationTask, EvaluatesInTheOrderOfTheFile) {
   for (const char* more : {"", ", batch_size: 1", ", batch_size: 2"}) {
-    const Evaluation evaluation = make(more)->evaluate(network_, nullptr);
+    const Evaluation evaluation = make(more)->evaluate(predictor_, nullptr);
     ASSERT_EQ(evaluation.predictions.size(), 3u);
     const char* texts[] = {"w2 w3", "w4 w5", "w1"};
     for (int64_t i = 0; i < 3; ++i) {
@@ -127,7 +127,7 @@ TEST_F(SummarizationTask, EvaluatesInTheOrderOfTheFile) {
 
 TEST_F(SummarizationTask, ReportsProgressInArticles) {
   std::vector<std::pair<int64_t, int64_t>> seen;
-  make(", batch_size: 2")->evaluate(network_, [&](int64_t done, int64_t total) {
+  make(", batch_size: 2")->evaluate(predictor_, [&](int64_t done, int64_t total) {
     seen.emplace_back(done, total);
   });
   ASSERT_EQ(seen.size(), 2u);
@@ -160,40 +160,40 @@ TEST_F(SummarizationTask, NewTokensWinOverLengths) {
   context.generation->min_new_tokens = 2;
   const std::string start = "{path: " + folder_.path().string() + ", max_source_length: 64";
   GenerationOptions seen;
-  const Network network{{}, [&](const Batch& batch, const GenerationOptions& options) {
-                          seen = options;
-                          return last_words(batch, options);
-                        }};
+  const Predictor predictor{{}, [&](const Batch& batch, const GenerationOptions& options) {
+                              seen = options;
+                              return last_words(batch, options);
+                            }};
   const auto task = make_task("summarization", start + ", max_length: 15, min_length: 9}", context);
-  task->evaluate(network, nullptr);
+  task->evaluate(predictor, nullptr);
   EXPECT_EQ(seen.max_length, 9);
   EXPECT_EQ(seen.min_length, 3);
   EXPECT_THAT(task->notes(),
               ElementsAre(HasSubstr("task.max_length has no effect: the model sets max_new_tokens"),
                           HasSubstr("set task.min_new_tokens")));
   const auto said = make_task("summarization", start + ", max_new_tokens: 4}", context);
-  said->evaluate(network, nullptr);
+  said->evaluate(predictor, nullptr);
   EXPECT_EQ(seen.max_length, 5);
   EXPECT_THAT(said->notes(), IsEmpty());
 }
 
 TEST_F(SummarizationTask, WritesTheNextBestTextsToo) {
-  const Network network{{}, [&](const Batch& batch, const GenerationOptions& options) {
-                          EXPECT_EQ(options.num_return_sequences, 3);
-                          std::vector<GeneratedSequence> written;
-                          for (const GeneratedSequence& best : last_words(batch, options)) {
-                            written.push_back(best);
-                            written.push_back({{kStart, 11, kEnd}});
-                            written.push_back({{kStart, 12, 12, 12, kEnd}});
-                          }
-                          return written;
-                        }};
+  const Predictor predictor{{}, [&](const Batch& batch, const GenerationOptions& options) {
+                              EXPECT_EQ(options.num_return_sequences, 3);
+                              std::vector<GeneratedSequence> written;
+                              for (const GeneratedSequence& best : last_words(batch, options)) {
+                                written.push_back(best);
+                                written.push_back({{kStart, 11, kEnd}});
+                                written.push_back({{kStart, 12, 12, 12, kEnd}});
+                              }
+                              return written;
+                            }};
   const auto task = make(", num_beams: 4, num_return_sequences: 3, batch_size: 2");
-  const Evaluation evaluation = task->evaluate(network, nullptr);
+  const Evaluation evaluation = task->evaluate(predictor, nullptr);
   EXPECT_EQ(evaluation.predictions[1].text, "w4 w5");
   EXPECT_THAT(evaluation.predictions[1].more_texts, ElementsAre("w1", "w2 w2 w2"));
   // Metrics are those of the best alone.
-  EXPECT_EQ(evaluation.metrics, make()->evaluate(network_, nullptr).metrics);
+  EXPECT_EQ(evaluation.metrics, make()->evaluate(predictor_, nullptr).metrics);
   EXPECT_THAT(message_of<ConfigError>([&] { make(", num_beams: 2, num_return_sequences: 3"); }),
               HasSubstr("task.num_return_sequences 3: is more than num_beams 2"));
 }
@@ -205,7 +205,7 @@ TEST_F(SummarizationTask, CalibrationTargetsAreWhatTheNetworkWrites) {
   auto batches = task->calibration(options, 42);
   ASSERT_EQ(batches.size(), 3u);
   ASSERT_EQ(task->calibration_indices().size(), 10u);
-  task->complete_calibration(batches, network_);
+  task->complete_calibration(batches, predictor_);
   for (size_t i = 0; i < 10; ++i) {
     const Batch& batch = batches[i / 4];
     const auto row = static_cast<size_t>(i % 4);
@@ -227,7 +227,7 @@ TEST_F(SummarizationTask, CalibrationKeepsPadding) {
   options.padding = Padding::kKeep;
   const auto task = make();
   auto batches = task->calibration(options, 1);
-  task->complete_calibration(batches, network_);
+  task->complete_calibration(batches, predictor_);
   ASSERT_EQ(batches.size(), 1u);
   EXPECT_EQ(batches[0].tokens(), 3 * 64);
   EXPECT_THAT(batches[0].decoder_offsets, ElementsAre(0, 4, 8, 12));
@@ -236,7 +236,7 @@ TEST_F(SummarizationTask, CalibrationKeepsPadding) {
 
 TEST_F(SummarizationTask, PartsOfAFile) {
   const auto task = make(", dev_rows: 1-2, train_file: validation.csv, train_rows: [0]");
-  EXPECT_EQ(task->evaluate(network_, nullptr).predictions.front().index, 1);
+  EXPECT_EQ(task->evaluate(predictor_, nullptr).predictions.front().index, 1);
   CalibrationOptions options;
   options.samples = 1;
   EXPECT_EQ(task->calibration(options, 1)[0].sequences(), 1);
@@ -259,12 +259,12 @@ TEST_F(SummarizationTask, OverlongArticlesAreCut) {
 TEST_F(SummarizationTask, SourcePrefix) {
   const auto task = make(", source_prefix: 'summarize: ', dev_rows: 2");
   int64_t tokens = 0;
-  Network network;
-  network.generate = [&](const Batch& batch, const GenerationOptions& options) {
+  Predictor predictor;
+  predictor.generate = [&](const Batch& batch, const GenerationOptions& options) {
     tokens = batch.tokens();
     return last_words(batch, options);
   };
-  EXPECT_EQ(task->evaluate(network, nullptr).predictions[0].text, "w10 w1");
+  EXPECT_EQ(task->evaluate(predictor, nullptr).predictions[0].text, "w10 w1");
   EXPECT_EQ(tokens, 4);
 }
 

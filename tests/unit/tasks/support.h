@@ -14,7 +14,7 @@
 #include "framework/base/file.h"
 #include "framework/config/load.h"
 #include "framework/plugin/registry.h"
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 #include "tests/support/paths.h"
 
 namespace quell {

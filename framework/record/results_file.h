@@ -1,0 +1,35 @@
+// results.h5, layout version 1: see docs/hdf5.md.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/record/run_record.h"
+
+namespace quell {
+
+inline constexpr int64_t kResultsVersion = 1;
+inline constexpr const char* kResultsFormat = "quell results";
+
+// Writes what a run found. Equal runs write equal bytes.
+void write_results_file(const std::filesystem::path& path, const RunRecord& run);
+
+class Hdf5Reader;
+
+// Scales and zero points of a site, from a file.
+struct StoredParameters {
+  std::vector<float> scale;
+  std::vector<float> zero_point;
+  std::optional<bool> signed_levels;  // of a symmetric Qualcomm grid
+};
+
+// Throws DataError when the file is no results file or of a later version.
+void check_results_file(const Hdf5Reader& file);
+
+// Scales and zero points by site key. Throws DataError.
+std::map<std::string, StoredParameters> read_results_parameters(const std::filesystem::path& path);
+
+}  // namespace quell

@@ -1,0 +1,424 @@
+#include "framework/run/run.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/abs.h>
+#include <ATen/ops/max.h>
+#include <ATen/ops/sub.h>
+#include <fmt/format.h>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "framework/base/error.h"
+#include "framework/config/node.h"
+#include "framework/model/execution.h"
+#include "framework/model/gather.h"
+#include "framework/model/generate.h"
+#include "framework/model/packed_engine.h"
+#include "framework/model/pipeline.h"
+#include "framework/run/model_size.h"
+#include "framework/run/origin.h"
+#include "framework/run/result_cache.h"
+#include "framework/run/site_errors.h"
+#include "framework/run/timed.h"
+
+namespace quell {
+namespace {
+
+double largest(const at::Tensor& values) {
+  return values.numel() == 0 ? 0 : at::max(at::abs(values)).item<double>();
+}
+
+// The part of the cache that belongs to the network in front of a step.
+class StepStore final : public TensorStore {
+ public:
+  StepStore(const ResultCache& cache, std::string origin)
+      : cache_(cache), origin_(std::move(origin)) {}
+  std::optional<NamedTensors> find(const std::string& what) const override {
+    return cache_.tensors(origin_ + what);
+  }
+  void keep(const std::string& what, const NamedTensors& tensors) const override {
+    cache_.keep(origin_ + what, tensors);
+  }
+
+ private:
+  const ResultCache& cache_;
+  std::string origin_;
+};
+
+// The decoder of a model that writes text has lengths of its own, which a site does not know.
+void hide_padding(std::span<Batch> batches) {
+  for (Batch& batch : batches) {
+    if (batch.decoder_token_ids.defined()) {
+      throw ConfigError(
+          "calibration.padding: unobserved is not for models that write text; use drop or keep");
+    }
+    batch.padding_unobserved = true;
+  }
+}
+
+// The first batches, without the padding that observers do not see: it is not reported either.
+std::vector<Batch> recorded_batches(std::span<const Batch> all, int64_t most) {
+  std::vector<Batch> batches;
+  for (const Batch& batch : all) {
+    if (std::ssize(batches) == most) break;
+    batches.push_back(batch.padding_unobserved ? drop_padding(batch) : batch);
+  }
+  return batches;
+}
+
+// A run under way, and what it found so far.
+class Run {
+ public:
+  Run(Bench bench, Log& log, const RunFolders& folders);
+
+  void load_weights();
+  void read_calibration();
+  void run_stages();
+  void run_pipeline();
+  void record_outliers(const std::string& stage);
+  Evaluation evaluate(const std::vector<SiteId>& quantized);
+  RunRecord finish();
+
+ private:
+  // The model with these sites quantized.
+  Predictor predictor(const SiteSet& quantized) const;
+  bool wants(Stage stage) const;
+  PipelineContext pipeline_context();
+  void check_steps() const;
+  void evaluate(Stage stage, bool weights, bool activations);
+  Evaluation evaluate_float();  // from the cache where it is there
+  Evaluation evaluate_task(const char* name, const SiteSet& quantized);
+  void measure_errors();
+  void run_step(size_t index, PipelineContext& context);
+  void run_transform(const StepChoice& step, PipelineContext& context);
+  // What a result follows from: settings, model, data, code.
+  std::string origin(const std::string& settings);
+  template <class Work>
+  void time(const std::string& part, const Work& work) {
+    record_.times.push_back(timed(part, work));
+  }
+
+  Bench bench_;
+  const ExperimentSpec& spec_;
+  Log& log_;
+  RunFolders folders_;
+  ResultCache cache_;
+  SitePoints points_;
+  std::unique_ptr<Residency> residency_;
+  std::shared_ptr<Execution> execution_;  // null before the weights are there
+  std::unique_ptr<Engine> engine_;        // of evaluations; null: LibTorch
+  std::string inputs_;                    // see inputs_text(); empty until it is needed
+  std::vector<Batch> calibration_;
+  std::optional<OutlierRecorder> outliers_;
+  bool trained_ = false;
+  RunRecord record_;
+};
+
+Run::Run(Bench bench, Log& log, const RunFolders& folders)
+    : bench_(std::move(bench)),
+      spec_(bench_.spec),
+      log_(log),
+      folders_(folders),
+      cache_(folders.cache),
+      points_(bench_.model->sites()) {
+  record_.times.push_back(bench_.loading);
+  apply_plan(bench_.plan, points_);
+  if (spec_.record.outliers) outliers_.emplace(*spec_.record.outliers, bench_.model->sites());
+}
+
+Predictor Run::predictor(const SiteSet& quantized) const {
+  const Model& model = *bench_.model;
+  const auto pass = std::make_shared<const Pass>(points_, PassOptions{.quantize = quantized});
+  const auto packed = std::make_shared<const Pass>(
+      points_, PassOptions{.quantize = quantized, .engine = engine_.get()});
+  Predictor predictor{[&model, pass](const Batch& batch) { return model.forward(batch, *pass); }};
+  predictor.predict_all = [=, this](std::span<const Batch> batches, const OutputSink& sink) {
+    const auto& used = takes_packed_products(spec_, batches) ? packed : pass;
+    execution_->run(
+        batches, [&](size_t) { return used; }, BatchOrder::kAtOnce, sink);
+  };
+  if (!model.writes_text()) return predictor;
+  // Text is written a few rows at a time.
+  predictor.generate = [&model, packed](const Batch& batch, const GenerationOptions& options) {
+    return generate(model, batch, options, *packed);
+  };
+  return predictor;
+}
+
+void Run::load_weights() {
+  Model& model = *bench_.model;
+  if (may_take_packed_products(spec_)) engine_ = std::make_unique<PackedEngine>();
+  if (!bench_.tensors) bench_.checkpoint->require_weights();
+  const std::optional<ByLayerOptions>& by_layer = spec_.model.by_layer;
+  time("load", [&] {
+    if (!by_layer) {
+      model.load(*bench_.checkpoint);
+      execution_ = execute_whole(model);
+      return;
+    }
+    check_steps();
+    residency_ = one_at_a_time(model, *bench_.tensors, points_);
+    std::filesystem::path folder;
+    if (by_layer->states == StatesIn::kDisk) {
+      folder =
+          folders_.progress.empty() ? std::filesystem::temp_directory_path() : folders_.progress;
+      std::filesystem::create_directories(folder);
+    }
+    execution_ = execute_by_segment(model, *residency_, folder);
+  });
+}
+
+// Steps that change tensors, or run the whole network at once, need all of them in memory.
+void Run::check_steps() const {
+  const auto refuse = [](const std::string& what) {
+    throw ConfigError(fmt::format(
+        "model.by_layer: {} needs the whole model in memory; leave `by_layer` out", what));
+  };
+  for (const StepChoice& step : spec_.pipeline) {
+    const bool works =
+        step.solver() != nullptr && step.solver()->create(step.params())->works_by_segment();
+    if (!works) refuse("the step " + step.name());
+  }
+  if (outliers_) refuse("record.outliers");
+  if (bench_.model->writes_text()) refuse("writing text");
+}
+
+PipelineContext Run::pipeline_context() {
+  PipelineContext context{*bench_.model, points_, calibration_, log_, execution_};
+  context.training = bench_.task->training();
+  context.seed = spec_.seed;
+  return context;
+}
+
+bool Run::wants(Stage stage) const {
+  return std::find(spec_.stages.begin(), spec_.stages.end(), stage) != spec_.stages.end();
+}
+
+void Run::run_stages() {
+  // Before anything takes time: a missing training split should be known at once.
+  if (!spec_.pipeline.empty() || outliers_) read_calibration();
+  if (wants(Stage::kFloat)) evaluate(Stage::kFloat, false, false);
+  record_outliers(to_string(Stage::kFloat));
+  run_pipeline();
+  if (spec_.pipeline.empty()) return;
+  if (wants(Stage::kTransformed)) evaluate(Stage::kTransformed, false, false);
+  if (wants(Stage::kWeightsOnly)) evaluate(Stage::kWeightsOnly, true, false);
+  if (wants(Stage::kActivationsOnly)) evaluate(Stage::kActivationsOnly, false, true);
+  if (wants(Stage::kQuantized)) {
+    evaluate(Stage::kQuantized, true, true);
+    record_outliers(to_string(Stage::kQuantized));
+  }
+  measure_errors();
+}
+
+void Run::measure_errors() {
+  PipelineContext context = pipeline_context();
+  if (spec_.record.site_errors) {
+    const std::vector<Batch> batches =
+        recorded_batches(calibration_, spec_.record.site_error_batches);
+    time("site_errors", [&] { record_.site_errors = site_errors(context, batches); });
+  }
+  record_.weight_errors = weight_errors(context);
+}
+
+void Run::record_outliers(const std::string& stage) {
+  if (!outliers_) return;
+  const std::vector<Batch> batches = recorded_batches(calibration_, std::ssize(calibration_));
+  if (outliers_->found().stages.empty()) {
+    outliers_->set_tokens(batches, bench_.tokenizer.get());
+  }
+  const bool quantized = stage == to_string(Stage::kQuantized);
+  time("outliers", [&] {
+    outliers_->record(stage, *bench_.model, points_, points_.calibrated(quantized, quantized),
+                      batches, log_);
+  });
+}
+
+Evaluation Run::evaluate_task(const char* name, const SiteSet& quantized) {
+  return bench_.task->evaluate(
+      predictor(quantized), [&](int64_t done, int64_t total) { log_.progress(name, done, total); });
+}
+
+Evaluation Run::evaluate_float() {
+  if (!cache_.enabled()) return evaluate_task(to_string(Stage::kFloat), {});
+  const std::string settings = origin(float_settings(spec_));
+  if (auto known = cache_.evaluation(settings)) return std::move(*known);
+  Evaluation evaluation = evaluate_task(to_string(Stage::kFloat), {});
+  cache_.keep(settings, evaluation);
+  return evaluation;
+}
+
+void Run::evaluate(Stage stage, bool weights, bool activations) {
+  Evaluation evaluation;
+  time(to_string(stage), [&] {
+    evaluation = stage == Stage::kFloat
+                     ? evaluate_float()
+                     : evaluate_task(to_string(stage), points_.calibrated(weights, activations));
+  });
+  std::string line = fmt::format("{:<16}", to_string(stage));
+  for (const auto& [name, value] : evaluation.metrics)
+    line += fmt::format("  {} {:.4f}", name, value);
+  log_.info(line + fmt::format("  ({:.1f} s)", record_.times.back().seconds));
+  record_.stages.push_back({to_string(stage), std::move(evaluation)});
+}
+
+Evaluation Run::evaluate(const std::vector<SiteId>& quantized) {
+  SiteSet sites;
+  for (const SiteId id : quantized) {
+    const SitePoint* point = points_.point(id);
+    QUELL_ASSERT(point != nullptr && point->calibrated, "a site without parameters");
+    sites.insert(id);
+  }
+  return evaluate_task("evaluation", sites);
+}
+
+void Run::read_calibration() {
+  calibration_ = bench_.task->calibration(spec_.calibration, spec_.seed);
+  log_notes(bench_, log_);
+  Predictor predictor = this->predictor({});
+  if (cache_.enabled() && predictor.generate) {
+    predictor.generate = cache_.cached(origin(float_settings(spec_)), predictor.generate);
+  }
+  bench_.task->complete_calibration(calibration_, predictor);
+  if (spec_.calibration.padding == Padding::kUnobserved) hide_padding(calibration_);
+}
+
+std::string Run::origin(const std::string& settings) {
+  if (inputs_.empty()) {
+    FileHashes hashes;
+    inputs_ = inputs_text(spec_, bench_.checkpoint->fingerprint(),
+                          input_files(*bench_.checkpoint, bench_.task->files()), hashes);
+  }
+  return inputs_ + settings;
+}
+
+void Run::run_pipeline() {
+  PipelineContext context = pipeline_context();
+  for (size_t index = 0; index < spec_.pipeline.size(); ++index) run_step(index, context);
+  record_.records = std::move(context.records);
+  trained_ = context.trained;
+}
+
+void Run::run_step(size_t index, PipelineContext& context) {
+  const StepChoice& step = spec_.pipeline[index];
+  const std::string settings = step_settings(spec_, index);
+  const bool keeps_progress = !folders_.progress.empty();
+  std::filesystem::path file;
+  if (keeps_progress) {
+    file = folders_.progress / fmt::format("{}-{}.safetensors", index, step.name());
+  }
+  std::optional<StepStore> store;
+  std::string end;  // what the end of the step follows from
+  // Not behind training: the network follows from files that are not among the inputs.
+  if (cache_.enabled() && !context.trained) {
+    // Some sums round differently on other numbers of threads.
+    const std::string threads = fmt::format("threads {}\n", at::get_num_threads());
+    store.emplace(cache_, origin(network_settings(spec_, index) + threads));
+    end = origin(settings + threads);
+    if (!std::filesystem::exists(file)) cache_.fetch_progress(end, file);
+  }
+  context.shared = store ? &*store : nullptr;
+  context.progress = keeps_progress ? StepProgress(file, settings) : StepProgress();
+  time(step.name(), [&] {
+    if (step.transform() != nullptr) {
+      run_transform(step, context);
+    } else {
+      step.solver()->create(step.params())->run(context);
+    }
+  });
+  context.shared = nullptr;
+  // A trained network is too large to be kept for each run.
+  if (!context.trained) cache_.keep_progress(end, file);
+  log_notes(bench_, log_);  // training data is read by the step that needs it
+}
+
+void Run::run_transform(const StepChoice& step, PipelineContext& context) {
+  // The first transform is the last chance to see what the original network gives.
+  const std::vector<Outputs> before =
+      record_.transforms.empty() ? original_outputs(context) : calibration_outputs(context);
+  step.transform()->create(step.params())->run(context);
+  const std::vector<Outputs> after = calibration_outputs(context);
+  TransformCheck check{step.name()};
+  for (size_t i = 0; i < before.size(); ++i) {
+    for (const auto& [name, output] : before[i]) {
+      check.max_difference =
+          std::max(check.max_difference, largest(at::sub(after[i].at(name), output)));
+      check.max_output = std::max(check.max_output, largest(output));
+    }
+  }
+  log_.info(fmt::format("{}: float outputs moved by at most {:.3g} (largest output {:.3g})",
+                        step.name(), check.max_difference, check.max_output));
+  record_.transforms.push_back(check);
+  record_outliers(step.name());
+}
+
+RunRecord Run::finish() {
+  const Checkpoint& checkpoint = *bench_.checkpoint;
+  record_.name = spec_.name;
+  record_.config = to_yaml(to_node(spec_));
+  record_.sites = bench_.model->sites();
+  for (size_t id = 0; id < record_.sites.size(); ++id) {
+    const SitePoint* point = points_.point(static_cast<SiteId>(id));
+    if (point == nullptr) continue;
+    record_.quantized[static_cast<SiteId>(id)] = {point->spec, point->observer_name,
+                                                  point->quantizer_name, point->range,
+                                                  point->quantizer->parameters()};
+  }
+  record_.size = model_size(*bench_.model, bench_.plan);
+  if (outliers_) record_.outliers = outliers_->found();
+  if (trained_ && spec_.record.model) {
+    record_.trained = {bench_.model->stored_parameters(),
+                       checkpoint.has_new_head() ? checkpoint.config().dump(2) + "\n" : ""};
+  }
+  record_.calibration_batches = std::ssize(calibration_);
+  for (const Batch& batch : calibration_) record_.calibration_tokens += batch.tokens();
+  record_.calibration_indices = bench_.task->calibration_indices();
+  record_.model_folder = checkpoint.folder();
+  record_.model_fingerprint = checkpoint.fingerprint();
+  record_.task_files = bench_.task->files();
+  return std::move(record_);
+}
+
+}  // namespace
+
+RunRecord run_experiment(Bench bench, Log& log, const RunFolders& folders) {
+  const at::NoGradGuard no_gradients;
+  Run run(std::move(bench), log, folders);
+  run.load_weights();
+  run.run_stages();
+  return run.finish();
+}
+
+RunRecord run_outliers(Bench bench, Log& log) {
+  const at::NoGradGuard no_gradients;
+  Run run(std::move(bench), log, {});
+  run.load_weights();
+  run.read_calibration();
+  run.record_outliers(to_string(Stage::kFloat));
+  return run.finish();
+}
+
+struct CalibratedNetwork::State {
+  Run run;
+};
+
+CalibratedNetwork::CalibratedNetwork(Bench bench, Log& log)
+    : state_(new State{Run(std::move(bench), log, {})}) {
+  const at::NoGradGuard no_gradients;
+  state_->run.load_weights();
+  state_->run.read_calibration();
+  state_->run.run_pipeline();
+}
+
+CalibratedNetwork::~CalibratedNetwork() = default;
+
+Evaluation CalibratedNetwork::evaluate(const std::vector<SiteId>& quantized) {
+  const at::NoGradGuard no_gradients;
+  return state_->run.evaluate(quantized);
+}
+
+}  // namespace quell

@@ -1,0 +1,147 @@
+#include "framework/solve/calibration.h"
+
+#include <fmt/format.h>
+#include <cmath>
+
+#include "framework/base/error.h"
+#include "framework/quant/scale_map.h"
+
+namespace quell {
+namespace {
+
+std::string state_name(SiteId id, size_t part) { return fmt::format("{}.{}", id, part); }
+
+// An observing pass, and which activations it is for.
+struct Observation {
+  PassOptions options;
+  std::vector<SiteId> sites;
+};
+
+// Resets the observers.
+Observation start_observing(PipelineContext& context, const SiteSet& skipped) {
+  Observation observation;
+  for (size_t i = 0; i < context.model.sites().size(); ++i) {
+    const auto id = static_cast<SiteId>(i);
+    SitePoint* point = context.points.point(id);
+    if (point == nullptr || !context.scope.contains(id)) continue;
+    // A site that quantizes while others are observed has its own range first.
+    if (point->during_calibration == DuringCalibration::kObserveAndQuantize) {
+      observation.options.quantize.insert(id);
+    }
+    const bool weight = context.model.sites()[i].kind == SiteKind::kWeight;
+    if (weight || skipped.contains(id) || point->spec.is_dynamic()) continue;
+    point->observer->reset();
+    observation.options.observe.insert(id);
+    observation.sites.push_back(id);
+  }
+  return observation;
+}
+
+// What the states of the observers follow from, besides the float network and the data. Empty where
+// that is not all: some site quantizes meanwhile.
+std::string origin_of(const std::vector<SiteId>& observed, const PipelineContext& context) {
+  std::string text = "observers\n";
+  for (const SiteId id : observed) {
+    const SitePoint& point = *context.points.point(id);
+    if (point.during_calibration != DuringCalibration::kObserve) return "";
+    text += fmt::format("{} {} {}\n", context.model.sites()[static_cast<size_t>(id)].key(),
+                        granularity_text(point.spec), point.observer_settings);
+  }
+  return text;
+}
+
+bool take_states(const std::vector<SiteId>& observed, const std::string& origin,
+                 const PipelineContext& context) {
+  const auto known = context.shared->find(origin);
+  if (!known) return false;
+  for (const SiteId id : observed) {
+    std::vector<at::Tensor> state;
+    for (auto part = known->find(state_name(id, 0)); part != known->end();
+         part = known->find(state_name(id, state.size()))) {
+      state.push_back(part->second);
+    }
+    context.points.point(id)->observer->set_state(state);
+  }
+  return true;
+}
+
+// Only where all of them can be taken over.
+void keep_states(const std::vector<SiteId>& observed, const std::string& origin,
+                 const PipelineContext& context) {
+  NamedTensors states;
+  for (const SiteId id : observed) {
+    const std::vector<at::Tensor> state = context.points.point(id)->observer->state();
+    if (state.empty()) return;
+    for (size_t part = 0; part < state.size(); ++part) states[state_name(id, part)] = state[part];
+  }
+  context.shared->keep(origin, states);
+}
+
+void observe_batches(PipelineContext& context, const PassOptions& options) {
+  const auto pass = [&](size_t index) {
+    const Batch& batch = context.calibration[index];
+    PassOptions own = options;
+    if (batch.padding_unobserved) own.observed_rows.emplace(batch.offsets, batch.valid_lengths);
+    return std::make_shared<const Pass>(context.points, std::move(own));
+  };
+  context.execution->run(
+      context.calibration, pass, BatchOrder::kInOrder, {},
+      [&](int64_t done, int64_t total) { context.log.progress("calibrate", done, total); });
+}
+
+void observe_weight(PipelineContext& context, SiteId id) {
+  const Site& site = context.model.sites()[static_cast<size_t>(id)];
+  SitePoint& point = *context.points.point(id);
+  try {
+    point.observer->reset();
+    point.observer->observe(context.model.weight(id));
+    use_range(site, point, context.model.weight(id));
+  } catch (const ConfigError& error) {
+    throw ConfigError(fmt::format("{}: {}", site.key(), error.what()));
+  }
+  context.points.weight_changed(id);
+}
+
+}  // namespace
+
+void use_range(const Site& site, SitePoint& point, const at::Tensor& values) {
+  const Range range = point.observer->range();
+  const float* min = range.min.const_data_ptr<float>();
+  const float* max = range.max.const_data_ptr<float>();
+  for (int64_t i = 0; i < range.min.numel(); ++i) {
+    if (std::isfinite(min[i]) && std::isfinite(max[i])) continue;
+    throw Error(
+        fmt::format("{}: the observed range [{}, {}] is not finite; the model or its input "
+                    "produces NaN or infinity there",
+                    site.key(), min[i], max[i]));
+  }
+  point.quantizer->init(range, values);
+  point.range = range;
+  point.calibrated = true;
+}
+
+void observe_weights(PipelineContext& context, const SiteSet& skipped) {
+  context.execution->for_each_segment([&](const Segment& segment) {
+    for (const ModelTensor& tensor : segment.tensors) {
+      const SiteId id = tensor.site;
+      if (id == kNoSite || context.points.point(id) == nullptr || skipped.contains(id)) continue;
+      observe_weight(context, id);
+    }
+  });
+}
+
+void observe_activations(PipelineContext& context, const SiteSet& skipped) {
+  const auto [options, observed] = start_observing(context, skipped);
+  if (observed.empty()) return;
+  if (context.calibration.empty()) {
+    throw ConfigError("no calibration batches; raise calibration.samples");
+  }
+  const std::string origin = context.shared == nullptr ? "" : origin_of(observed, context);
+  if (origin.empty() || !take_states(observed, origin, context)) {
+    observe_batches(context, options);
+    if (!origin.empty()) keep_states(observed, origin, context);
+  }
+  for (const SiteId id : observed) use_range(context.model.sites()[id], *context.points.point(id));
+}
+
+}  // namespace quell
