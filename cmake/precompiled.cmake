@@ -18,6 +18,8 @@ function(quell_precompiled name)
     add_library(${name} OBJECT ${PROJECT_BINARY_DIR}/generated/precompiled.cpp)
     target_link_libraries(${name} PRIVATE quell_options ${argument_LIBRARIES})
     target_precompile_headers(${name} PRIVATE ${argument_HEADERS})
+    set_property(TARGET ${name} PROPERTY CXX_COMPILER_LAUNCHER
+      ${PROJECT_SOURCE_DIR}/cmake/without_old_header.sh ${CMAKE_CXX_COMPILER_LAUNCHER})
   endif()
 endfunction()
 
