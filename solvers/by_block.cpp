@@ -1,5 +1,5 @@
-// Solvers on one block after another: each block is calibrated on what the quantized blocks in front
-// of it give.
+// Solvers on one block after another: each block is calibrated on what the quantized blocks in
+// front of it give.
 
 #include <fmt/format.h>
 
@@ -38,13 +38,15 @@ void Params::check(const Params& params, Report& report) {
 // The block with everything quantized that it has, weights and activations.
 SiteSet quantized_sites(const PipelineContext& context, SiteRange block) {
   SiteSet sites;
-  for (SiteId id = block.first; block.contains(id) && id < std::ssize(context.model.sites()); ++id) {
+  for (SiteId id = block.first; block.contains(id) && id < std::ssize(context.model.sites());
+       ++id) {
     const SitePoint* point = context.points.point(id);
     if (point == nullptr) continue;
     if (!point->calibrated) {
-      throw Error(fmt::format("by_block: {} is to be quantized but has no range after the steps; "
-                              "put `calibrate` among them",
-                              context.model.sites()[static_cast<size_t>(id)].key()));
+      throw Error(
+          fmt::format("by_block: {} is to be quantized but has no range after the steps; "
+                      "put `calibrate` among them",
+                      context.model.sites()[static_cast<size_t>(id)].key()));
     }
     sites.insert(id);
   }
@@ -73,7 +75,10 @@ class ByBlock final : public Solver {
  private:
   void run_block(PipelineContext& context, const Segment& segment,
                  std::span<const ModelInput> inputs, StateStore& states) const {
-    PipelineContext block{context.model, context.points, context.calibration, context.log,
+    PipelineContext block{context.model,
+                          context.points,
+                          context.calibration,
+                          context.log,
                           execute_segment(segment, inputs, states),
                           context.model.sites_of(segment)};
     block.seed = context.seed;
@@ -84,8 +89,8 @@ class ByBlock final : public Solver {
   // Puts the states behind the block in place of those in front of it.
   static void advance(const PipelineContext& context, const Segment& segment,
                       std::span<const ModelInput> inputs, StateStore& states) {
-    const Pass pass(context.points, {.quantize = quantized_sites(
-                                         context, context.model.sites_of(segment))});
+    const Pass pass(context.points,
+                    {.quantize = quantized_sites(context, context.model.sites_of(segment))});
     for (size_t batch = 0; batch < inputs.size(); ++batch) {
       State state = states.take(batch);
       segment.run(state, inputs[batch], pass);

@@ -160,8 +160,14 @@ const SiteRecord* Experiment::point(const std::string& name) const {
 }
 
 std::vector<std::string> Experiment::quantized_names(const std::string& source) const {
+  const bool was_run = bench_.model == nullptr;
   return names_of_quantized(
-      record_.sites, [&](SiteId id) { return record_.quantized.count(id) > 0; }, source);
+      was_run ? record_.sites : bench_.model->sites(),
+      [&](SiteId id) {
+        return was_run ? record_.quantized.count(id) > 0
+                       : bench_.plan[static_cast<size_t>(id)].quantize;
+      },
+      source);
 }
 
 std::vector<Batch> read_batches(const std::filesystem::path& file,

@@ -87,8 +87,8 @@ TEST(ByBlock, IsTheSameWithOneLayerInMemory) {
   const at::Tensor whole = logits("");
   EXPECT_TRUE(equal_bits(logits(", by_layer: {}"), whole));
   EXPECT_TRUE(equal_bits(logits(", by_layer: {states: disk}"), whole));
-  EXPECT_FALSE(equal_bits(Experiment(tokens_experiment(tiny_model())).logits(Stage::kQuantized),
-                          whole));
+  EXPECT_FALSE(
+      equal_bits(Experiment(tokens_experiment(tiny_model())).logits(Stage::kQuantized), whole));
 }
 
 TEST(ByBlock, StepsThatNeedTheWholeNetworkAreRefused) {

@@ -1,0 +1,36 @@
+// Summed MSE: the range of the smallest squared error over all batches together.
+
+#include "framework/plugin/registry.h"
+#include "framework/quant/scale_map.h"
+#include "framework/quant/shifted_search_observer.h"
+
+namespace quell {
+namespace {
+
+class SummedMse final : public ShiftedSearchObserver {
+ public:
+  using ShiftedSearchObserver::ShiftedSearchObserver;
+
+ private:
+  void for_each_scale(const at::Tensor& rows, const kernels::AffineRule& rule,
+                      const std::function<void(int64_t, const kernels::RangeLoss&)>& visit) const override {
+    const ScaleMap map = ScaleMap::make(spec(), rows.sizes());
+    map.for_each_scale(rows, [&](int64_t scale, std::vector<float> values) {
+      visit(scale, kernels::squared_error(std::move(values), rule));
+    });
+  }
+};
+
+}  // namespace
+
+void register_observer_summed_mse(Plugins& plugins) {
+  const char* kMargin = "as published, the bounds that are tried follow from the values and a half";
+  add_plugin<SummedMse, ShiftedSearchParams>(
+      plugins.observers, "summed_mse",
+      "Range of the smallest squared error, summed over batches, out of a grid of candidates.",
+      "Qualcomm MSE estimator")
+      .breaks("scale_equivariant", kMargin)
+      .breaks("feature_groups", "as published, groups share the bounds that are tried");
+}
+
+}  // namespace quell
