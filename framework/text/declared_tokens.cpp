@@ -86,7 +86,7 @@ void DeclaredTokens::read_model_specific(const JsonView& object, bool always_spe
 
 DeclaredTokens::DeclaredTokens(const TokenizerSettings& settings,
                                const std::optional<JsonView>& tokenizer_json)
-    : source_((settings.folder() / "tokenizer_config.json").string()) {
+    : source_((settings.folder() / "tokenizer_config.json").string()), source_of_ids_(source_) {
   if (const auto& config = settings.config()) {
     read_named(*config, false);
     for (const char* key :
@@ -107,18 +107,23 @@ DeclaredTokens::DeclaredTokens(const TokenizerSettings& settings,
   }
   if (const auto& map = settings.special_tokens_map()) {
     read_named(*map, true);
-    const auto additional = map->find("additional_special_tokens");
-    if (additional && !extra_) read_extra(*additional, true);
     if (const auto list = map->find("extra_special_tokens")) read_extra(*list, true);
   }
+  source_of_ids_ = (settings.folder() / "tokenizer.json").string();
   if (const auto& table = settings.added_tokens_json()) {
+    source_of_ids_ = (settings.folder() / "added_tokens.json").string();
     for (const auto& [content, value] : table->value().items()) {
       AddedToken token{.content = content};
-      token.special = is_named(content, {}) || (extra_ && has_content(*extra_, content));
+      token.special = has_common_role(content, {}) || (extra_ && has_content(*extra_, content));
       token.normalized = !token.special;
       token.id = static_cast<int32_t>(table->at(content).as_integer(0, kLargestTokenId));
       put(with_ids_, std::move(token));
     }
+  }
+  // Behind the tokens of added_tokens.json, which are not looked up among these.
+  if (const auto& map = settings.special_tokens_map()) {
+    const auto additional = map->find("additional_special_tokens");
+    if (additional && !extra_) read_extra(*additional, true);
   }
   if (!tokenizer_json) return;
   for (AddedToken& token : read_added_tokens(*tokenizer_json)) put(with_ids_, std::move(token));
@@ -139,18 +144,22 @@ bool DeclaredTokens::is_added(const std::string& content) const {
   return has_content(with_ids_, content);
 }
 
+bool DeclaredTokens::has_common_role(const std::string& content,
+                                     const SpecialTokenDefaults& defaults) const {
+  return std::any_of(kRoles.begin(), kRoles.end(),
+                     [&](const char* role) { return text(role, defaults) == content; });
+}
+
 bool DeclaredTokens::is_named(const std::string& content,
                               const SpecialTokenDefaults& defaults) const {
-  return has_content(model_specific_, content) ||
-         std::any_of(kRoles.begin(), kRoles.end(),
-                     [&](const char* role) { return text(role, defaults) == content; });
+  return has_content(model_specific_, content) || has_common_role(content, defaults);
 }
 
 void DeclaredTokens::add_to(TokenizerStages& stages, const SpecialTokenDefaults& defaults) const {
   TokenAdder adder(stages);
   for (AddedToken token : with_ids_) {
     token.special |= is_named(token.content, defaults);
-    adder.add(token, token.id, source_);
+    adder.add(token, token.id, source_of_ids_);
   }
   const auto add = [&](AddedToken token, bool is_name) {
     if (has_content(stages.added_tokens, token.content)) return false;

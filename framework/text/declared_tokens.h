@@ -43,9 +43,11 @@ class DeclaredTokens {
   void read_named(const JsonView& file, bool always_special);
   void read_extra(const JsonView& list, bool always_special);
   void read_model_specific(const JsonView& object, bool always_special);
+  // Among the roles that every tokenizer may have; among all.
+  bool has_common_role(const std::string& content, const SpecialTokenDefaults& defaults) const;
   bool is_named(const std::string& content, const SpecialTokenDefaults& defaults) const;
 
-  std::string source_;                                      // names the files in errors
+  std::string source_, source_of_ids_;                      // files that errors name
   std::vector<AddedToken> with_ids_;                        // by id
   std::map<std::string, std::optional<AddedToken>> named_;  // by role; null where a file says null
   std::vector<AddedToken> model_specific_;                  // of roles such as "image_token"

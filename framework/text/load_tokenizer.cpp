@@ -9,8 +9,9 @@
 namespace quell {
 namespace {
 
-// How BERT's and GPT-2's vocabularies come without tokenizer.json.
+// How BERT's and GPT-2's vocabularies come without tokenizer.json. LLaMA's class reads neither.
 bool has_parts(const std::filesystem::path& folder, TokenizerBuild build) {
+  if (build == TokenizerBuild::kLlama) return false;
   if (build == TokenizerBuild::kBert) return file_exists(folder / "vocab.txt");
   return file_exists(folder / "vocab.json") && file_exists(folder / "merges.txt");
 }
@@ -26,6 +27,19 @@ bool has_parts(const std::filesystem::path& folder, TokenizerBuild build) {
                         : fmt::format(" that the tokenizer_class \"{}\" can read", type.name)));
 }
 
+// Classes that build their stages themselves do so from one kind of vocabulary.
+void check_model(const JsonView& tokenizer_json, const TokenizerClass& type) {
+  const JsonView model = tokenizer_json.at("model");
+  const std::string found = model.at("type").as_string();
+  const std::string expected = type.build == TokenizerBuild::kBert ? "WordPiece" : "BPE";
+  if (found == expected) return;
+  model.fail(fmt::format(
+      "\"{}\" is not what the tokenizer_class \"{}\" has, which follows from "
+      "tokenizer_config.json or config.json; expected \"{}\"; to take tokenizer.json as it is, set "
+      "tokenizer_class to PreTrainedTokenizerFast in tokenizer_config.json",
+      found, type.name, expected));
+}
+
 TokenizerStages make_stages(TokenizerSettings& settings, TokenizerClass& type) {
   const std::filesystem::path& folder = settings.folder();
   const auto tokenizer_json = read_if_there(folder / "tokenizer.json");
@@ -37,7 +51,9 @@ TokenizerStages make_stages(TokenizerSettings& settings, TokenizerClass& type) {
     const bool is_bert = type.name.empty() && has_parts(folder, TokenizerBuild::kBert);
     if (!is_bert) fail_without_files(folder, type);
     type.build = TokenizerBuild::kBert;
+    type.has_types = true;
   }
+  if (tokenizer_json) check_model(*tokenizer_json, type);
   if (!tokenizer_json && !has_parts(folder, type.build)) fail_without_files(folder, type);
   return type.build == TokenizerBuild::kBert
              ? bert_stages(settings, tokenizer_json)

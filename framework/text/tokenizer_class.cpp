@@ -196,7 +196,7 @@ TokenizerClass choose_tokenizer_class(const TokenizerSettings& settings) {
   }
   const auto stated = settings.tokenizer_class();
   const auto name = stated ? stated : class_of_model(settings);
-  if (!name) return {};
+  if (!name) return {"", kAsStored, !type};  // a model that transformers does not know has no types
   const std::string_view plain = without_fast(*name);
   if (const ClassEntry* entry = find_class(plain)) {
     if (entry->build == kLlama && is_byte_level_llama(settings)) return {*name, kAsStored, false};

@@ -30,7 +30,8 @@ class TokenizerSettings {
   const std::optional<JsonView>& special_tokens_map() const { return special_tokens_map_; }
   const std::optional<JsonView>& added_tokens_json() const { return added_tokens_json_; }
 
-  // Of tokenizer_config.json, else of config.json.
+  // Of tokenizer_config.json, else of config.json. Throws DataError when the first is "" and the
+  // second is not.
   std::optional<std::string> tokenizer_class() const;
   std::optional<std::string> model_type() const;
   // Absent when unlimited: missing, null, or the 1e30 that Hugging Face writes.

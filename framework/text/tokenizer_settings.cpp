@@ -37,11 +37,14 @@ TokenizerSettings TokenizerSettings::read(const std::filesystem::path& folder) {
 }
 
 std::optional<std::string> TokenizerSettings::tokenizer_class() const {
-  for (const auto* file : {&config_, &model_config_}) {
-    const auto found = *file ? (*file)->find("tokenizer_class") : std::nullopt;
-    if (found && !found->as_string().empty()) return found->as_string();
-  }
-  return std::nullopt;
+  const auto own = config_ ? config_->find("tokenizer_class") : std::nullopt;
+  if (own && !own->as_string().empty()) return own->as_string();
+  const auto of_model = model_config_ ? model_config_->find("tokenizer_class") : std::nullopt;
+  const bool is_there = of_model && !of_model->as_string().empty();
+  if (own && is_there) own->fail("is empty, but config.json has one; remove one of the two");
+  if (is_there) return of_model->as_string();
+  // An empty name is one that transformers does not find, not one that is missing.
+  return own ? std::optional<std::string>("") : std::nullopt;
 }
 
 std::optional<std::string> TokenizerSettings::model_type() const {

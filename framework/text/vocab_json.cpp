@@ -87,10 +87,6 @@ void read_model(const TokenizerSettings& settings, const std::optional<JsonView>
   std::vector<BytePairEncoding::Merge> merges;
   if (tokenizer_json) {
     const JsonView model = tokenizer_json->at("model");
-    const std::string type = model.at("type").as_string();
-    if (type != "BPE") {
-      model.fail(fmt::format("\"{}\" is not what this tokenizer_class has; supported: BPE", type));
-    }
     stages.vocabulary = read_vocabulary(model.at("vocab"));
     merges = read_merges(model.at("merges"), stages.vocabulary);
   } else {

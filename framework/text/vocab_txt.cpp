@@ -75,11 +75,6 @@ TokenizerStages bert_stages(const TokenizerSettings& settings,
   std::string source = (settings.folder() / "vocab.txt").string();
   if (tokenizer_json) {
     const JsonView model = tokenizer_json->at("model");
-    const std::string type = model.at("type").as_string();
-    if (type != "WordPiece") {
-      model.fail(
-          fmt::format("\"{}\" is not what classes of BERT have; supported: WordPiece", type));
-    }
     source = model.place();
     stages.vocabulary = read_vocabulary(model.at("vocab"));
   } else {

@@ -1,12 +1,14 @@
 // Every key of tokenizer files against what transformers makes of it: the same ids and types, or an
-// error. tests/python/tokenizer_keys.py wrote the results.
+// error that names it. tests/python/tokenizer_keys.py wrote the results.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "framework/base/error.h"
 #include "framework/text/tokenizer.h"
@@ -46,47 +48,71 @@ json results(const Tokenizer& tokenizer, const json& texts) {
   return found;
 }
 
-TEST(TokenizerKeys, AreHonouredAsByTransformersOrRefused) {
-  std::ifstream file(test::data_folder() / "../keys/tokenizers.jsonl");
+// Names of files and keys, and texts, in a change.
+void collect_words(const json& value, std::set<std::string>& words) {
+  if (value.is_string()) words.insert(value.get<std::string>());
+  if (!value.is_structured()) return;
+  if (value.contains("path")) {  // a step of a JSON Patch
+    const auto path = value["path"].get<std::string>();
+    words.insert(path.substr(path.rfind('/') + 1));
+  }
+  for (const auto& [key, part] : value.items()) {
+    if (value.is_object()) words.insert(key);
+    collect_words(part, words);
+  }
+}
+
+bool says_what(const std::string& refusal, const json& change) {
+  std::set<std::string> words;
+  collect_words(change, words);
+  return std::any_of(words.begin(), words.end(), [&](const std::string& word) {
+    return word.size() > 2 && refusal.find(word) != std::string::npos;
+  });
+}
+
+struct Counts {
+  int same = 0, refused = 0, impossible = 0;
+};
+
+// Every folder of a file gives what transformers gives, or a refusal that says what it is about.
+Counts compare(const std::string& file_name) {
+  std::ifstream file(test::data_folder() / "../keys" / file_name);
   std::string line;
-  ASSERT_TRUE(std::getline(file, line));
+  EXPECT_TRUE(std::getline(file, line));
   const json head = json::parse(line);
   std::map<std::string, json> known;
-  int same = 0, refused = 0, different = 0, impossible = 0;
+  Counts counts;
   while (std::getline(file, line)) {
     const json example = json::parse(line);
     const auto result = example["result"].get<std::string>();
     if (example.contains("found")) known[result] = example["found"];
-    const json& expected = known.at(result);
-    const std::string base = example["base"].get<std::string>();
+    const json &expected = known.at(result), &change = example["change"];
+    const std::string shown = example["base"].get<std::string>() + " " + change.dump();
     const test::TemporaryFolder folder;
-    write(folder, changed_files(head["bases"][base], example["change"]));
+    write(folder, changed_files(head["bases"][example["base"].get<std::string>()], change));
     try {
-      const json texts = example.value("texts", head["texts"]);
-      const json found = results(*load_tokenizer(folder.path()), texts);
-      if (expected.is_null()) {
-        ++impossible;
-      } else if (found == expected) {
-        ++same;
-      } else {
-        ++different;
-        ADD_FAILURE() << base << " " << example["change"].dump() << "\nfound    " << found.dump()
-                      << "\nexpected " << expected.dump();
-      }
+      const json found =
+          results(*load_tokenizer(folder.path()), example.value("texts", head["texts"]));
+      EXPECT_TRUE(expected.is_null() || found == expected)
+          << shown << "\nfound    " << found.dump() << "\nexpected " << expected.dump();
+      ++(expected.is_null() ? counts.impossible : counts.same);
     } catch (const DataError& error) {
-      const bool is_plain = example["change"].empty();
-      EXPECT_FALSE(is_plain) << base << ": " << error.what();
-      expected.is_null() ? ++impossible : ++refused;
+      EXPECT_TRUE(says_what(error.what(), change)) << shown << ": " << error.what();
+      ++(expected.is_null() ? counts.impossible : counts.refused);
     }
   }
-  RecordProperty("same", same);
-  RecordProperty("refused", refused);
-  RecordProperty("impossible", impossible);
-  EXPECT_EQ(different, 0);
-  // Most must be the same: an error alone is no support.
-  EXPECT_GT(same, refused);
-  printf("%d the same, %d refused, %d that transformers does not load, %d different\n", same,
-         refused, impossible, different);
+  printf("%s: %d the same, %d refused, %d that transformers does not load\n", file_name.c_str(),
+         counts.same, counts.refused, counts.impossible);
+  return counts;
+}
+
+TEST(TokenizerKeys, AreHonouredAsByTransformersOrRefused) {
+  // An error alone is no support.
+  EXPECT_GE(compare("tokenizers.jsonl").same, 2600);
+}
+
+TEST(TokenizerKeys, FoldersWithTheFewestFilesAndTokensOutsideOfThem) {
+  EXPECT_GE(compare("tokenizer_folders.jsonl").same, 20);
 }
 
 // Folders that users reported, with the ids of transformers 5.24.

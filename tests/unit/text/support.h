@@ -1,8 +1,6 @@
 // What the tests of tokenizers share.
 #pragma once
 
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -13,6 +11,7 @@
 #include "framework/base/file.h"
 #include "framework/text/tokenizer.h"
 #include "tests/support/paths.h"
+#include "tests/support/temporary_folder.h"
 
 namespace quell::test {
 
@@ -21,25 +20,7 @@ inline std::filesystem::path shared_goldens() {
   return source_folder() / "../shared/goldens/tokenizers";
 }
 
-// A folder that goes away with the test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "quell-text-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  void write(const std::string& name, std::string_view content) const {
-    write_file(path_ / name, content);
-  }
-
- private:
-  std::filesystem::path path_;
-};
+using quell::TemporaryFolder;
 
 inline std::vector<nlohmann::json> read_json_lines(const std::filesystem::path& file) {
   std::ifstream in(file);
