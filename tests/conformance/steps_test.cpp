@@ -1,62 +1,153 @@
-// The laws of transforms and solvers, on everything in the registry.
-#include <fmt/format.h>
+// The laws of transforms and solvers, on everything in the registry and on every kind of output: a
+// class, the span of an answer, text.
+#include <gmock/gmock.h>
 
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+#include <optional>
+
+#include "tasks/data/labelled_sequences.h"
 #include "tests/conformance/laws.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
+#include "tests/support/throws.h"
 
 namespace quell {
 namespace {
 
-std::filesystem::path folder() { return test_data() / "parity/outlier_suppression"; }
+using testing::HasSubstr;
 
-std::vector<Batch> calibration_batches() {
-  return read_batches(folder() / "inputs.safetensors", {"b0.input_ids", "b1.input_ids"});
+// What a model is used for.
+struct Use {
+  const char* name;
+  const char* folder;
+  const char* placement;  // null: every site
+  std::vector<std::string> calibration;
+  // Whether the task has examples with labels or answers to train on.
+  bool has_training = true;
+};
+
+const std::vector<Use>& uses() {
+  static const std::vector<std::string> first = {"b0.input_ids", "b1.input_ids"};
+  static const std::vector<Use> all = {
+      {"bert classifies", "parity/outlier_suppression", "outlier_suppression", first},
+      {"bert answers", "parity/outlier_suppression_qa", "outlier_suppression_qa", first},
+      {"bart classifies", "parity/outlier_suppression_bart_cls",
+       "outlier_suppression_bart_classification", first},
+      {"bart answers", "parity/outlier_suppression_bart_qa", "outlier_suppression_bart", first},
+      {"bart writes", "parity/outlier_suppression_bart_gen", "outlier_suppression_bart", first,
+       false},
+      {"llama writes", "models/llama", nullptr, {"b4.input_ids"}, false}};
+  return all;
 }
 
-Batch unseen_batch() { return read_batches(folder() / "inputs.safetensors", {"b4.input_ids"})[0]; }
+std::filesystem::path folder_of(const Use& use) { return test_data() / use.folder; }
 
-constexpr const char* kPlacement =
-    "{include: placements/outlier_suppression.yaml,"
-    " rules: [{sites: ['weight:*', 'activation:*'], bits: 8},"
-    " {sites: 'activation:*', observer: prune_minmax, quantizer: lsq_plus}]}";
+std::vector<Batch> batches_of(const Use& use, const std::vector<std::string>& keys) {
+  return read_batches(folder_of(use) / "inputs.safetensors", keys);
+}
 
-// A step works on a network with default parameters and two calibration batches, whose sequences
-// are the training data, too.
-template <class Entry, class Run>
-void run_step(const Entry& entry, QuantizedNetwork& network, const Run& run) {
-  const std::vector<Batch> batches = calibration_batches();
+std::string quant(const Use& use, const char* observer = "prune_minmax",
+                  const char* quantizer = "lsq_plus") {
+  const std::string rules = fmt::format(
+      "{{sites: ['weight:*', 'activation:*'], bits: 8}},"
+      " {{sites: 'activation:*', observer: {}, quantizer: {}}}",
+      observer, quantizer);
+  if (use.placement == nullptr) {
+    return fmt::format("{{rules: [{{sites: ['weight:*', 'activation:*'], quantize: true}}, {}]}}",
+                       rules);
+  }
+  return fmt::format("{{include: placements/{}.yaml, rules: [{}]}}", use.placement, rules);
+}
+
+// All outputs of a batch that no step has seen (LLaMA has one batch alone), one after another.
+at::Tensor outputs(const Use& use, QuantizedNetwork& network, bool weights, bool activations) {
+  const at::NoGradGuard no_gradients;
+  const Batch batch = batches_of(use, {"b4.input_ids"})[0];
+  std::vector<at::Tensor> values;
+  for (const auto& [name, output] :
+       network.model().forward(batch, network.pass(weights, activations))) {
+    values.push_back(output.reshape({-1}));
+  }
+  return at::cat(values);
+}
+
+// Sequences whose answers are their second and third token.
+class Questions final : public TrainingData {
+ public:
+  explicit Questions(TrainingData& sequences) : sequences_(sequences) {}
+  int64_t examples() override { return sequences_.examples(); }
+  int64_t batch_size() const override { return sequences_.batch_size(); }
+  Batch batch(std::span<const int64_t> positions) override {
+    Batch batch = sequences_.batch(positions);
+    batch.start_positions = at::ones_like(batch.labels);
+    batch.end_positions = batch.start_positions.add(1);
+    return batch;
+  }
+
+ private:
+  TrainingData& sequences_;
+};
+
+// A step works on a network with two calibration batches, whose sequences are the training data,
+// too.
+template <class Entry>
+void run_step(const Entry& entry, const std::string& params, const Use& use,
+              QuantizedNetwork& network) {
+  std::vector<Batch> batches = batches_of(use, use.calibration);
   Log log(Verbosity::kQuiet);
   PipelineContext context{network.model(), network.points(), batches, log};
-  const std::unique_ptr<TrainingData> training = training_data(batches);
-  context.training = training.get();
-  run(*entry.create(entry.params().make().get()), context);
+  std::unique_ptr<TrainingData> labelled;
+  std::optional<Questions> questions;
+  if (use.has_training) {
+    std::vector<Batch> examples = batches;
+    for (Batch& batch : examples) {
+      if (!batch.labels.defined()) batch.labels = at::zeros({batch.sequences()}, at::kLong);
+    }
+    labelled = training_data(examples);
+    context.training = batches[0].labels.defined() ? labelled.get() : &questions.emplace(*labelled);
+  }
+  entry.create(read_params(entry, params).get())->run(context);
+}
+
+// What a step needs beside its defaults to work for a use.
+template <class Entry>
+std::string params_for(const Entry& entry, const Use& use) {
+  const bool unlabelled = entry.name() == "qat" && !use.has_training;
+  return unlabelled ? "{data: calibration, distillation: {weight: 1}}" : "";
+}
+
+template <class Check>
+Violation for_each_use(const Check& check) {
+  return first_violation(uses(), [&](const Use& use) -> Violation {
+    const Violation violation = check(use);
+    return violation.empty() ? "" : fmt::format("{}: {}", use.name, violation);
+  });
 }
 
 using TransformEntry = TransformRegistry::Entry;
 
-void transform(const TransformEntry& entry, QuantizedNetwork& network) {
-  run_step(entry, network, [](Transform& step, PipelineContext& context) { step.run(context); });
-}
-
-// 1e-3 of the largest logit: rewritten weights are rounded to float32, and published rewrites may
-// change the epsilon of a norm from 1e-12 to 1e-5.
+// Rewritten weights are rounded to float32.
 Violation float_outputs_stay(const TransformEntry& entry) {
-  QuantizedNetwork network(folder(), kPlacement);
-  const at::Tensor before = network.logits(unseen_batch(), false, false);
-  transform(entry, network);
-  const double moved = max_difference(network.logits(unseen_batch(), false, false), before);
-  return moved <= 50 * float_tolerance(before) ? "" : fmt::format("logits moved by {}", moved);
+  return for_each_use([&](const Use& use) -> Violation {
+    QuantizedNetwork network(folder_of(use), quant(use));
+    const at::Tensor before = outputs(use, network, false, false);
+    run_step(entry, params_for(entry, use), use, network);
+    const double moved = max_difference(outputs(use, network, false, false), before);
+    return moved <= float_tolerance(before) ? "" : fmt::format("outputs moved by {}", moved);
+  });
 }
 
 Violation transforms_are_repeatable(const TransformEntry& entry) {
-  QuantizedNetwork first(folder(), kPlacement), second(folder(), kPlacement);
-  transform(entry, first);
-  transform(entry, second);
-  return equal_bits(first.logits(unseen_batch(), false, false),
-                    second.logits(unseen_batch(), false, false))
-             ? ""
-             : "twice the same step gives different networks";
+  return for_each_use([&](const Use& use) -> Violation {
+    QuantizedNetwork first(folder_of(use), quant(use)), second(folder_of(use), quant(use));
+    run_step(entry, params_for(entry, use), use, first);
+    run_step(entry, params_for(entry, use), use, second);
+    return equal_bits(outputs(use, first, false, false), outputs(use, second, false, false))
+               ? ""
+               : "twice the same step gives different networks";
+  });
 }
 
 class TransformLaws : public testing::TestWithParam<std::string> {};
@@ -74,40 +165,46 @@ INSTANTIATE_TEST_SUITE_P(Registry, TransformLaws,
 
 using SolverEntry = SolverRegistry::Entry;
 
-void solve(const SolverEntry& entry, QuantizedNetwork& network) {
-  network.calibrate(calibration_batches());  // what a solver may start from
-  run_step(entry, network, [](Solver& step, PipelineContext& context) { step.run(context); });
+void solve(const SolverEntry& entry, const Use& use, QuantizedNetwork& network) {
+  network.calibrate(batches_of(use, use.calibration));  // what a solver may start from
+  run_step(entry, params_for(entry, use), use, network);
 }
 
 Violation gives_parameters_to_all_sites(const SolverEntry& entry) {
-  QuantizedNetwork network(folder(), kPlacement);
-  solve(entry, network);
-  for (size_t id = 0; id < network.model().sites().size(); ++id) {
-    const SitePoint* point = network.points().point(static_cast<SiteId>(id));
-    if (point == nullptr) continue;
-    const std::string key = network.model().sites()[id].key();
-    if (!point->calibrated) return key + " has no parameters";
-  }
-  return "";
+  return for_each_use([&](const Use& use) -> Violation {
+    QuantizedNetwork network(folder_of(use), quant(use));
+    solve(entry, use, network);
+    int64_t sites = 0;
+    for (size_t id = 0; id < network.model().sites().size(); ++id) {
+      const SitePoint* point = network.points().point(static_cast<SiteId>(id));
+      if (point == nullptr) continue;
+      ++sites;
+      const std::string key = network.model().sites()[id].key();
+      if (!point->calibrated) return key + " has no parameters";
+    }
+    return sites > 0 ? "" : "no site is quantized";
+  });
 }
 
 Violation float_network_stays(const SolverEntry& entry) {
-  QuantizedNetwork network(folder(), kPlacement);
-  const at::Tensor before = network.logits(unseen_batch(), false, false);
-  solve(entry, network);
-  return equal_bits(network.logits(unseen_batch(), false, false), before)
-             ? ""
-             : "the float network changed";
+  return for_each_use([&](const Use& use) -> Violation {
+    QuantizedNetwork network(folder_of(use), quant(use));
+    const at::Tensor before = outputs(use, network, false, false);
+    solve(entry, use, network);
+    return equal_bits(outputs(use, network, false, false), before) ? ""
+                                                                   : "the float network changed";
+  });
 }
 
 Violation solvers_are_repeatable(const SolverEntry& entry) {
-  QuantizedNetwork first(folder(), kPlacement), second(folder(), kPlacement);
-  solve(entry, first);
-  solve(entry, second);
-  return equal_bits(first.logits(unseen_batch(), true, true),
-                    second.logits(unseen_batch(), true, true))
-             ? ""
-             : "twice the same step gives different networks";
+  return for_each_use([&](const Use& use) -> Violation {
+    QuantizedNetwork first(folder_of(use), quant(use)), second(folder_of(use), quant(use));
+    solve(entry, use, first);
+    solve(entry, use, second);
+    return equal_bits(outputs(use, first, true, true), outputs(use, second, true, true))
+               ? ""
+               : "twice the same step gives different networks";
+  });
 }
 
 class SolverLaws : public testing::TestWithParam<std::string> {};
@@ -121,6 +218,42 @@ TEST_P(SolverLaws, Hold) {
 
 INSTANTIATE_TEST_SUITE_P(Registry, SolverLaws, testing::ValuesIn(all_plugins().solvers.names()),
                          [](const auto& test) { return test.param; });
+
+// Where a step does not apply it says what to do instead.
+TEST(StepRefusals, QatWithoutLabelsOrClasses) {
+  const SolverEntry& qat = all_plugins().solvers.get("qat");
+  for (const Use& use : uses()) {
+    SCOPED_TRACE(use.name);
+    QuantizedNetwork network(folder_of(use), quant(use));
+    network.calibrate(batches_of(use, use.calibration));
+    const auto run = [&](const char* params) { run_step(qat, params, use, network); };
+    if (!use.has_training) {
+      EXPECT_THAT(message_of<ConfigError>([&] { run(""); }), HasSubstr("use `data: calibration`"));
+      EXPECT_THAT(message_of<DataError>([&] { run("{data: calibration}"); }),
+                  HasSubstr("give the data labels"));
+    } else if (std::string(use.name).ends_with("answers")) {
+      EXPECT_THAT(message_of<ConfigError>([&] { run("{distillation: {weight: 1}}"); }),
+                  HasSubstr("leave `distillation` out"));
+      EXPECT_THAT(message_of<DataError>([&] { run("{data: calibration}"); }),
+                  HasSubstr("give the data positions"));
+    }
+  }
+}
+
+TEST(StepRefusals, NothingToLearnOrToClip) {
+  for (const Use& use : uses()) {
+    SCOPED_TRACE(use.name);
+    QuantizedNetwork network(folder_of(use), quant(use, "minmax", "fixed"));
+    network.calibrate(batches_of(use, use.calibration));
+    const auto run = [&](const char* solver) {
+      run_step(all_plugins().solvers.get(solver), "", use, network);
+    };
+    EXPECT_THAT(message_of<ConfigError>([&] { run("learn_scales"); }),
+                HasSubstr("give some of them `quantizer: lsq`"));
+    EXPECT_THAT(message_of<ConfigError>([&] { run("token_wise_clipping"); }),
+                HasSubstr("give some of them `observer: prune_minmax`"));
+  }
+}
 
 }  // namespace
 }  // namespace quell
