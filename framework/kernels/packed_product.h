@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "framework/kernels/activation.h"
 #include "framework/kernels/parallel.h"
 
 namespace quell::kernels {
@@ -45,10 +46,6 @@ class PackedWeight {
   int64_t outputs_, inputs_, block_depth_;
   std::unique_ptr<float[], Free> data_;
 };
-
-// kGelu: x * Phi(x) by the normal distribution function, as torch.nn.functional.gelu; no further
-// than 8 units in the last place from the true value. kGeluTanh: its approximation by tanh.
-enum class Activation { kNone, kRelu, kGelu, kGeluTanh };
 
 // y = activation(sum + bias) + shortcut; null leaves a term out.
 struct Epilogue {

@@ -46,12 +46,6 @@ struct Problem {
   }
 };
 
-// Whether this instruction set multiplies and adds with one rounding.
-bool fused() {
-  const std::string name = instruction_set();
-  return name != "SSE2" && name != "EMU128" && name != "SCALAR";
-}
-
 // The definition in packed_product.h.
 float defined_sum(const Problem& of, int64_t row, int64_t output, int64_t depth, bool fused_sums) {
   float sum = 0;

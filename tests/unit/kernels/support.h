@@ -55,6 +55,12 @@ inline double brute_force(const std::vector<float>& x, ScaleZeroPoint grid, Leve
   return sum / static_cast<double>(x.size());
 }
 
+// Whether this instruction set multiplies and adds with one rounding.
+inline bool fused() {
+  const std::string name = instruction_set();
+  return name != "SSE2" && name != "EMU128" && name != "SCALAR";
+}
+
 // Two threads that take turns with small parts, so that borders fall everywhere.
 inline void two_threads(int64_t begin, int64_t end, int64_t /*grain*/,
                         const std::function<void(int64_t, int64_t)>& body) {

@@ -1,0 +1,237 @@
+#include "framework/kernels/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <new>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "framework/kernels/attention_cpu.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target.h.
+#include <hwy/highway.h>
+
+#include "framework/kernels/activation-inl.h"
+#include "framework/kernels/product_tile-inl.h"
+
+#ifndef QUELL_ATTENTION_HEAD
+#define QUELL_ATTENTION_HEAD
+namespace quell::kernels {
+
+// One head of the keys of one sequence, and all heads of queries that read it.
+struct AttentionHead {
+  const AttentionOperands& of;
+  const AttentionSequence& sequence;
+  int64_t key_head;
+  float* context;
+};
+
+}  // namespace quell::kernels
+#endif
+
+// What follows is compiled once per instruction set, in a namespace of its own.
+HWY_BEFORE_NAMESPACE();
+namespace quell::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+constexpr float kNothing = -std::numeric_limits<float>::infinity();
+
+int64_t panels_of(int64_t columns) { return (columns + kPanel - 1) / kPanel; }
+
+int64_t head_scratch(int64_t keys, int64_t head_size) {
+  const int64_t key_columns = panels_of(keys) * kPanel, columns = panels_of(head_size) * kPanel;
+  return key_columns * head_size + columns * keys + kMostRows * (key_columns + columns);
+}
+
+// rows [count, size] to panels of 16 rows, [size, kPanel] each; the last is filled up with
+// anything.
+void pack_transposed(const float* rows, int64_t stride, int64_t count, int64_t size,
+                     float* panels) {
+  constexpr int64_t kSquare = 4;
+  std::fill_n(panels + count / kPanel * size * kPanel, count % kPanel > 0 ? size * kPanel : 0,
+              0.0f);
+  for (int64_t row = 0; row < count; row += kSquare) {
+    float* to = panels + row / kPanel * size * kPanel + row % kPanel;
+    const int64_t present = std::min(kSquare, count - row);
+    const auto at = [&](int64_t r)
+                        HWY_ATTR { return rows + (row + std::min(r, present - 1)) * stride; };
+    int64_t k = 0;
+#if HWY_TARGET != HWY_SCALAR
+    const hn::FixedTag<float, kSquare> tag;
+    for (; k + kSquare <= size; k += kSquare, to += kSquare * kPanel) {
+      const auto a = hn::LoadU(tag, at(0) + k), b = hn::LoadU(tag, at(1) + k);
+      const auto c = hn::LoadU(tag, at(2) + k), d = hn::LoadU(tag, at(3) + k);
+      const auto low_ac = hn::InterleaveLower(tag, a, c), low_bd = hn::InterleaveLower(tag, b, d);
+      const auto high_ac = hn::InterleaveUpper(tag, a, c), high_bd = hn::InterleaveUpper(tag, b, d);
+      hn::StoreU(hn::InterleaveLower(tag, low_ac, low_bd), tag, to);
+      hn::StoreU(hn::InterleaveUpper(tag, low_ac, low_bd), tag, to + kPanel);
+      hn::StoreU(hn::InterleaveLower(tag, high_ac, high_bd), tag, to + 2 * kPanel);
+      hn::StoreU(hn::InterleaveUpper(tag, high_ac, high_bd), tag, to + 3 * kPanel);
+    }
+#endif
+    for (; k < size; ++k, to += kPanel) {
+      for (int64_t r = 0; r < kSquare; ++r) to[r] = at(r)[k];
+    }
+  }
+}
+
+// rows [count, size] to panels of 16 columns, [count, kPanel] each; what is missing is 0.
+void pack_columns(const float* rows, int64_t stride, int64_t count, int64_t size, float* panels) {
+  for (int64_t column = 0; column < size; column += kPanel) {
+    const int64_t present = std::min(kPanel, size - column);
+    for (int64_t row = 0; row < count; ++row, panels += kPanel) {
+      const float* from = rows + row * stride + column;
+      std::fill(std::copy(from, from + present, panels), panels + kPanel, 0.0f);
+    }
+  }
+}
+
+// Turns products with `seen` keys into exponentials of scores less the largest; 0 up to `columns`,
+// a multiple of kPanel. Returns their sum.
+float exponentials(float* scores, int64_t seen, int64_t columns, float factor, float slope) {
+  const FloatTag tag;
+  std::fill(scores + seen, scores + columns, kNothing);
+  const Vector by = hn::Set(tag, factor);
+  Vector most[kVectors], sums[kVectors];
+  for (int64_t v = 0; v < kVectors; ++v) {
+    most[v] = hn::Set(tag, kNothing);
+    sums[v] = hn::Zero(tag);
+  }
+  for (int64_t c = 0; c < columns; c += kPanel) {
+    for (int64_t v = 0; v < kVectors; ++v) {
+      float* at = scores + c + v * kLanes;
+      Vector score = hn::Mul(hn::Load(tag, at), by);
+      if (slope != 0) {
+        const auto position = hn::Iota(tag, static_cast<float>(c + v * kLanes));
+        score = hn::MulAdd(hn::Set(tag, slope), position, score);
+      }
+      most[v] = hn::Max(most[v], score);
+      hn::Store(score, tag, at);
+    }
+  }
+  for (int64_t v = 1; v < kVectors; ++v) most[0] = hn::Max(most[0], most[v]);
+  const Vector largest = hn::MaxOfLanes(tag, most[0]);
+  const Vector least = hn::Set(tag, -87.0f);  // of exponential()
+  for (int64_t c = 0; c < columns; c += kPanel) {
+    for (int64_t v = 0; v < kVectors; ++v) {
+      float* at = scores + c + v * kLanes;
+      const Vector x = hn::Sub(hn::Load(tag, at), largest);
+      Vector value = hn::IfThenZeroElse(hn::Lt(x, least), exponential(tag, x, hn::Zero(tag)));
+      value = hn::IfThenElse(hn::IsNaN(x), x, value);
+      sums[v] = hn::Add(sums[v], value);
+      hn::Store(value, tag, at);
+    }
+  }
+  return sum_by_halves(sums);
+}
+
+// y [rows, panels * kPanel] = x [rows, depth] times panels of [depth, kPanel], at most kMostRows.
+void multiply(const float* x, int64_t x_stride, int64_t rows, const float* panel, int64_t panels,
+              int64_t depth, float* y) {
+  const int64_t wide = panels_of_tile(rows), stride = panels * kPanel;
+  while (panels > 0) {
+    const int64_t taken = panels < wide ? 1 : wide;
+    (taken == 1 ? kTiles.single : kTiles.wide)[static_cast<size_t>(rows)](
+        {x, x_stride, panel, depth * kPanel, depth, /*first=*/true, y, stride});
+    panel += taken * depth * kPanel;
+    y += taken * kPanel;
+    panels -= taken;
+  }
+}
+
+void attend(const AttentionHead& head, float* scratch) {
+  const AttentionOperands& of = head.of;
+  const AttentionSequence& sequence = head.sequence;
+  const FloatTag tag;
+  const int64_t keys = sequence.valid_keys, size = of.head_size, group = of.heads / of.key_heads;
+  const int64_t key_panels = panels_of(keys), panels = panels_of(size);
+  const int64_t key_columns = key_panels * kPanel, columns = panels * kPanel;
+  float* packed_keys = scratch;
+  float* packed_values = packed_keys + key_columns * size;
+  float* scores = packed_values + columns * keys;
+  float* sums = scores + kMostRows * key_columns;
+  pack_transposed(of.key.values + sequence.first_key * of.key.stride + head.key_head * size,
+                  of.key.stride, keys, size, packed_keys);
+  pack_columns(of.value.values + sequence.first_key * of.value.stride + head.key_head * size,
+               of.value.stride, keys, size, packed_values);
+  const int64_t tiles = (sequence.queries + kMostRows - 1) / kMostRows;
+  for (int64_t h = head.key_head * group; h < (head.key_head + 1) * group; ++h) {
+    const float slope = of.slopes == nullptr ? 0 : of.slopes[h];
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t first = sequence.queries * t / tiles;
+      const int64_t rows = sequence.queries * (t + 1) / tiles - first;
+      const int64_t row = sequence.first_query + first;
+      multiply(of.query.values + row * of.query.stride + h * size, of.query.stride, rows,
+               packed_keys, key_panels, size, scores);
+      HWY_ALIGN float factors[kMostRows];
+      for (int64_t r = 0; r < rows; ++r) {
+        const int64_t later = of.causal ? sequence.queries - 1 - (first + r) : 0;
+        const int64_t seen = std::clamp<int64_t>(sequence.keys - later, 0, keys);
+        factors[r] =
+            1 / exponentials(scores + r * key_columns, seen, key_columns, of.factor, slope);
+      }
+      multiply(scores, key_columns, rows, packed_values, panels, keys, sums);
+      for (int64_t r = 0; r < rows; ++r) {
+        float* from = sums + r * columns;
+        for (int64_t c = 0; c < columns; c += kLanes) {
+          hn::Store(hn::Mul(hn::Load(tag, from + c), hn::Set(tag, factors[r])), tag, from + c);
+        }
+        std::copy_n(from, size, head.context + (row + r) * of.heads * size + h * size);
+      }
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace quell::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace quell::kernels {
+namespace {
+
+HWY_EXPORT(head_scratch);
+HWY_EXPORT(attend);
+
+constexpr size_t kAlignment = 64;           // a cache line, and the widest vector
+constexpr int64_t kWorthAThread = 1 << 18;  // multiply-adds, some 30 microseconds
+
+struct Free {
+  void operator()(float* data) const { std::free(data); }
+};
+
+std::unique_ptr<float[], Free> scratch_of(int64_t floats) {
+  const auto bytes = (static_cast<size_t>(floats) * sizeof(float) + kAlignment - 1) / kAlignment;
+  auto* data = static_cast<float*>(std::aligned_alloc(kAlignment, bytes * kAlignment));
+  if (data == nullptr) throw std::bad_alloc();
+  return std::unique_ptr<float[], Free>(data);
+}
+
+}  // namespace
+
+void attention(const AttentionOperands& of, std::span<const AttentionSequence> sequences,
+               float* context, ParallelFor parallel_for) {
+  if (sequences.empty()) return;
+  int64_t most_keys = 0, work = 0;
+  for (const AttentionSequence& sequence : sequences) {
+    most_keys = std::max(most_keys, sequence.valid_keys);
+    work += 2 * sequence.queries * sequence.keys * of.head_size * (of.heads / of.key_heads);
+  }
+  const int64_t heads = static_cast<int64_t>(sequences.size()) * of.key_heads;
+  const int64_t floats = HWY_DYNAMIC_DISPATCH(head_scratch)(most_keys, of.head_size);
+  const int64_t grain = std::max<int64_t>(
+      1, kWorthAThread / std::max<int64_t>(1, work / static_cast<int64_t>(sequences.size())));
+  parallel_for(0, heads, grain, [&](int64_t begin, int64_t end) {
+    const auto scratch = scratch_of(floats);
+    for (int64_t i = begin; i < end; ++i) {
+      const AttentionSequence& sequence = sequences[static_cast<size_t>(i / of.key_heads)];
+      HWY_DYNAMIC_DISPATCH(attend)({of, sequence, i % of.key_heads, context}, scratch.get());
+    }
+  });
+}
+
+}  // namespace quell::kernels
+#endif  // HWY_ONCE
