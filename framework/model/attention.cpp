@@ -13,6 +13,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "framework/quant/parallel.h"
 
@@ -253,6 +254,12 @@ bool records_gradients(std::initializer_list<at::Tensor> inputs) {
 SharedSpans self_attention_spans(const Batch& batch) {
   return std::make_shared<AttentionSpans>(AttentionSpans{
       batch.offsets, batch.offsets, batch.valid_lengths, /*causal=*/false, batch.pad_to});
+}
+
+AttentionSpans one_query_spans(const AttentionSpans& spans) {
+  AttentionSpans result = spans;
+  std::iota(result.queries.begin(), result.queries.end(), int64_t{0});
+  return result;
 }
 
 SharedSpans causal_attention_spans(const Batch& batch) {

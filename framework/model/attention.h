@@ -29,6 +29,8 @@ using SharedSpans = std::shared_ptr<const AttentionSpans>;
 
 // Every token of a sequence attends to all of them.
 SharedSpans self_attention_spans(const Batch& batch);
+// One query of each sequence, that attends to the same keys.
+AttentionSpans one_query_spans(const AttentionSpans& spans);
 // Every token of the decoder attends to the decoder's tokens up to itself.
 SharedSpans causal_attention_spans(const Batch& batch);
 // Every token of the decoder attends to the encoder's tokens.

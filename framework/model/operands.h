@@ -41,6 +41,7 @@ struct Shortcut {
   at::Tensor scale;  // [features], multiplies the rows; undefined: they are added as they are
   at::Tensor shift;  // [features], added to the rows after that; undefined: nothing is
 
+  bool is_plain() const { return !scale.defined() && !shift.defined(); }
   // branch + scale * rows + shift, written into `branch` [tokens, features].
   at::Tensor add(at::Tensor branch, const at::Tensor& rows) const;
 };

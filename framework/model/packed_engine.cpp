@@ -2,8 +2,11 @@
 
 #include <ATen/ops/empty.h>
 #include <mutex>
+#include <vector>
 
 #include "framework/base/error.h"
+#include "framework/kernels/attention.h"
+#include "framework/kernels/norm.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
@@ -35,15 +38,58 @@ std::shared_ptr<const kernels::PackedWeight> PackedEngine::packed(const at::Tens
 }
 
 at::Tensor PackedEngine::linear(const at::Tensor& rows, const at::Tensor& weight,
-                                const at::Tensor& bias) const {
+                                const at::Tensor& bias, kernels::Activation activation) const {
   QUELL_ASSERT(rows.dim() == 2 && rows.scalar_type() == at::kFloat, "rows [n, inputs] of float32");
   const std::shared_ptr<const kernels::PackedWeight> by = packed(weight);
   const at::Tensor dense = rows.contiguous();
   at::Tensor result = at::empty({dense.size(0), by->outputs()}, dense.options());
-  kernels::Epilogue epilogue;
+  kernels::Epilogue epilogue{.activation = activation};
   if (bias.defined()) epilogue.bias = bias.const_data_ptr<float>();
   kernels::packed_product(dense.const_data_ptr<float>(), dense.size(0), *by, epilogue,
                           result.mutable_data_ptr<float>(), parallel_for);
+  return result;
+}
+
+at::Tensor PackedEngine::attention(const AttentionSpans& spans, const AttentionShape& shape,
+                                   const at::Tensor& query, const at::Tensor& key,
+                                   const at::Tensor& value) const {
+  QUELL_ASSERT(query.stride(1) == 1 && key.stride(1) == 1 && value.stride(1) == 1,
+               "features one after another");
+  const auto rows_of = [](const at::Tensor& rows) {
+    return kernels::HeadRows{rows.const_data_ptr<float>(), rows.stride(0)};
+  };
+  const kernels::AttentionOperands operands{
+      .query = rows_of(query),
+      .key = rows_of(key),
+      .value = rows_of(value),
+      .heads = shape.heads,
+      .key_heads = shape.key_heads,
+      .head_size = query.size(1) / shape.heads,
+      .factor = static_cast<float>(1 / shape.divisor),
+      .slopes = shape.slopes.empty() ? nullptr : shape.slopes.data(),
+      .causal = spans.causal};
+  std::vector<kernels::AttentionSequence> sequences;
+  sequences.reserve(static_cast<size_t>(spans.sequences()));
+  for (int64_t i = 0; i < spans.sequences(); ++i) {
+    sequences.push_back({spans.queries[i], spans.query_count(i), spans.keys[i], spans.key_count(i),
+                         spans.valid_keys[i]});
+  }
+  at::Tensor context = at::empty({query.size(0), query.size(1)}, query.options());
+  kernels::attention(operands, sequences, context.mutable_data_ptr<float>(), parallel_for);
+  return context;
+}
+
+at::Tensor PackedEngine::layer_norm(const Norm& norm, const at::Tensor& gamma,
+                                    const at::Tensor& rows, const at::Tensor& added) const {
+  const at::Tensor dense = rows.contiguous();
+  at::Tensor result = at::empty({dense.size(0), dense.size(1)}, dense.options());
+  const at::Tensor other = added.defined() ? added.contiguous() : added;
+  kernels::layer_norm({gamma.const_data_ptr<float>(),
+                       norm.bias.defined() ? norm.bias.const_data_ptr<float>() : nullptr,
+                       static_cast<float>(norm.epsilon)},
+                      dense.const_data_ptr<float>(),
+                      other.defined() ? other.const_data_ptr<float>() : nullptr, dense.size(0),
+                      dense.size(1), result.mutable_data_ptr<float>(), parallel_for);
   return result;
 }
 

@@ -1,6 +1,7 @@
-// quell's own products: each weight is packed once and read from then on as products read it, which
-// is much faster for the few rows of a sentence. A value does not depend on which other rows are
-// computed with it, nor on the number of threads; its bits are not those of LibTorch.
+// quell's own kernels: each weight is packed once and read from then on as products read it, and
+// what follows a product is computed while its values are in the cache. A value does not depend on
+// which other rows are computed with it, nor on the number of threads; its bits are not those of
+// LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,13 @@ namespace quell {
 
 class PackedEngine final : public Engine {
  public:
-  at::Tensor linear(const at::Tensor& rows, const at::Tensor& weight,
-                    const at::Tensor& bias) const override;
+  at::Tensor linear(const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
+                    kernels::Activation activation = kernels::Activation::kNone) const override;
+  at::Tensor attention(const AttentionSpans& spans, const AttentionShape& shape,
+                       const at::Tensor& query, const at::Tensor& key,
+                       const at::Tensor& value) const override;
+  at::Tensor layer_norm(const Norm& norm, const at::Tensor& gamma, const at::Tensor& rows,
+                        const at::Tensor& added) const override;
 
   // Of the packed weights, as large as the weights themselves.
   int64_t bytes() const;

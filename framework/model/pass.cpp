@@ -7,6 +7,7 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/rsqrt.h>
+#include <algorithm>
 
 #include "framework/base/error.h"
 
@@ -68,12 +69,28 @@ at::Tensor Pass::weight(SiteId id, const at::Tensor& weight) const {
   return points_.quantized_weight(id, weight);
 }
 
-Rows Pass::linear(const Linear& linear, const Rows& rows) const {
+const Engine* Pass::engine() const {
+  return at::GradMode::is_enabled() ? nullptr : options_.engine;
+}
+
+bool Pass::joins(std::initializer_list<SiteId> between) const {
+  const auto idle = [&](SiteId id) {
+    if (id == kNoSite) return true;
+    const Action& action = actions_[static_cast<size_t>(id)];
+    return !action.observe && !action.quantize;
+  };
+  const bool looked_at = options_.tap || options_.inputs;
+  return engine() != nullptr && !looked_at && options_.dropout == nullptr &&
+         std::all_of(between.begin(), between.end(), idle);
+}
+
+Rows Pass::linear(const Linear& linear, const Rows& rows, kernels::Activation activation) const {
   if (options_.inputs) options_.inputs(linear.weight_site, rows);
   const at::Tensor used = weight(linear.weight_site, linear.weight);
-  if (options_.engine != nullptr && !at::GradMode::is_enabled()) {
-    return {options_.engine->linear(rows.values, used, linear.bias)};
+  if (const Engine* own = engine()) {
+    return {own->linear(rows.values, used, linear.bias, activation)};
   }
+  QUELL_ASSERT(activation == kernels::Activation::kNone, "an activation without an engine");
   return {at::linear(rows.values, used, linear.bias)};
 }
 
@@ -82,8 +99,23 @@ Rows Pass::embedding(const EmbeddingTable& table, const at::Tensor& ids) const {
 }
 
 Rows Pass::norm(const Norm& norm, const Rows& rows) const {
+  const at::Tensor gamma = weight(norm.weight_site, norm.weight);
+  const Engine* own = norm.kind == NormKind::kLayer ? engine() : nullptr;
   return activation(norm.output_site,
-                    {normalized(norm, weight(norm.weight_site, norm.weight), rows.values)});
+                    {own != nullptr ? own->layer_norm(norm, gamma, rows.values, {})
+                                    : normalized(norm, gamma, rows.values)});
+}
+
+Rows Pass::norm_of_sum(const Norm& norm, const Rows& rows, const Rows& added) const {
+  if (norm.kind != NormKind::kLayer) return this->norm(norm, {rows.values.add(added.values)});
+  return activation(norm.output_site,
+                    {engine()->layer_norm(norm, weight(norm.weight_site, norm.weight), rows.values,
+                                          added.values)});
+}
+
+Rows Pass::attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
+                     const Rows& key, const Rows& value) const {
+  return {engine()->attention(spans, shape, query.values, key.values, value.values)};
 }
 
 Rows Pass::scores(const AttentionLayout& layout, const Rows& query, const Rows& key) const {

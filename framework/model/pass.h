@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <vector>
 
@@ -39,7 +40,7 @@ struct PassOptions {
   TapMatrices tap_matrices = TapMatrices::kRows;
   InputTap inputs = {};
   Dropout* dropout = nullptr;                  // null: nothing is dropped
-  const Engine* engine = nullptr;              // of linears; null: LibTorch
+  const Engine* engine = nullptr;              // of float operations; null: LibTorch
   std::optional<RealRows> observed_rows = {};  // what observers see of one batch; absent: all
 };
 
@@ -55,12 +56,21 @@ class Pass {
   // Observes and quantizes at an activation site; kNoSite: gives the rows back. Overwrites them
   // where that is possible, so the caller must not need them afterwards.
   Rows activation(SiteId id, Rows rows) const;
-  // rows * weight^T + bias.
-  Rows linear(const Linear& linear, const Rows& rows) const;
+  // Whether an engine may compute several operations in one: nothing happens at the sites between
+  // them, and nothing is dropped.
+  bool joins(std::initializer_list<SiteId> between) const;
+  // rows * weight^T + bias. An activation only where operations are joined.
+  Rows linear(const Linear& linear, const Rows& rows,
+              kernels::Activation activation = kernels::Activation::kNone) const;
   // The rows of a table with these ids [n].
   Rows embedding(const EmbeddingTable& table, const at::Tensor& ids) const;
   // With the site behind it.
   Rows norm(const Norm& norm, const Rows& rows) const;
+  // Of the sum of both. Only where operations are joined, and so is the next one.
+  Rows norm_of_sum(const Norm& norm, const Rows& rows, const Rows& added) const;
+  // All of attention.
+  Rows attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
+                 const Rows& key, const Rows& value) const;
   // Query times key, and probabilities times value: attention's two products.
   Rows scores(const AttentionLayout& layout, const Rows& query, const Rows& key) const;
   Rows context(const AttentionLayout& layout, const Rows& probs, const Rows& value) const;
@@ -81,6 +91,8 @@ class Pass {
   };
 
   at::Tensor weight(SiteId id, const at::Tensor& weight) const;
+  // The engine, or null where LibTorch computes.
+  const Engine* engine() const;
 
   const SitePoints& points_;
   PassOptions options_;

@@ -73,7 +73,10 @@ Rows Attention::read(const Pass& pass, const Projection& projection, const Rows&
 Rows Attention::forward(const Pass& pass, const Rows& rows, const Rows* memory,
                         const SharedSpans& spans, const RotaryAngles& angles, KeyValueCache* cache,
                         const at::Tensor& kept) const {
-  const Rows queries = read(pass, query, rows, angles);
+  const bool few = kept.defined() && memory == nullptr && cache == nullptr && !spans->causal &&
+                   !angles.cosines.defined() &&
+                   pass.joins({query.site, scores_site_, probs_site_, context_site_});
+  const Rows queries = read(pass, query, few ? chosen_rows(rows, kept) : rows, angles);
   KeyValueCache::Layer* known = cache == nullptr ? nullptr : &cache->layers[layer_];
   Rows keys, values;
   if (memory != nullptr && known != nullptr && known->memory_keys.defined()) {
@@ -89,6 +92,12 @@ Rows Attention::forward(const Pass& pass, const Rows& rows, const Rows* memory,
       keys.values = cache->append(known->keys, keys.values);
       values.values = cache->append(known->values, values.values);
     }
+  }
+  if (pass.joins({scores_site_, probs_site_})) {
+    const Rows context = pass.activation(
+        context_site_,
+        pass.attention(few ? one_query_spans(*spans) : *spans, shape_, queries, keys, values));
+    return output.forward(pass, few ? context : chosen_rows(context, kept));
   }
   // Scores and probabilities exist only here: as [heads * queries, keys] per sequence, or, where a
   // site needs true rows, as one [sum of heads * queries, columns] matrix.

@@ -35,8 +35,8 @@ class Attention {
             const AttentionOptions& options, RowsOf keys);
 
   // Of each row what it attends to in `memory`, an encoder's rows, or, where that is null, in the
-  // rows themselves. Only for the rows with the indices `kept`, where there are such. A cache has
-  // keys and values that were read before, and takes the new ones.
+  // rows themselves. Only for the rows with the indices `kept`, one of each sequence, where there
+  // are such. A cache has keys and values that were read before, and takes the new ones.
   Rows forward(const Pass& pass, const Rows& rows, const Rows* memory, const SharedSpans& spans,
                const RotaryAngles& angles = {}, KeyValueCache* cache = nullptr,
                const at::Tensor& kept = {}) const;

@@ -56,6 +56,19 @@ Nonlinearity nonlinearity_from_name(const std::string& name, const std::string& 
                               did_you_mean(name, names)));
 }
 
+kernels::Activation joined_activation(Nonlinearity nonlinearity) {
+  switch (nonlinearity) {
+    case Nonlinearity::kGelu:
+      return kernels::Activation::kGelu;
+    case Nonlinearity::kGeluTanh:
+      return kernels::Activation::kGeluTanh;
+    case Nonlinearity::kRelu:
+      return kernels::Activation::kRelu;
+    default:
+      return kernels::Activation::kNone;
+  }
+}
+
 at::Tensor apply(Nonlinearity nonlinearity, at::Tensor rows) {
   constexpr double kCut = 10, kQuick = 1.702;
   constexpr double kLaplaceMean = 0.707107, kLaplaceDeviation = 0.282095;

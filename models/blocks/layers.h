@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 #include <string>
 
+#include "framework/kernels/activation.h"
+
 namespace quell {
 
 // The non-linearity between the two linears of a feed-forward block.
@@ -30,6 +32,9 @@ enum class Nonlinearity {
 // naming what is known.
 Nonlinearity nonlinearity_from_name(const std::string& name, const std::string& file,
                                     const std::string& key);
+
+// How an engine computes it along with a product; kNone where none does.
+kernels::Activation joined_activation(Nonlinearity nonlinearity);
 
 // May overwrite rows.
 at::Tensor apply(Nonlinearity nonlinearity, at::Tensor rows);

@@ -16,9 +16,12 @@ struct Projection {
 
   // In front of the site.
   Rows outputs(const Pass& pass, const Rows& rows) const {
-    Rows result = pass.linear(linear, rows);
+    const bool joins = nonlinearity && factor == 1 && pass.joins({});
+    const auto joined = joins ? joined_activation(*nonlinearity) : kernels::Activation::kNone;
+    Rows result = pass.linear(linear, rows, joined);
     if (factor != 1) result.values.mul_(factor);
-    if (nonlinearity) result.values = apply(*nonlinearity, std::move(result.values));
+    if (nonlinearity && joined == kernels::Activation::kNone)
+      result.values = apply(*nonlinearity, std::move(result.values));
     return result;
   }
   Rows forward(const Pass& pass, const Rows& rows) const {

@@ -56,6 +56,9 @@ struct Residual {
   }
   // What follows from x and the branch's rows, which it may overwrite.
   Rows back(const Pass& pass, const Rows& x, Rows branch) const {
+    if (place == NormPlace::kPost && shortcut.is_plain() && pass.joins({sum_site})) {
+      return pass.norm_of_sum(norm, branch, x);
+    }
     branch = pass.dropout(DropoutPlace::kHidden, std::move(branch));
     const Rows sum = pass.activation(sum_site, {shortcut.add(std::move(branch.values), x.values)});
     return place == NormPlace::kPost ? pass.norm(norm, sum) : sum;

@@ -3,8 +3,11 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/relu.h>
 #include <gtest/gtest.h>
 #include <thread>
 #include <vector>
@@ -33,6 +36,59 @@ TEST(PackedEngine, GivesTheProductsOfLibTorch) {
     EXPECT_LE(difference(engine.linear(x, weight, bias), at::linear(x, weight, bias)),
               bound(x, weight) + 1e-6);
     EXPECT_LE(difference(engine.linear(x, weight, {}), at::linear(x, weight)), bound(x, weight));
+  }
+}
+
+TEST(PackedEngine, ComputesActivationsAlong) {
+  const at::NoGradGuard no_gradients;
+  const PackedEngine engine;
+  const at::Tensor x = at::randn({9, 48}), weight = at::randn({33, 48}), bias = at::randn({33});
+  const at::Tensor sums = engine.linear(x, weight, bias);
+  using kernels::Activation;
+  EXPECT_LE(difference(engine.linear(x, weight, bias, Activation::kGelu), at::gelu(sums)), 1e-5);
+  EXPECT_LE(
+      difference(engine.linear(x, weight, bias, Activation::kGeluTanh), at::gelu(sums, "tanh")),
+      1e-5);
+  EXPECT_TRUE(engine.linear(x, weight, bias, Activation::kRelu).equal(at::relu(sums)));
+}
+
+// Values of size 1 or so, sums of at most 64 of them: each side is some 1e-6 off.
+TEST(PackedEngine, AttendsAsLibTorch) {
+  const at::NoGradGuard no_gradients;
+  const PackedEngine engine;
+  AttentionSpans spans{{0, 1, 20, 20, 24}, {0, 1, 20, 23, 50}, {1, 17, 3, 27}};
+  for (const bool causal : {false, true}) {
+    for (const int64_t key_heads : {6, 2}) {
+      spans.causal = causal;
+      AttentionShape shape{.heads = 6, .key_heads = key_heads, .divisor = 4};
+      if (causal) shape.slopes = {1, 0.5, 0.25, 0.125, 0.0625, 0.03125};
+      const AttentionLayout layout(std::make_shared<AttentionSpans>(spans), shape, false);
+      // Rows that are parts of wider ones, as those of a fused projection are.
+      const at::Tensor query = at::randn({24, 200}).narrow(1, 3, 96);
+      const at::Tensor key = at::randn({50, 16 * key_heads});
+      const at::Tensor value = at::randn({50, 16 * key_heads});
+      const at::Tensor expected = attention_context(
+          layout, attention_probs(layout, attention_scores(layout, query, key)), value);
+      EXPECT_LE(difference(engine.attention(spans, shape, query, key, value), expected), 1e-5);
+    }
+  }
+}
+
+TEST(PackedEngine, NormalizesAsLibTorch) {
+  const at::NoGradGuard no_gradients;
+  const PackedEngine engine;
+  const at::Tensor rows = at::randn({7, 100}), added = at::randn({7, 100});
+  Norm norm;
+  norm.weight = at::randn({100});
+  norm.epsilon = 1e-5;
+  for (const bool has_bias : {false, true}) {
+    if (has_bias) norm.bias = at::randn({100});
+    const auto expected = [&](const at::Tensor& x) {
+      return at::layer_norm(x, {100}, norm.weight, norm.bias, norm.epsilon);
+    };
+    EXPECT_LE(difference(engine.layer_norm(norm, norm.weight, rows, {}), expected(rows)), 1e-5);
+    EXPECT_LE(difference(engine.layer_norm(norm, norm.weight, rows, added), expected(rows + added)),
+              1e-5);
   }
 }
 

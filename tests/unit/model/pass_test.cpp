@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "framework/base/error.h"
+#include "framework/model/packed_engine.h"
 #include "tests/support/throws.h"
 
 namespace quell {
@@ -127,6 +128,25 @@ TEST_F(PassTest, APointWithoutParametersCannotQuantize) {
   const auto message = message_of<Error>([&] { points_->calibrated(SiteKind::kActivation); });
   EXPECT_THAT(message, HasSubstr("activation:rows"));
   EXPECT_THAT(message, HasSubstr("calibrate"));
+}
+
+TEST_F(PassTest, JoinsOperationsWhereNothingHappensBetween) {
+  const PackedEngine engine;
+  const auto joins = [&](PassOptions options) {
+    const at::NoGradGuard no_gradients;
+    options.engine = &engine;
+    return Pass(*points_, std::move(options)).joins({0, 2, kNoSite});
+  };
+  EXPECT_TRUE(joins({}));
+  EXPECT_TRUE(joins({.quantize = set_of(1)}));
+  EXPECT_FALSE(joins({.quantize = set_of(0)}));
+  EXPECT_FALSE(joins({.observe = set_of(0)}));
+  EXPECT_FALSE(joins({.tap = [](SiteId, const at::Tensor&, const at::Tensor&) {}}));
+  EXPECT_FALSE(joins({.inputs = [](SiteId, const Rows&) {}}));
+  const at::NoGradGuard no_gradients;
+  EXPECT_FALSE(Pass(*points_).joins({}));
+  const at::AutoGradMode gradients(true);
+  EXPECT_FALSE(Pass(*points_, {.engine = &engine}).joins({}));
 }
 
 TEST_F(PassTest, RowsKnowTheGridThatTheyLieOn) {
