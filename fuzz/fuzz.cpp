@@ -14,11 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void stop(const char* what) {
-  std::perror(what);
-  std::abort();
-}
-
 // A folder of this process, gone when it ends.
 class Folder {
  public:

@@ -3,4 +3,4 @@
 
 #include "fuzz/fuzz.h"
 
-QUELL_FUZZ(pickle) { quell::PickleReader(std::string(input), "pickle").read_state_dict(); }
+QUELL_FUZZ(pickle) { quell::PickleReader(input, "pickle").read_state_dict(); }

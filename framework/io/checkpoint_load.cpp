@@ -187,8 +187,9 @@ struct Checkpoint::Loader {
   void report(const std::vector<std::string>& ignored_suffixes) {
     std::vector<std::string> unexpected, left_over;
     for (const auto& [name, file] : checkpoint.tensors_) {
-      const bool ignored = std::any_of(ignored_suffixes.begin(), ignored_suffixes.end(),
-                                       [&](const auto& suffix) { return name.ends_with(suffix); });
+      const bool ignored =
+          std::any_of(ignored_suffixes.begin(), ignored_suffixes.end(),
+                      [&, &name = name](const auto& suffix) { return name.ends_with(suffix); });
       const bool replaced = checkpoint.new_head_ && internal::belongs_to_head(name);
       if (used.count(name) > 0 || ignored || replaced) continue;
       (internal::is_left_over(name) ? left_over : unexpected).push_back(name);
