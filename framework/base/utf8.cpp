@@ -26,4 +26,10 @@ size_t find_invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
+std::string shown(std::string_view name) {
+  constexpr size_t kLongest = 200;
+  const std::string_view start = name.substr(0, kLongest);
+  return std::string(start.substr(0, find_invalid_utf8(start)));
+}
+
 }  // namespace quell

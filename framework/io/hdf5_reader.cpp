@@ -104,7 +104,7 @@ Hdf5Reader::Hdf5Reader(const std::filesystem::path& path) : path_(path) {
 }
 
 void Hdf5Reader::fail(const std::string& object, const std::string& message) const {
-  throw DataError(fmt::format("{}: object \"{}\": {}", path_.string(), object, message));
+  throw DataError(fmt::format("{}: object \"{}\": {}", path_.string(), shown(object), message));
 }
 
 bool Hdf5Reader::is_hard_link(const std::string& path) const {
@@ -292,20 +292,20 @@ bool Hdf5Reader::has_attribute(const std::string& object, const std::string& nam
 
 Hdf5Attribute Hdf5Reader::read_attribute(const std::string& object, const std::string& name) const {
   const internal::Hdf5Quiet quiet;
-  const std::string shown = object + "@" + name;
+  const std::string place = object + "@" + name;
   const Hdf5Handle owner = open(object);
   const Hdf5Handle attribute(H5Aopen(owner.get(), name.c_str(), H5P_DEFAULT), &H5Aclose);
-  if (!attribute.valid()) fail(shown, "there is no such attribute");
+  if (!attribute.valid()) fail(place, "there is no such attribute");
   const Hdf5Handle stored(H5Aget_type(attribute.get()), &H5Tclose);
   const Hdf5Handle space(H5Aget_space(attribute.get()), &H5Sclose);
   const bool scalar = H5Sget_simple_extent_type(space.get()) == H5S_SCALAR;
-  const size_t count = checked_count(shown, space.get(), H5Tget_size(stored.get()));
+  const size_t count = checked_count(place, space.get(), H5Tget_size(stored.get()));
   const auto read = [&](hid_t memory, void* buffer) {
     return H5Aread(attribute.get(), memory, buffer);
   };
   const auto numbers = [&](auto& values, hid_t memory) -> Hdf5Attribute {
     values.resize(count);
-    if (count > 0 && read(memory, values.data()) < 0) fail(shown, internal::hdf5_reason());
+    if (count > 0 && read(memory, values.data()) < 0) fail(place, internal::hdf5_reason());
     if (scalar) return values[0];
     return values;
   };
@@ -315,9 +315,9 @@ Hdf5Attribute Hdf5Reader::read_attribute(const std::string& object, const std::s
   switch (H5Tget_class(stored.get())) {
     case H5T_STRING:
       if (!read_text_list(stored.get(), space.get(), count, read, texts)) {
-        fail(shown, internal::hdf5_reason());
+        fail(place, internal::hdf5_reason());
       }
-      check_utf8(shown, texts);
+      check_utf8(place, texts);
       if (scalar) return texts[0];
       return texts;
     case H5T_INTEGER:
@@ -325,7 +325,7 @@ Hdf5Attribute Hdf5Reader::read_attribute(const std::string& object, const std::s
     case H5T_FLOAT:
       return numbers(reals, H5T_NATIVE_DOUBLE);
     default:
-      fail(shown, "holds neither text nor numbers");
+      fail(place, "holds neither text nor numbers");
   }
 }
 

@@ -20,14 +20,6 @@ constexpr const char* kWayOut =
     "; quell reads tensors only and never executes a pickle: where you trust the file, load it "
     "with torch.load and save its state dict with safetensors.torch.save_file";
 
-// Names in messages come from the file: they may be long or no text at all.
-std::string shown(std::string text) {
-  constexpr size_t kLongest = 200;
-  if (text.size() > kLongest) text = text.substr(0, kLongest);
-  text.resize(std::min(text.size(), find_invalid_utf8(text)));
-  return text;
-}
-
 struct StorageName {
   const char* name;
   c10::ScalarType type;

@@ -5,6 +5,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/input_file.h"
+#include "framework/base/utf8.h"
 
 namespace quell {
 namespace {
@@ -30,7 +31,7 @@ ZipArchive::ZipArchive(const std::filesystem::path& path)
 }
 
 void ZipArchive::fail(const std::string& name, const std::string& message) const {
-  throw DataError(fmt::format("{}: record \"{}\": {}", path_.string(), name, message));
+  throw DataError(fmt::format("{}: record \"{}\": {}", path_.string(), shown(name), message));
 }
 
 std::vector<std::string> ZipArchive::names() const {

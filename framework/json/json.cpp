@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <iterator>
@@ -10,6 +11,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
+#include "framework/base/utf8.h"
 
 namespace quell {
 namespace {
@@ -54,6 +56,10 @@ std::string without_tag(std::string message) {
   return tag == std::string::npos ? message : message.substr(tag + 2);
 }
 
+// How the parser ends a message. The text before it comes from the file, and may say anything.
+constexpr std::array<std::string_view, 6> kExpected = {
+    "end of input", "string literal", "':'", "'}'", "']'", "'[', '{', or a literal"};
+
 // The parser's message without its own position and without the text that it read last, which may
 // be long and need not be UTF-8.
 std::string reason(const json::exception& error) {
@@ -64,12 +70,15 @@ std::string reason(const json::exception& error) {
   }
   const size_t last_read = message.find("; last read: ");
   if (last_read != std::string::npos) {
-    const size_t expected = message.rfind("; expected ");
-    message.erase(last_read, expected == std::string::npos || expected < last_read
-                                 ? std::string::npos
-                                 : expected - last_read);
+    std::string expected;
+    for (const std::string_view name : kExpected) {
+      if (message.ends_with(fmt::format("; expected {}", name))) {
+        expected = fmt::format("; expected {}", name);
+      }
+    }
+    message = message.substr(0, last_read) + expected;
   }
-  return "not valid JSON: " + message;
+  return "not valid JSON: " + shown(message);
 }
 
 std::string without_byte_order_mark(std::string text) {
@@ -99,7 +108,7 @@ Json parse(std::string_view text, const std::string& source, const JsonOptions& 
     if (event == Json::parse_event_t::key &&
         !keys.back().insert(parsed.template get<std::string>()).second) {
       fail(text, position(), source, options.first_line,
-           fmt::format("key \"{}\" appears twice", parsed.template get<std::string>()));
+           fmt::format("key \"{}\" appears twice", shown(parsed.template get<std::string>())));
     }
     return true;
   };

@@ -10,6 +10,7 @@
 #include "framework/text/decoders.h"
 #include "framework/text/pre_tokenizers.h"
 #include "framework/text/tokenizer_files.h"
+#include "framework/text/unicode.h"
 
 namespace quell {
 namespace {
@@ -159,10 +160,12 @@ std::vector<BytePairEncoding::Merge> read_merges_txt(const std::filesystem::path
     ++number;
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.empty() || (number == 1 && line.starts_with("#version"))) continue;
+    const auto fail = [&](const std::string& problem) {
+      throw DataError(fmt::format("{}:{}: {}", file.string(), number, problem));
+    };
+    if (!unicode::is_valid_utf8(line)) fail("not valid UTF-8; convert the file");
     const ParsedMerge parsed = parse_merge(line, vocabulary);
-    if (!parsed.problem.empty()) {
-      throw DataError(fmt::format("{}:{}: {}", file.string(), number, parsed.problem));
-    }
+    if (!parsed.problem.empty()) fail(parsed.problem);
     merges.push_back(parsed.merge);
   }
   return merges;

@@ -57,5 +57,12 @@ TEST(Utf8, FindsTheFirstInvalidByte) {
   }
 }
 
+TEST(Utf8, NamesOfForeignFilesAreShownAsFarAsTheyAreText) {
+  EXPECT_EQ(shown("encoder.é"), "encoder.é");
+  EXPECT_EQ(shown("encoder.\xFFweight"), "encoder.");
+  EXPECT_EQ(shown(std::string(1000, 'a')), std::string(200, 'a'));
+  EXPECT_EQ(shown(std::string(199, 'a') + "é"), std::string(199, 'a'));  // never half a character
+}
+
 }  // namespace
 }  // namespace quell

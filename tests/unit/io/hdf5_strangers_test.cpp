@@ -97,6 +97,13 @@ TEST_F(Hdf5Strangers, CirclesOfGroupsEnd) {
   EXPECT_THAT(read().leaves("/"), ElementsAre("a/b/deep", "data"));
 }
 
+TEST_F(Hdf5Strangers, MessagesAreTextWhateverObjectsAreNamed) {
+  add("data\xFF", Hdf5Handle(H5Pcreate(H5P_DATASET_CREATE), &H5Pclose));
+  const Hdf5Reader file = read();
+  const std::string message = message_of<DataError>([&] { file.read_texts("data\xFF"); });
+  EXPECT_THAT(message, HasSubstr("object \"data\": holds no text"));
+}
+
 TEST_F(Hdf5Strangers, DepthIsLimited) {
   std::string name = "g";
   for (int depth = 0; depth < 150; ++depth, name += "/g") group(name);

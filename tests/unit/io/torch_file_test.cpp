@@ -8,6 +8,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
+#include "framework/base/utf8.h"
 #include "framework/json/json.h"
 #include "tests/support/paths.h"
 #include "tests/support/temporary_folder.h"
@@ -104,6 +105,21 @@ TEST(TorchFile, RefusesOtherFiles) {
   EXPECT_THAT(refusal(folder.path()), HasSubstr("a folder"));
   EXPECT_THAT(refusal(folder.write("lfs.bin", "version https://git-lfs.github.com/spec/v1\n")),
               HasSubstr("git lfs pull"));
+}
+
+TEST(TorchFile, MessagesAreTextWhateverTheRecordsAreNamed) {
+  const TemporaryFolder folder;
+  std::string bytes = read_file(data("state_zip.bin"));
+  for (size_t at = 0; (at = bytes.find("state_zip/", at)) != std::string::npos; ++at) {
+    bytes[at] = '\xFF';
+  }
+  const size_t entry = bytes.find("PK\x01\x02");  // of data.pkl, in the zip file's directory
+  ASSERT_NE(entry, std::string::npos);
+  constexpr size_t kMethod = 10;
+  bytes[entry + kMethod] = 8;  // deflate
+  const std::string message = refusal(folder.write("names.bin", bytes));
+  EXPECT_THAT(message, HasSubstr("compressed"));
+  EXPECT_EQ(find_invalid_utf8(message), std::string::npos);
 }
 
 TEST(TorchFile, NoticesAChangedByteInTheData) {

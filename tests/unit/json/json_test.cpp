@@ -9,6 +9,7 @@
 #include <random>
 
 #include "framework/base/error.h"
+#include "framework/base/utf8.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
@@ -16,6 +17,7 @@ namespace quell {
 namespace {
 
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -38,6 +40,16 @@ TEST(Json, ErrorsHaveLineAndColumn) {
   EXPECT_THAT(refusal("[1e999]"), HasSubstr("not valid JSON"));
   EXPECT_THAT(refusal("[\"\xff\"]"), HasSubstr("UTF-8"));
   EXPECT_THAT(refusal("[NaN]"), HasSubstr("not valid JSON"));
+}
+
+TEST(Json, MessagesAreShortTextWhateverTheFileSays) {
+  const std::string message = refusal("[\"; expected \xFF\"]");
+  EXPECT_THAT(message, HasSubstr("not valid JSON"));
+  EXPECT_EQ(find_invalid_utf8(message), std::string::npos);
+  EXPECT_THAT(refusal("{;"), EndsWith("; expected string literal"));
+  const std::string digits(10'000, '9'), key(10'000, 'k');
+  EXPECT_LT(refusal("[" + digits + "e9999]").size(), 500u);
+  EXPECT_LT(refusal("{\"" + key + "\": 1, \"" + key + "\": 2}").size(), 500u);
 }
 
 TEST(Json, RefusesRepeatedKeysAndDeepNesting) {

@@ -291,6 +291,8 @@ TEST_F(Load, BrokenMergesTxtNamesTheLine) {
   EXPECT_THAT(error_of_loading(), HasSubstr("merges.txt:3: the token \"c\""));
   folder_.write("merges.txt", "a b\nab\n");
   EXPECT_THAT(error_of_loading(), HasSubstr("merges.txt:2: expected two tokens"));
+  folder_.write("merges.txt", "a b\na \xFF\n");  // latin-1, or no text at all
+  EXPECT_THAT(error_of_loading(), HasSubstr("merges.txt:2: not valid UTF-8"));
   folder_.write("merges.txt", "");
   folder_.write("tokenizer_config.json", R"({"tokenizer_class": "CLIPTokenizer"})");
   EXPECT_THAT(error_of_loading(),
