@@ -17,6 +17,7 @@
 #include "tasks/data/squad_features.h"
 #include "tasks/data/squad_logits.h"
 #include "tasks/data/squad_metrics.h"
+#include "tasks/data/squad_nbest.h"
 #include "tasks/data/squad_score.h"
 #include "tasks/data/squad_training.h"
 
@@ -36,6 +37,7 @@ struct Params {
   int64_t n_best_size = 20;
   int64_t max_answer_length = 30;
   double null_score_diff_threshold = 0;
+  bool nbest = false;
   std::string nbest_file;
   std::string encoding = "utf-8";
 
@@ -60,6 +62,8 @@ struct Params {
     v("max_answer_length", &Params::max_answer_length, "in tokens", at_least(1));
     v("null_score_diff_threshold", &Params::null_score_diff_threshold,
       "of version_2: no answer where its score is larger than that of the best answer by more");
+    v("nbest", &Params::nbest,
+      "of a run: list the best answers to each question in predictions.jsonl");
     v("nbest_file", &Params::nbest_file,
       "of `score` with logits: write the best answers there, as nbest_predictions.json of the "
       "published script");
@@ -209,6 +213,7 @@ Evaluation Squad::evaluate(const Predictor& predictor,
     answers.push_back(given_answer(answer));
     Prediction prediction{"dev", question.index, std::nullopt, {}, question.id, answer.text};
     if (params_.version_2) prediction.outputs["null_score_diff"] = {answer.null_score_diff};
+    if (params_.nbest) prediction.nbest = ranked_texts(answer);
     evaluation.predictions.push_back(std::move(prediction));
   }
   evaluation.metrics = squad_metrics(data_.examples, answers, params_.answers().version);

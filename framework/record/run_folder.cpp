@@ -92,6 +92,24 @@ void append_texts(const std::vector<StageResult>& stages, size_t example, std::s
   if (has_more) line += fmt::format(",\"more_texts\":{{{}}}", more);
 }
 
+// The candidates of every stage.
+void append_nbest(const std::vector<StageResult>& stages, size_t example, std::string& line) {
+  line += ",\"nbest\":{";
+  for (size_t stage = 0; stage < stages.size(); ++stage) {
+    std::vector<std::string> objects;
+    for (const RankedText& one : stages[stage].evaluation.predictions[example].nbest) {
+      std::string object = fmt::format("{{\"text\":{}", json_text(one.text));
+      for (const auto& [name, value] : one.numbers) {
+        object += fmt::format(",\"{}\":{}", name, format_json_number(value));
+      }
+      objects.push_back(object + '}');
+    }
+    line += fmt::format("{}\"{}\":[{}]", stage > 0 ? "," : "", to_string(stages[stage].stage),
+                        fmt::join(objects, ","));
+  }
+  line += '}';
+}
+
 // One line per example, with the outputs (and texts) of every stage.
 std::string predictions_jsonl(const RunRecord& run) {
   std::string text;
@@ -109,6 +127,7 @@ std::string predictions_jsonl(const RunRecord& run) {
     }
     text += '}';
     if (first.text) append_texts(stages, i, text);
+    if (!first.nbest.empty()) append_nbest(stages, i, text);
     text += "}\n";
   }
   return text;

@@ -32,6 +32,9 @@ static void to_json(json& node, const Prediction& prediction) {
   if (prediction.label) node["label"] = *prediction.label;
   if (prediction.text) node["text"] = bytes_of(*prediction.text);
   for (const std::string& text : prediction.more_texts) node["more"].push_back(bytes_of(text));
+  for (const RankedText& one : prediction.nbest) {
+    node["nbest"].push_back({{"text", bytes_of(one.text)}, {"numbers", one.numbers}});
+  }
 }
 
 static void from_json(const json& node, Prediction& prediction) {
@@ -41,8 +44,13 @@ static void from_json(const json& node, Prediction& prediction) {
   node.at("outputs").get_to(prediction.outputs);
   if (node.contains("label")) prediction.label = node.at("label").get<double>();
   if (node.contains("text")) prediction.text = text_from(node.at("text"));
-  if (!node.contains("more")) return;
-  for (const json& text : node.at("more")) prediction.more_texts.push_back(text_from(text));
+  for (const json& text : node.value("more", json::array())) {
+    prediction.more_texts.push_back(text_from(text));
+  }
+  for (const json& one : node.value("nbest", json::array())) {
+    prediction.nbest.push_back(
+        {text_from(one.at("text")), one.at("numbers").get<std::map<std::string, float>>()});
+  }
 }
 
 static void to_json(json& node, const GeneratedSequence& sequence) {

@@ -46,6 +46,12 @@ void predict_all(const Predictor& predictor, std::span<const Batch> batches,
 // NaN where a metric is not defined (constant predictions for a correlation).
 using Metrics = std::vector<std::pair<std::string, double>>;
 
+// One of several texts for an example, with what the model thinks of it: "score" -> value.
+struct RankedText {
+  std::string text;
+  std::map<std::string, float> numbers;
+};
+
 // What a model produced for one example.
 struct Prediction {
   std::string set;                                    // "dev", "dev_matched", ...
@@ -55,6 +61,7 @@ struct Prediction {
   std::string id = {};                       // of the example in its file, where it has one
   std::optional<std::string> text = {};      // the answer or the summary
   std::vector<std::string> more_texts = {};  // the next best ones, where they were asked for
+  std::vector<RankedText> nbest = {};  // all candidates, the best first, where they were asked for
 };
 
 struct Evaluation {

@@ -4,6 +4,18 @@
 
 namespace quell {
 
+std::vector<RankedText> ranked_texts(const SquadAnswer& answer) {
+  std::vector<RankedText> texts;
+  for (const SquadCandidate& candidate : answer.candidates) {
+    texts.push_back({candidate.text,
+                     {{"score", candidate.score},
+                      {"start_logit", candidate.start_logit},
+                      {"end_logit", candidate.end_logit},
+                      {"probability", candidate.probability}}});
+  }
+  return texts;
+}
+
 void NBestLists::add(const std::string& id, const SquadAnswer& answer) {
   auto list = nlohmann::ordered_json::array();
   for (const SquadCandidate& candidate : answer.candidates) {

@@ -33,6 +33,8 @@ TEST_F(ResultCacheTest, EvaluationsComeBackToTheBit) {
   evaluation.predictions = {
       {"dev", 7, 2.0, {{"logits", {0.1f, -infinity, std::nanf("")}}}, "id-1", "caf\xc3\xa9 \xff"},
       {"dev", 8, std::nullopt, {{"logits", {}}}}};
+  evaluation.predictions[1].more_texts = {"", "b \xff"};
+  evaluation.predictions[1].nbest = {{"c", {{"score", 0.1f}}}, {"\xff", {{"score", -infinity}}}};
   cache_.keep("origin", evaluation);
   EXPECT_FALSE(cache_.evaluation("another origin"));
   const auto found = cache_.evaluation("origin");
@@ -53,6 +55,13 @@ TEST_F(ResultCacheTest, EvaluationsComeBackToTheBit) {
   EXPECT_FALSE(found->predictions[1].label);
   EXPECT_FALSE(found->predictions[1].text);
   EXPECT_TRUE(found->predictions[1].outputs.at("logits").empty());
+  EXPECT_TRUE(first.more_texts.empty() && first.nbest.empty());
+  EXPECT_EQ(found->predictions[1].more_texts, evaluation.predictions[1].more_texts);
+  ASSERT_EQ(found->predictions[1].nbest.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(found->predictions[1].nbest[i].text, evaluation.predictions[1].nbest[i].text);
+    EXPECT_EQ(found->predictions[1].nbest[i].numbers, evaluation.predictions[1].nbest[i].numbers);
+  }
 }
 
 TEST_F(ResultCacheTest, ADamagedEntryIsNamed) {
