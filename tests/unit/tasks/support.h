@@ -1,8 +1,6 @@
 // What the tests of tasks share: files in a temporary folder, a small tokenizer, plug-ins by YAML.
 #pragma once
 
-#include <unistd.h>
-
 #include <gtest/gtest.h>
 #include <filesystem>
 #include <functional>
@@ -16,6 +14,7 @@
 #include "framework/plugin/registry.h"
 #include "framework/task/task.h"
 #include "tests/support/paths.h"
+#include "tests/support/temporary_folder.h"
 
 namespace quell {
 
@@ -25,26 +24,6 @@ void register_task_tokens(Plugins& plugins);
 void register_task_summarization(Plugins& plugins);
 
 inline std::filesystem::path shared_folder() { return source_folder() / ".." / "shared"; }
-
-// A folder that is gone after the test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "quell_tasks_XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-
-  std::filesystem::path write(const std::string& name, const std::string& content) const {
-    write_file(path_ / name, content);
-    return path_ / name;
-  }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 // [CLS] 1, [SEP] 2; a word's id is its length + 10.
 class WordTokenizer : public Tokenizer {
