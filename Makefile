@@ -69,6 +69,7 @@ bench: benchmarks
 	      || status=1; \
 	  done; \
 	  echo; echo "== quantized forward pass"; $(BUILD)/tests/forward_benchmark || status=1; \
+	  echo; echo "== engines"; $(BUILD)/tests/engine_benchmark || status=1; \
 	  exit $$status
 
 # Whether they run at all.

@@ -39,7 +39,7 @@ bool may_take_packed_products(const ExperimentSpec& spec) {
 }
 
 bool takes_packed_products(const ExperimentSpec& spec, std::span<const Batch> batches) {
-  constexpr int64_t kFewTokens = 128;  // of a batch: for more, LibTorch's products are as fast
+  constexpr int64_t kFewTokens = 256;  // of a batch: larger ones keep LibTorch's bits
   int64_t tokens = 0;
   for (const Batch& batch : batches) tokens += batch.tokens();
   const bool few = tokens <= kFewTokens * std::ssize(batches);

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <set>
+#include <vector>
 
 #include "framework/model/packed_engine.h"
 #include "tests/support/compare.h"
@@ -57,6 +58,26 @@ TEST_P(Engines, LeaveGradientsAlone) {
   const Outputs expected = outputs();
   for (const auto& [name, found] : outputs({.engine = &engine_})) {
     EXPECT_TRUE(equal_bits(found, expected.at(name))) << name;
+  }
+}
+
+TEST(EngineOfBert, SequencesDoNotDependOnTheirCompany) {
+  const at::NoGradGuard no_gradients;
+  QuantizedNetwork network(test_data() / "parity/outlier_suppression", kFloat);
+  const PackedEngine engine;
+  const Pass pass(network.points(), {.engine = &engine});
+  std::vector<TokenSequence> all;
+  for (const int64_t length : {3, 20, 1, 13}) {
+    TokenSequence& one = all.emplace_back();
+    for (int64_t i = 0; i < length; ++i) one.ids.push_back((7 * i + length) % 50);
+    one.segment_ids.assign(one.ids.size(), 0);
+  }
+  const at::Tensor together = network.model().forward(pack(all), pass).at("logits");
+  for (int64_t i = 0; i < std::ssize(all); ++i) {
+    const Batch alone = pack(std::vector<TokenSequence>{all[i]});
+    EXPECT_TRUE(equal_bits(network.model().forward(alone, pass).at("logits"),
+                           together.narrow(0, i, 1).contiguous()))
+        << "sequence " << i;
   }
 }
 
