@@ -4,6 +4,7 @@
 #include <unicode/regex.h>
 
 #include "framework/base/error.h"
+#include "framework/text/oniguruma.h"
 
 namespace quell {
 
@@ -11,23 +12,6 @@ const char* const kGpt2Words =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 namespace {
-
-// ICU's own \s lacks U+000B and U+0085.
-std::string with_white_space_property(const std::string& pattern) {
-  std::string result;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    const bool escaped = pattern[i] == '\\' && i + 1 < pattern.size();
-    const char next = escaped ? pattern[i + 1] : '\0';
-    if (next == 's' || next == 'S') {
-      result += next == 's' ? R"(\p{White_Space})" : R"(\P{White_Space})";
-      ++i;
-    } else {
-      result += pattern[i];
-      if (escaped) result += pattern[++i];
-    }
-  }
-  return result;
-}
 
 // A text in UTF-16, and the code point that each unit belongs to where some need two.
 struct Utf16 {
@@ -86,7 +70,7 @@ RegexPattern::RegexPattern(const std::string& pattern) : compiled_(std::make_uni
   UErrorCode status = U_ZERO_ERROR;
   UParseError place;
   compiled_->pattern.reset(icu::RegexPattern::compile(
-      icu::UnicodeString::fromUTF8(with_white_space_property(pattern)), 0, place, status));
+      icu::UnicodeString::fromUTF8(icu_from_oniguruma(pattern)), 0, place, status));
   if (U_SUCCESS(status)) return;
   throw DataError(fmt::format("\"{}\" is not a regular expression that ICU knows: {}", pattern,
                               u_errorName(status)));
@@ -95,6 +79,7 @@ RegexPattern::RegexPattern(const std::string& pattern) : compiled_(std::make_uni
 RegexPattern::~RegexPattern() = default;
 
 void RegexPattern::find(std::u32string_view text, std::vector<Span>& matches) const {
+  if (text.empty()) return;  // also for an expression that nothing fulfils
   const Utf16 utf16(text);
   const auto size = static_cast<int32_t>(utf16.units.size());
   const icu::UnicodeString units(false, utf16.units.data(), size);  // not copied
@@ -102,9 +87,13 @@ void RegexPattern::find(std::u32string_view text, std::vector<Span>& matches) co
   const std::unique_ptr<icu::RegexMatcher> matcher(compiled_->pattern->matcher(units, status));
   check(status);
   matcher->setTimeLimit(kLargestMatchTime, status);
-  while (matcher->find(status)) {
+  for (int32_t last = -1; matcher->find(status);) {
     const int32_t begin = matcher->start(status), end = matcher->end(status);
-    if (begin < end) matches.push_back({utf16.code_point(begin), utf16.code_point(end)});
+    // As in Oniguruma, nothing is not found right behind something.
+    if (begin < end || begin != last) {
+      matches.push_back({utf16.code_point(begin), utf16.code_point(end)});
+    }
+    last = end;
   }
   check(status);
 }

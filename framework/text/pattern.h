@@ -17,7 +17,7 @@ extern const char* const kGpt2Words;
 class Pattern {
  public:
   virtual ~Pattern() = default;
-  // Appends the matches in order; they do not overlap. Empty ones are left out.
+  // Appends the matches in order; they do not overlap. An empty one stands between characters.
   virtual void find(std::u32string_view text, std::vector<Span>& matches) const = 0;
 };
 
@@ -32,8 +32,8 @@ class StringPattern final : public Pattern {
 
 class RegexPattern final : public Pattern {
  public:
-  // `pattern` is UTF-8 in the syntax of ICU; \s and \S mean the property White_Space, as in the
-  // Hugging Face library. Throws DataError with the reason when it is not a regular expression.
+  // `pattern` is UTF-8 in the syntax of Oniguruma, which the Hugging Face library uses. Throws
+  // DataError with the reason when it is not a regular expression.
   explicit RegexPattern(const std::string& pattern);
   ~RegexPattern() override;
   // Throws DataError when a text takes longer than a second, which harmless patterns never do.

@@ -84,12 +84,13 @@ void PatternSplit::split(Words& words) const {
     for (const Span& match : matches) {
       const int32_t begin = word.begin + match.begin, end = word.begin + match.end;
       add_part(parts, done, begin, invert_);
-      add_part(parts, begin, end, !invert_);
+      parts.push_back({{begin, end}, !invert_});  // where it is empty, it divides
       done = end;
     }
     add_part(parts, done, word.end, invert_);
     add_words(parts, behavior_, result);
   }
+  std::erase_if(result, [](const Span& span) { return span.begin == span.end; });
   words.spans = std::move(result);
 }
 
