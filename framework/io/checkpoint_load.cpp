@@ -192,7 +192,10 @@ struct Checkpoint::Loader {
                       [&, &name = name](const auto& suffix) { return name.ends_with(suffix); });
       const bool replaced = checkpoint.new_head_ && internal::belongs_to_head(name);
       if (used.count(name) > 0 || ignored || replaced) continue;
-      (internal::is_left_over(name) ? left_over : unexpected).push_back(name);
+      // A head of another task is left aside where nothing of the own one is missing.
+      const bool is_left_over = internal::is_left_over(name) ||
+                                (missing.empty() && internal::is_other_head(name, prefix));
+      (is_left_over ? left_over : unexpected).push_back(name);
     }
     if (!left_over.empty()) {
       checkpoint.note(fmt::format("{}: stored tensors that this model does not use: {}",

@@ -84,6 +84,12 @@ bool belongs_to_head(const std::string& name) {
   return has_part(name, kHeads);
 }
 
+bool is_other_head(const std::string& name, const std::string& prefix) {
+  constexpr const char* kLosses[] = {"loss", "criterion"};
+  if (prefix.empty() || name.starts_with(prefix)) return false;
+  return belongs_to_head(name) || has_part(name, kLosses);
+}
+
 at::Tensor new_tensor(const ExpectedTensor& expected, const NewHead& head,
                       const nlohmann::json& config) {
   const at::Tensor tensor = at::zeros(expected.shape);

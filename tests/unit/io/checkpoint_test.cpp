@@ -157,6 +157,26 @@ TEST(Checkpoint, LeavesOutWhatIsLeftOverWithANote) {
   for (const std::string& name : names) EXPECT_THAT(checkpoint.notes()[0], HasSubstr(name));
 }
 
+// As in transformers, which computes the same without them.
+TEST(Checkpoint, NotesHeadsOfOtherTasks) {
+  Tensors tensors = good_tensors();
+  for (const char* name : {"qa_outputs.weight", "classifier.dense.bias", "loss_fct.weight"}) {
+    tensors.emplace_back(name, at::ones({2}));
+  }
+  const Folder model(tensors);
+  const Checkpoint checkpoint(model.folder.path());
+  checkpoint.load(kExpected, {}, "bert");
+  ASSERT_EQ(checkpoint.notes().size(), 1u);
+  EXPECT_THAT(checkpoint.notes()[0],
+              HasSubstr("classifier.dense.bias, loss_fct.weight, qa_outputs.weight"));
+  // Where something is missing, they may be what was meant; and a layer more is no head.
+  auto more = kExpected;
+  more.push_back({"classifier.bias", {3}});
+  EXPECT_THAT(model.refusal(more), HasSubstr("not expected: qa_outputs.weight"));
+  tensors.emplace_back("bert.layer.9.classifier.weight", at::ones({2}));
+  EXPECT_THAT(Folder(tensors).refusal(kExpected), HasSubstr("not expected: bert.layer.9"));
+}
+
 // transformers 5 leaves out the labels of a classifier with two, also where three are the default.
 TEST(Checkpoint, CountsLabelsWhereNothingSaysHowMany) {
   const Folder model(good_tensors());
