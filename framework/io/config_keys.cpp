@@ -42,6 +42,8 @@ constexpr KnownKey kCommon[] = {
     {"torch_dtype", kNoEffect, "", "quell computes in float32"},
     {"use_bfloat16", kNoEffect, "", "quell computes in float32"},
     {"quantization_config", kOnly, "[null]", kQuantized},
+    {"transformers_weights", kOnly, R"([null, "model.safetensors"])",
+     "rename the file to model.safetensors and remove the key"},
     {"pruned_heads", kOnly, "[null, {}]", "store the model without the heads that were removed"},
     {"tie_encoder_decoder", kOnly, "[null, false]", "store both stacks"},
     {"add_cross_attention", kOnly, "[null, false]", kDecoder},
