@@ -18,6 +18,8 @@ namespace quell {
 namespace fs = std::filesystem;
 namespace {
 
+using nlohmann::json;
+
 constexpr double kLargestScore = 5.0;
 // QQP has a handful among hundreds of thousands; more means that the file is something else.
 constexpr double kToleratedMalformedShare = 0.01;
@@ -169,7 +171,8 @@ std::optional<double> Reader::label_of(const TableRow& row) const {
     const auto found = row.value.find(name);
     if (found == row.value.end()) continue;
     if (found->is_null()) return std::nullopt;
-    return checked_label(row.place, found->is_string() ? found->get<std::string>() : found->dump());
+    const json value = found->is_boolean() ? json(found->get<bool>() ? 1 : 0) : *found;
+    return checked_label(row.place, value.is_string() ? value.get<std::string>() : value.dump());
   }
   return std::nullopt;
 }

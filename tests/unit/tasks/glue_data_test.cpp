@@ -77,6 +77,7 @@ TEST_F(GlueFiles, EveryOfficialHeaderIsKnown) {
 TEST_F(GlueFiles, JsonLinesWithHuggingFaceColumns) {
   const std::vector<std::vector<std::string>> cases = {
       {"cola", R"({"sentence": "s", "label": 1, "idx": 0})", "s|-|1"},
+      {"cola", R"({"sentence": "s", "label": true})", "s|-|1"},
       {"sst2", R"({"sentence": "s", "label": "Negative"})", "s|-|0"},
       {"mrpc", R"({"sentence1": "a", "sentence2": "b", "label": "equivalent"})", "a|b|1"},
       {"stsb", R"({"sentence1": "a", "sentence2": "b", "label": 4.5})", "a|b|4.5"},
