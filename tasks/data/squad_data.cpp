@@ -146,7 +146,8 @@ void Reader::add(SquadExample example, const std::string& place) {
 void Reader::read_question(const json& question, const std::string& context,
                            const std::string& place) {
   SquadExample example;
-  example.id = text(question, "id", place);
+  const json& id = field(question, "id", place);  // a number in some files; predictions say "7"
+  example.id = id.is_number_integer() ? id.dump() : text(question, "id", place);
   const std::string with_id = fmt::format("{} (id {})", place, example.id);
   example.question = text(question, "question", with_id);
   example.context = context;

@@ -72,10 +72,11 @@ Answers read_lines(const ScoreOptions& options, TableFormat format) {
   std::optional<bool> has_probabilities;
   read_rows(options.predictions, format, "", [&](const TableRow& row) {
     const json& line = row.value;
-    if (!line.is_object() || !line.contains("id") || !line["id"].is_string()) {
-      fail(row.place, "expected an object with the \"id\" of a question");
-    }
-    const std::string id = line["id"].get<std::string>();
+    const bool has_id = line.is_object() && line.contains("id") &&
+                        (line["id"].is_string() || line["id"].is_number_integer());
+    if (!has_id) fail(row.place, "expected an object with the \"id\" of a question");
+    const std::string id =
+        line["id"].is_string() ? line["id"].get<std::string>() : line["id"].dump();
     StoredAnswer answer{text_of(line, row.place, options.stage), no_answer_of(line, row.place)};
     const bool has_one = answer.no_answer.has_value();
     if (has_probabilities.value_or(has_one) != has_one) {

@@ -55,6 +55,14 @@ TEST_F(SquadFiles, OfficialLayout) {
   EXPECT_EQ(data.examples[2].article, 1);
 }
 
+// Files of COVID-QA count their questions; the data sets of Hugging Face make texts of such ids.
+TEST_F(SquadFiles, IdsMayBeNumbers) {
+  const SquadData data = read(one_question(R"({"id": 262, "question": "?", "answers": []})"));
+  EXPECT_EQ(data.examples[0].id, "262");
+  EXPECT_THAT(refusal(one_question(R"({"id": 2.5, "question": "?", "answers": []})")),
+              HasSubstr("\"id\": expected a text, found number"));
+}
+
 // evaluate-v2.0.py asks bool(qa["answers"]) alone.
 TEST_F(SquadFiles, TheMarkDecidesNothing) {
   const auto answers = [&](const std::string& rest) {
