@@ -20,7 +20,9 @@ namespace {
 
 at::Tensor classification_loss(const at::Tensor& logits, const Batch& batch) {
   if (!batch.labels.defined()) {
-    throw DataError("an example without a label cannot be trained on; give the data labels");
+    throw DataError(
+        "an example without a label cannot be trained on; give the data labels, or train with "
+        "`distillation: {weight: 1}`, which needs none");
   }
   const int64_t classes = logits.size(-1);
   if (batch.labels.is_floating_point()) {
