@@ -62,6 +62,11 @@ class Translator {
     bool is_character;
   };
 
+  struct Group {
+    int open_options;  // (?i) that end with it
+    bool ignores_case;
+  };
+
   [[noreturn]] void refuse(std::string_view part) const {
     throw DataError(
         fmt::format("\"{}\": \"{}\" is not supported in a regular expression; write it "
@@ -100,7 +105,7 @@ class Translator {
   }
 
   void close_options() {
-    for (; open_options_.back() > 0; --open_options_.back()) out_ += ')';
+    for (; groups_.back().open_options > 0; --groups_.back().open_options) out_ += ')';
   }
 
   void add_item() {
@@ -115,7 +120,7 @@ class Translator {
     if (take("]")) return add(R"(\])");
     if (take(")")) {
       close_options();
-      if (open_options_.size() > 1) open_options_.pop_back();
+      if (groups_.size() > 1) groups_.pop_back();
       return add(")");
     }
     add(take_character());
@@ -125,7 +130,7 @@ class Translator {
 
   void begin_group(std::string_view beginning) {
     add(beginning);
-    open_options_.push_back(0);
+    groups_.push_back({0, groups_.back().ignores_case});
   }
 
   void add_group() {
@@ -150,12 +155,14 @@ class Translator {
     const std::string options = fmt::format("(?{}", take_first(length));
     if (take(")")) {
       add(options + ":");
-      ++open_options_.back();
+      ++groups_.back().open_options;
     } else if (length > 0 && take(":")) {
       begin_group(options + ":");
     } else {
       refuse(fmt::format("{}{}", options, take_character()));
     }
+    const size_t minus = options.find('-'), sign = options.find('i');
+    if (sign != std::string::npos) groups_.back().ignores_case = sign < minus;
   }
 
   // "{2}", "{2,}", "{2,3}", "{,3}"; another brace is a character.
@@ -199,14 +206,16 @@ class Translator {
     if (take("Z")) return add(R"((?=\n?\z))");
     if (take("R")) return add(R"((?>\r\n|[\n-\r\u0085\u2028\u2029]))");
     if (take("N")) return add(R"([^\n])");
-    if (take("O")) return add(R"((?:\n|[^\n]))");
+    if (take("O")) return add(R"([\p{White_Space}\P{White_Space}])");
     if (take("k<")) return add(fmt::format(R"(\k<{}>)", take_until(">", "\\k<")));
     const bool is_reference = is_digit(c) && c != '0' && (rest_.size() == 1 || !is_digit(rest_[1]));
     if (is_reference) return add(fmt::format("\\{}", take_first(1)));
     const Atom atom = escape();
     if (atom.text == kWord) return add(set_of(word, false));  // \p{Word}
-    // Cases are equal in sets only, and for characters.
-    add(atom.is_character ? atom.text : fmt::format("(?-i:{})", set_of(atom.text, false)));
+    if (atom.is_character) return add(atom.text);
+    // Cases are equal in sets only, and for characters. (A group costs ICU memory in loops.)
+    const std::string content = set_of(atom.text, false);
+    add(groups_.back().ignores_case ? fmt::format("(?-i:{})", content) : content);
   }
 
   // What \... means in a set, and outside of it, too.
@@ -341,7 +350,7 @@ class Translator {
 
   std::string_view pattern_, rest_;
   std::string out_;
-  std::vector<int> open_options_ = {0};  // (?i) of each open group
+  std::vector<Group> groups_ = {{0, false}};  // the open ones, and the whole
 };
 
 }  // namespace
