@@ -5,6 +5,7 @@
 #include "framework/base/error.h"
 #include "framework/text/tokenizer_files.h"
 #include "framework/text/tokenizer_keys.h"
+#include "framework/text/word_piece.h"
 
 namespace quell {
 namespace {
@@ -79,6 +80,9 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
   TokenizerStages stages = make_stages(settings, type);
   stages.has_types = settings.has_types(type.has_types);
   stages.splits_special = settings.flag("split_special_tokens", false);
+  // As in transformers, to which blanks of byte-pair encodings are text.
+  const bool is_word_piece = dynamic_cast<const WordPiece*>(stages.model.get()) != nullptr;
+  stages.cleans_up = is_word_piece && settings.flag("clean_up_tokenization_spaces", false);
   stages.model_max_length = settings.model_max_length();
   stages.notes.insert(stages.notes.begin(), settings.notes().begin(), settings.notes().end());
   stages.largest_id = largest_regular_id(stages);

@@ -10,6 +10,7 @@
 #include "framework/base/error.h"
 #include "framework/text/byte_level.h"
 #include "framework/text/unicode.h"
+#include "framework/text/word_piece.h"
 
 namespace quell {
 namespace {
@@ -189,8 +190,11 @@ std::string TokenizerPipeline::decode(const std::vector<int64_t>& ids,
     const auto token = stages_.vocabulary.token(id);
     if (token && !(skip_special_tokens && added_.is_special(id))) tokens.emplace_back(*token);
   }
-  if (stages_.decoder) return fmt::format("{}", fmt::join(stages_.decoder->decode(tokens), ""));
-  return fmt::format("{}", fmt::join(tokens, " "));
+  std::string text = stages_.decoder
+                         ? fmt::format("{}", fmt::join(stages_.decoder->decode(tokens), ""))
+                         : fmt::format("{}", fmt::join(tokens, " "));
+  if (stages_.cleans_up) clean_up_spaces(text);
+  return text;
 }
 
 }  // namespace quell

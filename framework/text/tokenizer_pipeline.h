@@ -39,6 +39,7 @@ struct TokenizerStages {
   bool trim_keeps_prefix_space = false;  // but not the one that a text may have been given
   SpecialTokenTemplate special_tokens;
   bool splits_special = false;  // special tokens are not looked for in texts
+  bool cleans_up = false;       // texts that are written lose blanks before punctuation
   bool has_types = true;        // the model is told which text a token belongs to
   int64_t pad_id = 0;
   int64_t largest_id = 0;  // of the tokens that are not special

@@ -14,9 +14,10 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
   }
 }
 
-// Applied to one token at a time, in this order, as the published decoder does.
-void clean_up(std::string& token) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kReplacements = {{
+}  // namespace
+
+void clean_up_spaces(std::string& text) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kReplacements = {{
       {" .", "."},
       {" ?", "?"},
       {" !", "!"},
@@ -24,13 +25,14 @@ void clean_up(std::string& token) {
       {" ' ", "'"},
       {" n't", "n't"},
       {" 'm", "'m"},
-      {" do not", " don't"},
       {" 's", "'s"},
       {" 've", "'ve"},
       {" 're", "'re"},
   }};
-  for (const auto& [from, to] : kReplacements) replace_all(token, from, to);
+  for (const auto& [from, to] : kReplacements) replace_all(text, from, to);
 }
+
+namespace {
 
 // Of the pieces that start a word, or of those that continue one, without their prefix.
 CodePointTrie make_trie(const Vocabulary& vocabulary, const std::u32string& prefix) {
@@ -79,7 +81,9 @@ std::vector<std::string> WordPieceDecoder::decode(std::vector<std::string> token
     } else if (i > 0) {
       token.insert(0, " ");
     }
-    if (cleanup_) clean_up(token);
+    if (!cleanup_) continue;
+    clean_up_spaces(token);
+    replace_all(token, " do not", " don't");
   }
   return tokens;
 }

@@ -29,6 +29,10 @@ class WordPiece final : public SubwordModel {
   size_t max_word_length_;
 };
 
+// Takes out the blanks before punctuation and in contractions ("it ' s"), as
+// `clean_up_tokenization` of transformers does.
+void clean_up_spaces(std::string& text);
+
 class WordPieceDecoder final : public Decoder {
  public:
   // `cleanup` takes out the blanks that tokenization put before punctuation and contractions.

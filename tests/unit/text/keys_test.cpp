@@ -143,5 +143,16 @@ TEST(TokenizerKeys, WithoutTokenTypeIdsAllTypesAreZero) {
   }
 }
 
+// What decode() of transformers 5.24 gives with BERT's vocabulary.
+TEST(TokenizerKeys, BlanksOfWrittenTextsAreCleanedUpWhereTheFileSaysSo) {
+  for (const bool cleans_up : {true, false}) {
+    const auto tokenizer = test::bert_with({{"clean_up_tokenization_spaces", cleans_up}});
+    const auto ids = tokenizer->encode("It's so, we do not ' know ' n't (5.0) !", {}, {}).at(0).ids;
+    EXPECT_EQ(tokenizer->decode(ids, true), cleans_up
+                                                ? "it's so, we do not'know'n't ( 5. 0 )!"
+                                                : "it ' s so, we do not ' know ' n ' t ( 5. 0 )!");
+  }
+}
+
 }  // namespace
 }  // namespace quell
