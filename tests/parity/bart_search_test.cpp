@@ -140,31 +140,31 @@ TEST_P(BartSearch, LearnsThePublishedScales) {
   const LearningRecord record = learning(migrated.pipeline.records).at(0);
   const auto losses = expected["loss_of_step"].get<std::vector<double>>();
   ASSERT_EQ(record.loss.size(), losses.size());
+  const bool repeats = rounds_as_published();
+  // Other matrix products flip roundings, and trajectories part behind the first step.
+  const size_t comparable = repeats ? losses.size() : 1;
+  // 1e-5: scales that differ in their last bits. 2 %: one flipped rounding.
+  const double same_loss = repeats ? 1e-5 : 0.02;
   for (size_t i = 0; i < losses.size(); ++i) {
     EXPECT_NEAR(record.learning_rate[i], expected["lr_of_step"][i].get<double>(), 1e-12) << i;
-    // 2 %: one flipped rounding.
-    EXPECT_NEAR(record.loss[i], losses[i], 0.02 * losses[i]) << i;
+    if (i < comparable) {
+      EXPECT_NEAR(record.loss[i], losses[i], same_loss * losses[i]) << i;
+    }
   }
   const at::Tensor scales =
       SafetensorsFile(use.file("learn_scale.safetensors")).read(use.method() + "/scale");
   const auto order = expected["order"].get<std::vector<std::string>>();
   const double reach =
       std::accumulate(record.learning_rate.begin(), record.learning_rate.end(), 0.0);
-  size_t near = 0;
+  // Gradients are sums in double here and in float32 there, so steps differ in their last bits: a
+  // fiftieth of the first step, 1e-5. A flipped rounding moves some scale by a whole one, and no
+  // scale goes further than the sum of all steps, there and here.
+  const double same_scale = repeats ? 2e-7 : 2 * reach;
   for (size_t i = 0; i < order.size(); ++i) {
     const double scale =
         migrated.network.point(order[i]).quantizer->parameters().scale.item<double>();
-    const double difference = std::abs(scale - scales[-1][static_cast<int64_t>(i)].item<double>());
-    near += difference <= 2e-6;
-    EXPECT_LE(difference, reach) << order[i];
+    EXPECT_NEAR(scale, scales[-1][static_cast<int64_t>(i)].item<double>(), same_scale) << order[i];
   }
-  // Eight uses end within 2e-7 of every published scale. At 8 bits a range moved by 1e-6 of itself
-  // leaves up to 13 of 46 scales elsewhere, as roundings flip and Adam moves by the signs of small
-  // gradients. The text writer at 8 bits parts so behind its first step, whose loss is the
-  // published one, and ends with 36 near.
-  const bool parts = use.name == "gen" && use.bits == 8;
-  EXPECT_GE(near, parts ? order.size() * 3 / 4 : order.size()) << "of " << order.size();
-  EXPECT_NEAR(record.loss[0], losses[0], 1e-5 * losses[0]);
 }
 
 INSTANTIATE_TEST_SUITE_P(Uses, BartSearch, testing::ValuesIn(uses()), [](const auto& test) {

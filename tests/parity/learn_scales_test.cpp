@@ -117,49 +117,47 @@ at::Tensor learnable(Quantizer& quantizer, const std::string& name) {
   return {};
 }
 
+// Gradients are sums in double here and in float32 there, so steps differ in their last bits. A
+// fiftieth of the first step, 1e-5; a flipped rounding moves some scale by a whole one.
+constexpr double kSameScale = 2e-7;
+
 TEST_P(FineStage, LossesAndWhatIsLearned) {
   Experiment experiment(experiment_yaml(GetParam()));
   const LearningRecord record = learning(experiment.record().records).at(0);
   const auto losses = expected_["loss_of_step"].get<std::vector<double>>();
   const auto rates = expected_["lr_of_step"].get<std::vector<double>>();
   ASSERT_EQ(record.loss.size(), losses.size());
+  const bool small_steps = rates[0] < 1e-4, repeats = rounds_as_published();
+  // Learning makes much of last bits. Other matrix products flip roundings, and a rate of 1e-3
+  // enlarges what sums in double change: trajectories part behind the first steps.
+  const size_t comparable = !repeats ? 1 : small_steps ? losses.size() : 2;
+  // 1e-5: scales that differ by kSameScale. 2 %: one flipped rounding.
+  const double same_loss = repeats && small_steps ? 1e-5 : 0.02;
   for (size_t i = 0; i < losses.size(); ++i) {
     EXPECT_NEAR(record.learning_rate[i], rates[i], 1e-12) << i;
-    // 2 %: one flipped rounding; a rate of 1e-3 sends trajectories apart behind the first steps.
-    if (rates[0] < 1e-4 || i < 2) {
-      EXPECT_NEAR(record.loss[i], losses[i], 0.02 * losses[i]) << i;
+    if (i < comparable) {
+      EXPECT_NEAR(record.loss[i], losses[i], same_loss * losses[i]) << i;
     }
   }
   const at::Tensor scales = read("scale"), zero_points = read("zero_point");
   const double reach = std::accumulate(rates.begin(), rates.end(), 0.0);
   const auto order = expected_["order"].get<std::vector<std::string>>();
-  size_t near = 0;
   for (size_t i = 0; i < order.size(); ++i) {
     const SiteRecord* point = experiment.point(order[i]);
     const double scale = point->parameters.scale.item<double>();
     const auto node = static_cast<int64_t>(i);
-    const double difference = std::abs(scale - scales[-1][node].item<double>());
-    near += difference <= 2e-6;
+    if (repeats && small_steps) {
+      EXPECT_NEAR(scale, scales[-1][node].item<double>(), kSameScale) << order[i];
+    }
     EXPECT_LE(std::abs(scale - scales[0][node].item<double>()), reach * (1 + 1e-4)) << order[i];
     EXPECT_EQ(point->parameters.zero_point.item<double>(),
               std::round(zero_points[-1][node].item<double>()))
         << order[i];
   }
-  if (rates[0] < 1e-4) {
-    EXPECT_GE(near, order.size() * 9 / 10) << "of " << order.size();
-  }
-}
-
-// On processors whose matrix products round as those of the goldens.
-bool has_published_float_bits() {
-  QuantizedNetwork network(golden(""), quant({.name = ""}));
-  const at::Tensor expected = SafetensorsFile(golden("logits.safetensors")).read("fp.logits");
-  const auto batches = read_batches(golden("inputs.safetensors"), {"b0.input_ids"}, 32);
-  return equal_bits(network.logits(batches[0], false, false), expected[0]);
 }
 
 TEST_P(FineStage, PublishedGradientsRepeatItsBits) {
-  if (!has_published_float_bits()) {
+  if (!rounds_as_published()) {
     GTEST_SKIP() << "matrix products of this processor round differently";
   }
   Method method = GetParam();
@@ -273,14 +271,17 @@ INSTANTIATE_TEST_SUITE_P(
 class WholeMethod : public testing::TestWithParam<int> {};
 
 TEST_P(WholeMethod, LogitsOfThePublishedCode) {
+  if (!rounds_as_published()) {
+    GTEST_SKIP() << "matrix products of this processor round differently, which learning enlarges";
+  }
   const std::string method = fmt::format("twc_fine_gamma/b{}", GetParam());
   const Experiment experiment(experiment_yaml({.name = method.c_str(), .bits = GetParam()}));
   const at::Tensor expected =
       SafetensorsFile(golden("logits.safetensors")).read(method + "/logits").view({-1, 3});
   const auto differences = row_differences(experiment.logits(Stage::kQuantized), expected);
   // 1e-4: far above the noise of float32, far below one flipped rounding.
-  RecordProperty("share_within_1e-4", fmt::format("{:.3f}", share_within(differences, 1e-4)));
-  EXPECT_GE(share_within(differences, 1e-2), 0.9);
+  // 1e-4: far above the noise of float32, far below one flipped rounding.
+  EXPECT_EQ(share_within(differences, 1e-4), 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Bits, WholeMethod, testing::Values(8, 6, 4));

@@ -13,6 +13,7 @@
 #include "framework/io/safetensors.h"
 #include "framework/solve/stored_calibration.h"
 #include "tasks/data/labelled_sequences.h"
+#include "tests/support/equal_bits.h"
 #include "tests/support/temporary_folder.h"
 
 namespace quell {
@@ -196,11 +197,20 @@ std::vector<Batch> read_batches(const std::filesystem::path& file,
     };
     batches.push_back(pack(sequences(""), keep_padding_to));
     if (tensors.contains(stem + "decoder_input_ids")) {
-      pack_decoder(batches.back(), sequences("decoder_"), keep_padding_to);
+      const int64_t width = tensors.read(stem + "decoder_input_ids").size(1);
+      pack_decoder(batches.back(), sequences("decoder_"), keep_padding_to > 0 ? width : 0);
     }
     if (tensors.contains(stem + "labels")) batches.back().labels = read("labels");
   }
   return batches;
+}
+
+bool rounds_as_published() {
+  const auto golden = test_data() / "parity/outlier_suppression";
+  QuantizedNetwork network(golden, "{rules: []}");
+  const at::Tensor expected = SafetensorsFile(golden / "logits.safetensors").read("fp.logits");
+  const auto batches = read_batches(golden / "inputs.safetensors", {"b0.input_ids"}, 32);
+  return equal_bits(network.logits(batches[0], false, false), expected[0]);
 }
 
 std::unique_ptr<TrainingData> training_data(const std::vector<Batch>& batches) {

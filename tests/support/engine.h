@@ -87,9 +87,13 @@ class Experiment {
 };
 
 // The batches of `input_ids` tensors in a file, with their masks and, where there are some, labels;
-// `keep_padding_to` as in pack().
+// `keep_padding_to` as in pack(); with it a decoder's side keeps the padding that the file has.
 std::vector<Batch> read_batches(const std::filesystem::path& file,
                                 const std::vector<std::string>& keys, int64_t keep_padding_to = 0);
+
+// Whether matrix products of this processor round as those of the published code's runs, so that
+// numbers that follow from them can be compared to the bit.
+bool rounds_as_published();
 
 // The sequences of batches with labels, without padding, as training data.
 std::unique_ptr<TrainingData> training_data(const std::vector<Batch>& batches);
