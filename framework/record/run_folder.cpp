@@ -104,7 +104,7 @@ void append_nbest(const std::vector<StageResult>& stages, size_t example, std::s
       }
       objects.push_back(object + '}');
     }
-    line += fmt::format("{}\"{}\":[{}]", stage > 0 ? "," : "", to_string(stages[stage].stage),
+    line += fmt::format("{}\"{}\":[{}]", stage > 0 ? "," : "", stages[stage].stage,
                         fmt::join(objects, ","));
   }
   line += '}';

@@ -33,17 +33,9 @@ ExperimentSpec read_experiment(const ConfigNode& node, const Plugins& plugins, P
   return spec;
 }
 
-bool may_take_packed_products(const ExperimentSpec& spec) {
+bool takes_packed_engine(const ExperimentSpec& spec) {
   if (spec.model.engine != EngineKind::kAuto) return spec.model.engine == EngineKind::kPacked;
   return spec.calibration.padding == Padding::kDrop;
-}
-
-bool takes_packed_products(const ExperimentSpec& spec, std::span<const Batch> batches) {
-  constexpr int64_t kFewTokens = 256;  // of a batch: larger ones keep LibTorch's bits
-  int64_t tokens = 0;
-  for (const Batch& batch : batches) tokens += batch.tokens();
-  const bool few = tokens <= kFewTokens * std::ssize(batches);
-  return may_take_packed_products(spec) && (few || spec.model.engine == EngineKind::kPacked);
 }
 
 }  // namespace quell

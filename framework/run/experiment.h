@@ -56,7 +56,7 @@ struct ByLayerOptions {
   }
 };
 
-// Who computes linears in evaluations.
+// Who computes evaluations.
 enum class EngineKind { kAuto, kPacked, kLibTorch };
 
 template <>
@@ -83,10 +83,9 @@ struct ModelOptions {
       "question_answering: a new head with random weights in place of the stored one, to be "
       "trained");
     v("engine", &ModelOptions::engine,
-      "who computes linears in evaluations. libtorch: with the bits of published code; packed: "
-      "quell's own, of weights that are packed once, up to twice as fast for a sentence or a few; "
-      "auto: packed for text that is written and for batches of few tokens, but libtorch where "
-      "calibration.padding is computed as published");
+      "who computes evaluations. libtorch: with the bits of published code; packed: quell's own "
+      "kernels, with weights that are packed once and several operations in one, up to twice as "
+      "fast; auto: packed, but libtorch where calibration.padding is computed as published");
     v("by_layer", &ModelOptions::by_layer,
       "hold the tensors of one layer in memory at a time: every pass goes layer by layer over all "
       "batches; same results; {}: with the defaults");
@@ -144,9 +143,8 @@ struct ExperimentSpec {
   static void check(const ExperimentSpec& spec, Report& report);
 };
 
-// Whether evaluations may take quell's own products, and whether they do for these batches.
-bool may_take_packed_products(const ExperimentSpec& spec);
-bool takes_packed_products(const ExperimentSpec& spec, std::span<const Batch> batches);
+// Whether evaluations take quell's own kernels in place of LibTorch.
+bool takes_packed_engine(const ExperimentSpec& spec);
 
 // Reads an experiment file with overrides. Rules of included files are written out in quant.rules,
 // so that the result stands alone. All problems are thrown together as one ConfigError.

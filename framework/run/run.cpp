@@ -132,26 +132,23 @@ Run::Run(Bench bench, Log& log, const RunFolders& folders)
 
 Predictor Run::predictor(const SiteSet& quantized) const {
   const Model& model = *bench_.model;
-  const auto pass = std::make_shared<const Pass>(points_, PassOptions{.quantize = quantized});
-  const auto packed = std::make_shared<const Pass>(
+  const auto pass = std::make_shared<const Pass>(
       points_, PassOptions{.quantize = quantized, .engine = engine_.get()});
   Predictor predictor{[&model, pass](const Batch& batch) { return model.forward(batch, *pass); }};
   predictor.predict_all = [=, this](std::span<const Batch> batches, const OutputSink& sink) {
-    const auto& used = takes_packed_products(spec_, batches) ? packed : pass;
     execution_->run(
-        batches, [&](size_t) { return used; }, BatchOrder::kAtOnce, sink);
+        batches, [&](size_t) { return pass; }, BatchOrder::kAtOnce, sink);
   };
   if (!model.writes_text()) return predictor;
-  // Text is written a few rows at a time.
-  predictor.generate = [&model, packed](const Batch& batch, const GenerationOptions& options) {
-    return generate(model, batch, options, *packed);
+  predictor.generate = [&model, pass](const Batch& batch, const GenerationOptions& options) {
+    return generate(model, batch, options, *pass);
   };
   return predictor;
 }
 
 void Run::load_weights() {
   Model& model = *bench_.model;
-  if (may_take_packed_products(spec_)) engine_ = std::make_unique<PackedEngine>();
+  if (takes_packed_engine(spec_)) engine_ = std::make_unique<PackedEngine>();
   if (!bench_.tensors) bench_.checkpoint->require_weights();
   const std::optional<ByLayerOptions>& by_layer = spec_.model.by_layer;
   time("load", [&] {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "framework/run/task.h"
+#include "framework/task/task.h"
 #include "tasks/data/squad_answers.h"
 
 namespace quell {
