@@ -12,8 +12,9 @@ class SummedMse final : public ShiftedSearchObserver {
   using ShiftedSearchObserver::ShiftedSearchObserver;
 
  private:
-  void for_each_scale(const at::Tensor& rows, const kernels::AffineRule& rule,
-                      const std::function<void(int64_t, const kernels::RangeLoss&)>& visit) const override {
+  void for_each_scale(
+      const at::Tensor& rows, const kernels::AffineRule& rule,
+      const std::function<void(int64_t, const kernels::RangeLoss&)>& visit) const override {
     const ScaleMap map = ScaleMap::make(spec(), rows.sizes());
     map.for_each_scale(rows, [&](int64_t scale, std::vector<float> values) {
       visit(scale, kernels::squared_error(std::move(values), rule));

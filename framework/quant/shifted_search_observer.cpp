@@ -48,8 +48,8 @@ void ShiftedSearchObserver::observe(const at::Tensor& rows) {
     }
     std::vector<double>& losses = losses_[index];
     for (size_t i = 0; i < candidates_.size(); ++i) losses[i] += loss(candidates_[i]);
-    best_[index] = candidates_[static_cast<size_t>(
-        std::min_element(losses.begin(), losses.end()) - losses.begin())];
+    best_[index] = candidates_[static_cast<size_t>(std::min_element(losses.begin(), losses.end()) -
+                                                   losses.begin())];
   });
 }
 

@@ -1,5 +1,5 @@
-// What the third paper's range estimators share: a loss that each batch adds to for every candidate,
-// or Brent's method on the last batch.
+// What the third paper's range estimators share: a loss that each batch adds to for every
+// candidate, or Brent's method on the last batch.
 #pragma once
 
 #include <functional>
@@ -33,10 +33,12 @@ struct ShiftedSearchParams {
   template <class V>
   static void describe(V& v) {
     v("search", &ShiftedSearchParams::search,
-      "grid: candidates in equal steps, the smallest loss over all batches; brent: Brent's method on "
+      "grid: candidates in equal steps, the smallest loss over all batches; brent: Brent's method "
+      "on "
       "the last batch alone");
     v("candidates", &ShiftedSearchParams::candidates,
-      "of the grid: equal steps of the bound or the half-width, up to the largest absolute value of "
+      "of the grid: equal steps of the bound or the half-width, up to the largest absolute value "
+      "of "
       "the first batch and a half",
       in_range(1, 100000));
   }

@@ -44,7 +44,7 @@ std::optional<std::string> TokenizerSettings::tokenizer_class() const {
   if (own && is_there) own->fail("is empty, but config.json has one; remove one of the two");
   if (is_there) return of_model->as_string();
   // An empty name is one that transformers does not find, not one that is missing.
-  return own ? std::optional<std::string>("") : std::nullopt;
+  return own || of_model ? std::optional<std::string>("") : std::nullopt;
 }
 
 std::optional<std::string> TokenizerSettings::model_type() const {

@@ -114,6 +114,7 @@ void run_step(const Entry& entry, const std::string& params, const Use& use,
 // What a step needs beside its defaults to work for a use.
 template <class Entry>
 std::string params_for(const Entry& entry, const Use& use) {
+  if (entry.name() == "by_block") return "{steps: [calibrate]}";
   const bool unlabelled = entry.name() == "qat" && !use.has_training;
   return unlabelled ? "{data: calibration, distillation: {weight: 1}}" : "";
 }

@@ -70,8 +70,8 @@ std::optional<Estimator> estimator_of(const json& golden, const SafetensorsFile&
   const auto axis = golden.find("axis");
   const bool per_position = axis != golden.end() && *axis == 1;  // no granularity of quell
   if (result.observer.empty() || golden.contains("error") || per_position) return std::nullopt;
-  result.label = fmt::format("case {} {} {}", golden["id"].get<int>(), result.observer,
-                             result.params);
+  result.label =
+      fmt::format("case {} {} {}", golden["id"].get<int>(), result.observer, result.params);
   result.spec.bits = golden.at("bit");
   result.spec.symmetric = golden.at("qmethod") == "symmetric_uniform";
   result.spec.grid = kernels::Grid::kQualcomm;
@@ -118,12 +118,11 @@ double loss_of(const Estimator& estimator, std::span<const at::Tensor> batches, 
         kernels::Grid::kQualcomm, static_cast<int>(estimator.spec.bits), estimator.spec.symmetric,
         estimator.batches[0].min().item<float>() < 0);
     const auto grid = kernels::scale_zero_point(rule, range.min, range.max);
-    const at::Tensor x =
-        estimator.spec.granularity == Granularity::kChannel ? rows[scale] : rows;
-    const at::Tensor y = (((x / grid.scale).round() + grid.zero_point)
-                              .clamp(rule.levels.low, rule.levels.high) -
-                          grid.zero_point) *
-                         grid.scale;
+    const at::Tensor x = estimator.spec.granularity == Granularity::kChannel ? rows[scale] : rows;
+    const at::Tensor y =
+        (((x / grid.scale).round() + grid.zero_point).clamp(rule.levels.low, rule.levels.high) -
+         grid.zero_point) *
+        grid.scale;
     sum += estimator.observer == "summed_mse"
                ? (x.to(at::kDouble) - y.to(at::kDouble)).square().sum().item<double>()
                : -(x.to(at::kDouble).softmax(1) * y.to(at::kDouble).log_softmax(1))
@@ -153,8 +152,8 @@ TEST(RangeEstimators, AsPublished) {
     const auto& entry = all_plugins().observers.get(estimator->observer);
     const auto observer =
         entry.create(read_params(entry, estimator->params).get(), estimator->spec);
-    const bool searched = estimator->observer == "summed_mse" ||
-                          estimator->observer == "cross_entropy";
+    const bool searched =
+        estimator->observer == "summed_mse" || estimator->observer == "cross_entropy";
     const bool brent = estimator->params.find("brent") != std::string::npos;
     for (size_t batch = 0; batch < estimator->batches.size(); ++batch) {
       observer->observe(estimator->batches[batch]);
@@ -192,9 +191,10 @@ TEST(RangeEstimators, AsPublished) {
       }
     }
   }
-  fmt::print("{} ranges bit for bit; of searched ones {} the same, {} as good or better, {} in "
-             "another minimum\n",
-             bit_for_bit, same_candidate, as_good, elsewhere);
+  fmt::print(
+      "{} ranges bit for bit; of searched ones {} the same, {} as good or better, {} in "
+      "another minimum\n",
+      bit_for_bit, same_candidate, as_good, elsewhere);
   EXPECT_GE(bit_for_bit, 500);
   EXPECT_GE(same_candidate + as_good, 30 * elsewhere);
 }

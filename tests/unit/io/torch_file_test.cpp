@@ -111,14 +111,20 @@ TEST(TorchFile, MessagesAreTextWhateverTheRecordsAreNamed) {
   const TemporaryFolder folder;
   std::string bytes = read_file(data("state_zip.bin"));
   for (size_t at = 0; (at = bytes.find("state_zip/", at)) != std::string::npos; ++at) {
-    bytes[at] = '\xFF';
+    bytes[at + 8] = '\xFF';  // in place of the p
   }
-  const size_t entry = bytes.find("PK\x01\x02");  // of data.pkl, in the zip file's directory
-  ASSERT_NE(entry, std::string::npos);
-  constexpr size_t kMethod = 10;
-  bytes[entry + kMethod] = 8;  // deflate
+  // Records and the zip file's directory: names are no UTF-8, and data.pkl is deflated.
+  for (const auto& [header, flags, method] :
+       {std::tuple("PK\x03\x04", 7, 8), std::tuple("PK\x01\x02", 9, 10)}) {
+    const size_t first = bytes.find(header);
+    ASSERT_NE(first, std::string::npos);
+    for (size_t at = first; at != std::string::npos; at = bytes.find(header, at + 1)) {
+      bytes[at + flags] = 0;
+    }
+    bytes[first + method] = 8;
+  }
   const std::string message = refusal(folder.write("names.bin", bytes));
-  EXPECT_THAT(message, HasSubstr("compressed"));
+  EXPECT_THAT(message, HasSubstr("record \"state_zi"));
   EXPECT_EQ(find_invalid_utf8(message), std::string::npos);
 }
 
