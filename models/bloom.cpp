@@ -80,8 +80,8 @@ std::unique_ptr<Head> make_head(const ConfigFields& config) {
 class Bloom final : public Transformer {
  public:
   Bloom(const NoParams&, const Checkpoint& checkpoint)
-      : Transformer(transformer_shape(ConfigFields(checkpoint)),
-                    make_head(ConfigFields(checkpoint))) {}
+      : Transformer(transformer_shape(ConfigFields(checkpoint, "bloom")),
+                    make_head(ConfigFields(checkpoint, "bloom"))) {}
 };
 
 }  // namespace

@@ -27,11 +27,11 @@ StackShape stack_shape(const ConfigFields& config) {
   const int64_t heads = config.integer(heads_key, 1);
   config.check_divides(heads_key, heads, hidden);
   StackShape stack{.name = "decoder", .embeddings = "embeddings"};
-  stack.embedding = {.vocabulary = config.integer("vocab_size", 1),
-                     .hidden = hidden,
-                     .positions = config.integer(
-                         config.one_of({"max_position_embeddings", "n_positions", "n_ctx"}), 1),
-                     .has_norm = false};
+  stack.embedding = {
+      .vocabulary = config.integer("vocab_size", 1),
+      .hidden = hidden,
+      .positions = config.integer(config.one_of({"max_position_embeddings", "n_positions"}), 1),
+      .has_norm = false};
   stack.embedding_names = {.word = kTable, .position = "transformer.wpe.weight"};
   stack.layers = config.integer(config.one_of({"num_hidden_layers", "n_layer"}), 1);
   stack.layer.residual = {.place = NormPlace::kPre,
@@ -77,8 +77,8 @@ std::unique_ptr<Head> make_head(const ConfigFields& config) {
 class Gpt2 final : public Transformer {
  public:
   Gpt2(const NoParams&, const Checkpoint& checkpoint)
-      : Transformer(transformer_shape(ConfigFields(checkpoint)),
-                    make_head(ConfigFields(checkpoint))) {}
+      : Transformer(transformer_shape(ConfigFields(checkpoint, "gpt2")),
+                    make_head(ConfigFields(checkpoint, "gpt2"))) {}
 };
 
 }  // namespace

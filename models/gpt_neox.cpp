@@ -68,13 +68,14 @@ std::unique_ptr<Head> make_head(const Checkpoint& checkpoint) {
   const bool renamed = std::find(names.begin(), names.end(), "lm_head.weight") != names.end();
   return std::make_unique<LanguageHead>(LanguageHeadOptions{
       .module = renamed ? "lm_head" : "embed_out",
-      .tied_to = tied_table(ConfigFields(checkpoint), kTable, /*usual=*/false)});
+      .tied_to = tied_table(ConfigFields(checkpoint, "gpt_neox"), kTable, /*usual=*/false)});
 }
 
 class GptNeox final : public Transformer {
  public:
   GptNeox(const NoParams&, const Checkpoint& checkpoint)
-      : Transformer(transformer_shape(ConfigFields(checkpoint)), make_head(checkpoint)) {}
+      : Transformer(transformer_shape(ConfigFields(checkpoint, "gpt_neox")),
+                    make_head(checkpoint)) {}
 };
 
 }  // namespace

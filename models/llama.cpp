@@ -69,8 +69,8 @@ std::unique_ptr<Head> make_head(const ConfigFields& config) {
 class Llama final : public Transformer {
  public:
   Llama(const NoParams&, const Checkpoint& checkpoint)
-      : Transformer(transformer_shape(ConfigFields(checkpoint)),
-                    make_head(ConfigFields(checkpoint))) {}
+      : Transformer(transformer_shape(ConfigFields(checkpoint, "llama")),
+                    make_head(ConfigFields(checkpoint, "llama"))) {}
 };
 
 }  // namespace

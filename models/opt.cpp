@@ -96,8 +96,8 @@ std::unique_ptr<Head> make_head(const ConfigFields& config) {
 class Opt final : public Transformer {
  public:
   Opt(const NoParams&, const Checkpoint& checkpoint)
-      : Transformer(transformer_shape(ConfigFields(checkpoint)),
-                    make_head(ConfigFields(checkpoint))) {}
+      : Transformer(transformer_shape(ConfigFields(checkpoint, "opt")),
+                    make_head(ConfigFields(checkpoint, "opt"))) {}
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "framework/base/error.h"
 #include "framework/io/checkpoint.h"
@@ -178,11 +179,178 @@ constexpr KnownKey kBart[] = {
      "settings belong beside the others, not into a part of the file"},
 };
 
+constexpr std::string_view kFirstWeights = "where the library draws new weights; all are stored";
+constexpr std::string_view kFullFrequencies =
+    "rotary frequencies; the kinds default, linear, dynamic and llama3";
+
+// Decoders that are language models. Their files may have keys of one another, which count only in
+// their own family.
+constexpr KnownKey kLlama[] = {
+    {"vocab_size", kHonoured},
+    {"hidden_size", kHonoured},
+    {"num_hidden_layers", kHonoured},
+    {"num_attention_heads", kHonoured},
+    {"num_key_value_heads", kHonoured},
+    {"head_dim", kHonoured},
+    {"intermediate_size", kHonoured},
+    {"hidden_act", kHonoured, "", "all names of the library but prelu and xielu"},
+    {"max_position_embeddings", kHonoured},
+    {"rms_norm_eps", kHonoured},
+    {"rope_parameters", kHonoured, "", kFullFrequencies},
+    {"rope_scaling", kHonoured, "", kFullFrequencies},
+    {"rope_theta", kHonoured},
+    {"partial_rotary_factor", kHonoured},
+    {"attention_bias", kHonoured},
+    {"mlp_bias", kHonoured},
+    {"tie_word_embeddings", kHonoured},
+    {"pad_token_id", kHonoured, "", "what fills batches; no result depends on it"},
+    {"attention_dropout", kHonoured, "", "in training"},
+    {"eos_token_id", kNoEffect, "", kTokens},
+    {"initializer_range", kNoEffect, "", kFirstWeights},
+    {"pretraining_tp", kNoEffect, "", kSpeed},
+    {"is_decoder", kNoEffect, "", kNever},
+    {"is_encoder_decoder", kOnly, "[null, false]", "this family has one stack"},
+};
+
+constexpr KnownKey kOpt[] = {
+    {"vocab_size", kHonoured},
+    {"hidden_size", kHonoured},
+    {"word_embed_proj_dim", kHonoured},
+    {"num_hidden_layers", kHonoured},
+    {"num_attention_heads", kHonoured},
+    {"ffn_dim", kHonoured},
+    {"activation_function", kHonoured, "", "all names of the library but prelu and xielu"},
+    {"max_position_embeddings", kHonoured},
+    {"do_layer_norm_before", kHonoured},
+    {"_remove_final_layer_norm", kHonoured},
+    {"enable_bias", kHonoured},
+    {"layer_norm_elementwise_affine", kOnly, "[null, true]",
+     "norms without parameters are unknown"},
+    {"tie_word_embeddings", kHonoured},
+    {"pad_token_id", kHonoured, "", "what fills batches; no result depends on it"},
+    {"dropout", kHonoured, "", "in training"},
+    {"attention_dropout", kHonoured, "", "in training"},
+    {"activation_dropout", kNoEffect, "", kTraining},
+    {"layerdrop", kNoEffect, "", kTraining},
+    {"init_std", kNoEffect, "", kFirstWeights},
+    {"eos_token_id", kNoEffect, "", kTokens},
+    {"is_decoder", kNoEffect, "", kNever},
+    {"is_encoder_decoder", kOnly, "[null, false]", "this family has one stack"},
+};
+
+constexpr KnownKey kGpt2[] = {
+    {"vocab_size", kHonoured},
+    {"n_embd", kHonoured},
+    {"hidden_size", kHonoured, "", "another name of n_embd"},
+    {"n_layer", kHonoured},
+    {"num_hidden_layers", kHonoured, "", "another name of n_layer"},
+    {"n_head", kHonoured},
+    {"num_attention_heads", kHonoured, "", "another name of n_head"},
+    {"n_positions", kHonoured},
+    {"max_position_embeddings", kHonoured, "", "another name of n_positions"},
+    {"n_inner", kHonoured},
+    {"activation_function", kHonoured, "", "all names of the library but prelu and xielu"},
+    {"layer_norm_epsilon", kHonoured},
+    {"scale_attn_weights", kHonoured},
+    {"scale_attn_by_inverse_layer_idx", kOnly, "[null, false]",
+     "scores that are divided by the number of their layer are not supported"},
+    {"tie_word_embeddings", kHonoured},
+    {"pad_token_id", kHonoured, "", "what fills batches; no result depends on it"},
+    {"resid_pdrop", kHonoured, "", "in training"},
+    {"attn_pdrop", kHonoured, "", "in training"},
+    {"embd_pdrop", kNoEffect, "", kTraining},
+    {"n_ctx", kNoEffect, "", "an old name that the library reads no more"},
+    {"reorder_and_upcast_attn", kNoEffect, "", kSpeed},
+    {"initializer_range", kNoEffect, "", kFirstWeights},
+    {"summary_*", kNoEffect, "", "for multiple choice alone"},
+    {"eos_token_id", kNoEffect, "", kTokens},
+    {"is_decoder", kNoEffect, "", kNever},
+    {"is_encoder_decoder", kOnly, "[null, false]", "this family has one stack"},
+};
+
+constexpr KnownKey kBloom[] = {
+    {"vocab_size", kHonoured},
+    {"hidden_size", kHonoured},
+    {"n_embed", kHonoured, "", "another name of hidden_size"},
+    {"n_layer", kHonoured},
+    {"num_hidden_layers", kHonoured, "", "another name of n_layer"},
+    {"n_head", kHonoured},
+    {"num_attention_heads", kHonoured, "", "another name of n_head"},
+    {"seq_length", kHonoured, "", "the longest sequence that is read; ALiBi knows no end"},
+    {"layer_norm_epsilon", kHonoured},
+    {"apply_residual_connection_post_layernorm", kOnly, "[null, false]",
+     "shortcuts behind norms are not supported"},
+    {"tie_word_embeddings", kHonoured},
+    {"pad_token_id", kHonoured, "", "what fills batches; no result depends on it"},
+    {"hidden_dropout", kHonoured, "", "in training"},
+    {"attention_dropout", kHonoured, "", "in training"},
+    {"pretraining_tp", kNoEffect, "", kSpeed},
+    {"slow_but_exact", kNoEffect, "", kSpeed},
+    {"masked_softmax_fusion", kNoEffect, "", kSpeed},
+    {"bias_dropout_fusion", kNoEffect, "", kSpeed},
+    {"attention_softmax_in_fp32", kNoEffect, "", kSpeed},
+    {"skip_bias_add", kNoEffect, "", kSpeed},
+    {"skip_bias_add_qkv", kNoEffect, "", kSpeed},
+    {"initializer_range", kNoEffect, "", kFirstWeights},
+    {"eos_token_id", kNoEffect, "", kTokens},
+    {"unk_token_id", kNoEffect, "", kTokens},
+    {"is_decoder", kNoEffect, "", kNever},
+    {"is_encoder_decoder", kOnly, "[null, false]", "this family has one stack"},
+};
+
+constexpr KnownKey kGptNeox[] = {
+    {"vocab_size", kHonoured},
+    {"hidden_size", kHonoured},
+    {"num_hidden_layers", kHonoured},
+    {"num_attention_heads", kHonoured},
+    {"intermediate_size", kHonoured},
+    {"hidden_act", kHonoured, "", "all names of the library but prelu and xielu"},
+    {"max_position_embeddings", kHonoured},
+    {"layer_norm_eps", kHonoured},
+    {"use_parallel_residual", kHonoured},
+    {"attention_bias", kHonoured},
+    {"rope_parameters", kHonoured, "", kFullFrequencies},
+    {"rope_scaling", kHonoured, "", kFullFrequencies},
+    {"rope_theta", kHonoured},
+    {"rotary_emb_base", kHonoured, "", "an earlier name of rope_theta"},
+    {"rotary_pct", kHonoured, "", "an earlier name of partial_rotary_factor"},
+    {"partial_rotary_factor", kHonoured},
+    {"tie_word_embeddings", kHonoured},
+    {"pad_token_id", kHonoured, "", "what fills batches; no result depends on it"},
+    {"hidden_dropout", kHonoured, "", "in training"},
+    {"attention_dropout", kHonoured, "", "in training"},
+    {"classifier_dropout", kNoEffect, "", kTraining},
+    {"initializer_range", kNoEffect, "", kFirstWeights},
+    {"eos_token_id", kNoEffect, "", kTokens},
+    {"is_decoder", kNoEffect, "", kNever},
+    {"is_encoder_decoder", kOnly, "[null, false]", "this family has one stack"},
+};
+
 constexpr KeyTable kCommonTable{"config.json: all families", kCommon};
 constexpr KeyTable kEncoderTable{"config.json: BERT, RoBERTa and ELECTRA", kEncoder};
 constexpr KeyTable kElectraTable{"config.json: ELECTRA", kElectra};
 constexpr KeyTable kDistilBertTable{"config.json: DistilBERT", kDistilBert};
 constexpr KeyTable kBartTable{"config.json: BART", kBart};
+constexpr KeyTable kLlamaTable{"config.json: LLaMA", kLlama};
+constexpr KeyTable kOptTable{"config.json: OPT", kOpt};
+constexpr KeyTable kGpt2Table{"config.json: GPT-2", kGpt2};
+constexpr KeyTable kBloomTable{"config.json: BLOOM", kBloom};
+constexpr KeyTable kGptNeoxTable{"config.json: GPT-NeoX", kGptNeox};
+
+const KeyTable& table_of(std::string_view family) {
+  constexpr std::pair<std::string_view, const KeyTable*> kTables[] = {
+      {"distilbert", &kDistilBertTable},
+      {"bart", &kBartTable},
+      {"llama", &kLlamaTable},
+      {"opt", &kOptTable},
+      {"gpt2", &kGpt2Table},
+      {"bloom", &kBloomTable},
+      {"gpt_neox", &kGptNeoxTable}};
+  for (const auto& [name, table] : kTables) {
+    if (name == family) return *table;
+  }
+  return kEncoderTable;
+}
 
 bool has(const KeyTable& table, std::string_view key) {
   return std::any_of(table.keys.begin(), table.keys.end(),
@@ -192,15 +360,14 @@ bool has(const KeyTable& table, std::string_view key) {
 }  // namespace
 
 std::vector<KeyTable> config_key_tables() {
-  return {kCommonTable,     kEncoderTable, kElectraTable,
-          kDistilBertTable, kBartTable,    generation_key_table()};
+  return {kCommonTable,          kEncoderTable, kElectraTable, kDistilBertTable, kBartTable,
+          kLlamaTable,           kOptTable,     kGpt2Table,    kBloomTable,      kGptNeoxTable,
+          generation_key_table()};
 }
 
 void check_config_keys(const Checkpoint& checkpoint, std::string_view family) {
   const std::string file = (checkpoint.folder() / "config.json").string();
-  const KeyTable& table = family == "distilbert" ? kDistilBertTable
-                          : family == "bart"     ? kBartTable
-                                                 : kEncoderTable;
+  const KeyTable& table = table_of(family);
   const KeyTable& more = family == "electra" ? kElectraTable : kCommonTable;
   nlohmann::json own = nlohmann::json::object();
   for (const auto& [key, value] : checkpoint.config().items()) {

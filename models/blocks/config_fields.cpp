@@ -6,6 +6,7 @@
 
 #include "framework/base/error.h"
 #include "framework/io/checkpoint.h"
+#include "framework/io/config_keys.h"
 
 namespace quell {
 namespace {
@@ -15,8 +16,10 @@ constexpr int64_t kLargest = 10'000'000;
 
 }  // namespace
 
-ConfigFields::ConfigFields(const Checkpoint& checkpoint)
-    : ConfigFields(checkpoint.config(), (checkpoint.folder() / "config.json").string(), "") {}
+ConfigFields::ConfigFields(const Checkpoint& checkpoint, std::string_view family)
+    : ConfigFields(checkpoint.config(), (checkpoint.folder() / "config.json").string(), "") {
+  check_config_keys(checkpoint, family);
+}
 
 ConfigFields::ConfigFields(const nlohmann::json& fields, std::string file, std::string prefix)
     : fields_(&fields), file_(std::move(file)), prefix_(std::move(prefix)) {}

@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "models/blocks/layers.h"
 
@@ -17,8 +18,9 @@ class Checkpoint;
 // one that has no fallback must be there.
 class ConfigFields {
  public:
-  // The checkpoint must outlive it.
-  explicit ConfigFields(const Checkpoint& checkpoint);
+  // Of a model of this family, whose keys are checked: see check_config_keys(). The checkpoint must
+  // outlive it.
+  ConfigFields(const Checkpoint& checkpoint, std::string_view family);
   // The fields of an object in it; none where it is absent.
   ConfigFields section(const std::string& key) const;
 

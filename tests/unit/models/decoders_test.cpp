@@ -12,6 +12,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
+#include "framework/io/config_keys.h"
 #include "framework/io/safetensors.h"
 #include "framework/record/model_folder.h"
 #include "tests/support/compare.h"
@@ -81,6 +82,12 @@ TEST_P(Decoders, GiveLogLikelihoodsOfIds) {
   const at::Tensor found = network.model().forward(batch, pass).at("log_likelihood");
   EXPECT_LE(max_difference(found, expected), float_tolerance(logits));
   EXPECT_TRUE(seen);
+}
+
+TEST_P(Decoders, EveryKeyOfTheFolderIsKnown) {
+  const Checkpoint checkpoint(folder());
+  check_config_keys(checkpoint, checkpoint.config().at("model_type").get<std::string>());
+  EXPECT_THAT(checkpoint.notes(), testing::IsEmpty());
 }
 
 TEST_P(Decoders, AreStoredAsTheyWereRead) {
