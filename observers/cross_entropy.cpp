@@ -7,7 +7,6 @@
 
 #include "framework/kernels/dispatch.h"
 #include "framework/plugin/registry.h"
-#include "framework/quant/scale_map.h"
 #include "framework/quant/shifted_search_observer.h"
 
 namespace quell {
@@ -36,8 +35,8 @@ struct Rows {
 // The sum over rows of -softmax(x) log softmax(y), where y is x fake-quantized.
 class CrossEntropyOf {
  public:
-  CrossEntropyOf(const Rows& rows, kernels::Levels levels)
-      : rows_(rows), levels_(levels), quantized_(rows.values.size()) {}
+  CrossEntropyOf(Rows rows, kernels::Levels levels)
+      : rows_(std::move(rows)), levels_(levels), quantized_(rows_.values.size()) {}
 
   double operator()(kernels::ScaleZeroPoint grid) {
     const auto [scale, zero_point] = grid;
@@ -59,7 +58,7 @@ class CrossEntropyOf {
   }
 
  private:
-  const Rows& rows_;
+  Rows rows_;
   kernels::Levels levels_;
   std::vector<float> quantized_;
 };
@@ -70,18 +69,12 @@ class CrossEntropy final : public ShiftedSearchObserver {
   using ShiftedSearchObserver::ShiftedSearchObserver;
 
  private:
-  void for_each_scale(
-      const at::Tensor& rows, const kernels::AffineRule& rule,
-      const std::function<void(int64_t, const kernels::RangeLoss&)>& visit) const override {
-    const ScaleMap map = ScaleMap::make(spec(), rows.sizes());
-    map.for_each_scale(rows, [&](int64_t scale, std::vector<float> values) {
-      const size_t size = map.scales() == 1 && rows.dim() == 2 ? rows.size(1) : values.size();
-      const Rows own(std::move(values), size);
-      CrossEntropyOf loss(own, rule.levels);
-      visit(scale, [&](kernels::MinMax range) {
-        return loss(kernels::scale_zero_point(rule, range.min, range.max));
-      });
-    });
+  kernels::RangeLoss loss_of(std::vector<float> values, size_t row,
+                             const kernels::AffineRule& rule) const override {
+    return [rule, loss = CrossEntropyOf(Rows(std::move(values), row), rule.levels)](
+               kernels::MinMax range) mutable {
+      return loss(kernels::scale_zero_point(rule, range.min, range.max));
+    };
   }
 };
 

@@ -1,7 +1,6 @@
 // Summed MSE: the range of the smallest squared error over all batches together.
 
 #include "framework/plugin/registry.h"
-#include "framework/quant/scale_map.h"
 #include "framework/quant/shifted_search_observer.h"
 
 namespace quell {
@@ -12,13 +11,9 @@ class SummedMse final : public ShiftedSearchObserver {
   using ShiftedSearchObserver::ShiftedSearchObserver;
 
  private:
-  void for_each_scale(
-      const at::Tensor& rows, const kernels::AffineRule& rule,
-      const std::function<void(int64_t, const kernels::RangeLoss&)>& visit) const override {
-    const ScaleMap map = ScaleMap::make(spec(), rows.sizes());
-    map.for_each_scale(rows, [&](int64_t scale, std::vector<float> values) {
-      visit(scale, kernels::squared_error(std::move(values), rule));
-    });
+  kernels::RangeLoss loss_of(std::vector<float> values, size_t,
+                             const kernels::AffineRule& rule) const override {
+    return kernels::squared_error(std::move(values), rule);
   }
 };
 

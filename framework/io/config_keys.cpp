@@ -180,13 +180,20 @@ constexpr KnownKey kBart[] = {
 };
 
 constexpr std::string_view kFirstWeights = "where the library draws new weights; all are stored";
-constexpr std::string_view kFullFrequencies =
+constexpr std::string_view kFrequencies =
     "rotary frequencies; the kinds default, linear, dynamic and llama3";
 
-// Decoders that are language models. Their files may have keys of one another, which count only in
-// their own family.
-constexpr KnownKey kLlama[] = {
+// Decoders that are language models: what all of them have, and each family.
+constexpr KnownKey kLanguageModel[] = {
     {"vocab_size", kHonoured},
+    {"tie_word_embeddings", kHonoured},
+    {"pad_token_id", kHonoured, "", "what fills batches; no result depends on it"},
+    {"eos_token_id", kNoEffect, "", kTokens},
+    {"is_decoder", kNoEffect, "", kNever},
+    {"is_encoder_decoder", kOnly, "[null, false]", "this family has one stack"},
+};
+
+constexpr KnownKey kLlama[] = {
     {"hidden_size", kHonoured},
     {"num_hidden_layers", kHonoured},
     {"num_attention_heads", kHonoured},
@@ -196,24 +203,18 @@ constexpr KnownKey kLlama[] = {
     {"hidden_act", kHonoured, "", "all names of the library but prelu and xielu"},
     {"max_position_embeddings", kHonoured},
     {"rms_norm_eps", kHonoured},
-    {"rope_parameters", kHonoured, "", kFullFrequencies},
-    {"rope_scaling", kHonoured, "", kFullFrequencies},
+    {"rope_parameters", kHonoured, "", kFrequencies},
+    {"rope_scaling", kHonoured, "", kFrequencies},
     {"rope_theta", kHonoured},
     {"partial_rotary_factor", kHonoured},
     {"attention_bias", kHonoured},
     {"mlp_bias", kHonoured},
-    {"tie_word_embeddings", kHonoured},
-    {"pad_token_id", kHonoured, "", "what fills batches; no result depends on it"},
     {"attention_dropout", kHonoured, "", "in training"},
-    {"eos_token_id", kNoEffect, "", kTokens},
     {"initializer_range", kNoEffect, "", kFirstWeights},
     {"pretraining_tp", kNoEffect, "", kSpeed},
-    {"is_decoder", kNoEffect, "", kNever},
-    {"is_encoder_decoder", kOnly, "[null, false]", "this family has one stack"},
 };
 
 constexpr KnownKey kOpt[] = {
-    {"vocab_size", kHonoured},
     {"hidden_size", kHonoured},
     {"word_embed_proj_dim", kHonoured},
     {"num_hidden_layers", kHonoured},
@@ -226,20 +227,14 @@ constexpr KnownKey kOpt[] = {
     {"enable_bias", kHonoured},
     {"layer_norm_elementwise_affine", kOnly, "[null, true]",
      "norms without parameters are unknown"},
-    {"tie_word_embeddings", kHonoured},
-    {"pad_token_id", kHonoured, "", "what fills batches; no result depends on it"},
     {"dropout", kHonoured, "", "in training"},
     {"attention_dropout", kHonoured, "", "in training"},
     {"activation_dropout", kNoEffect, "", kTraining},
     {"layerdrop", kNoEffect, "", kTraining},
     {"init_std", kNoEffect, "", kFirstWeights},
-    {"eos_token_id", kNoEffect, "", kTokens},
-    {"is_decoder", kNoEffect, "", kNever},
-    {"is_encoder_decoder", kOnly, "[null, false]", "this family has one stack"},
 };
 
 constexpr KnownKey kGpt2[] = {
-    {"vocab_size", kHonoured},
     {"n_embd", kHonoured},
     {"hidden_size", kHonoured, "", "another name of n_embd"},
     {"n_layer", kHonoured},
@@ -254,8 +249,6 @@ constexpr KnownKey kGpt2[] = {
     {"scale_attn_weights", kHonoured},
     {"scale_attn_by_inverse_layer_idx", kOnly, "[null, false]",
      "scores that are divided by the number of their layer are not supported"},
-    {"tie_word_embeddings", kHonoured},
-    {"pad_token_id", kHonoured, "", "what fills batches; no result depends on it"},
     {"resid_pdrop", kHonoured, "", "in training"},
     {"attn_pdrop", kHonoured, "", "in training"},
     {"embd_pdrop", kNoEffect, "", kTraining},
@@ -263,13 +256,9 @@ constexpr KnownKey kGpt2[] = {
     {"reorder_and_upcast_attn", kNoEffect, "", kSpeed},
     {"initializer_range", kNoEffect, "", kFirstWeights},
     {"summary_*", kNoEffect, "", "for multiple choice alone"},
-    {"eos_token_id", kNoEffect, "", kTokens},
-    {"is_decoder", kNoEffect, "", kNever},
-    {"is_encoder_decoder", kOnly, "[null, false]", "this family has one stack"},
 };
 
 constexpr KnownKey kBloom[] = {
-    {"vocab_size", kHonoured},
     {"hidden_size", kHonoured},
     {"n_embed", kHonoured, "", "another name of hidden_size"},
     {"n_layer", kHonoured},
@@ -280,8 +269,6 @@ constexpr KnownKey kBloom[] = {
     {"layer_norm_epsilon", kHonoured},
     {"apply_residual_connection_post_layernorm", kOnly, "[null, false]",
      "shortcuts behind norms are not supported"},
-    {"tie_word_embeddings", kHonoured},
-    {"pad_token_id", kHonoured, "", "what fills batches; no result depends on it"},
     {"hidden_dropout", kHonoured, "", "in training"},
     {"attention_dropout", kHonoured, "", "in training"},
     {"pretraining_tp", kNoEffect, "", kSpeed},
@@ -292,14 +279,10 @@ constexpr KnownKey kBloom[] = {
     {"skip_bias_add", kNoEffect, "", kSpeed},
     {"skip_bias_add_qkv", kNoEffect, "", kSpeed},
     {"initializer_range", kNoEffect, "", kFirstWeights},
-    {"eos_token_id", kNoEffect, "", kTokens},
     {"unk_token_id", kNoEffect, "", kTokens},
-    {"is_decoder", kNoEffect, "", kNever},
-    {"is_encoder_decoder", kOnly, "[null, false]", "this family has one stack"},
 };
 
 constexpr KnownKey kGptNeox[] = {
-    {"vocab_size", kHonoured},
     {"hidden_size", kHonoured},
     {"num_hidden_layers", kHonoured},
     {"num_attention_heads", kHonoured},
@@ -309,21 +292,16 @@ constexpr KnownKey kGptNeox[] = {
     {"layer_norm_eps", kHonoured},
     {"use_parallel_residual", kHonoured},
     {"attention_bias", kHonoured},
-    {"rope_parameters", kHonoured, "", kFullFrequencies},
-    {"rope_scaling", kHonoured, "", kFullFrequencies},
+    {"rope_parameters", kHonoured, "", kFrequencies},
+    {"rope_scaling", kHonoured, "", kFrequencies},
     {"rope_theta", kHonoured},
     {"rotary_emb_base", kHonoured, "", "an earlier name of rope_theta"},
     {"rotary_pct", kHonoured, "", "an earlier name of partial_rotary_factor"},
     {"partial_rotary_factor", kHonoured},
-    {"tie_word_embeddings", kHonoured},
-    {"pad_token_id", kHonoured, "", "what fills batches; no result depends on it"},
     {"hidden_dropout", kHonoured, "", "in training"},
     {"attention_dropout", kHonoured, "", "in training"},
     {"classifier_dropout", kNoEffect, "", kTraining},
     {"initializer_range", kNoEffect, "", kFirstWeights},
-    {"eos_token_id", kNoEffect, "", kTokens},
-    {"is_decoder", kNoEffect, "", kNever},
-    {"is_encoder_decoder", kOnly, "[null, false]", "this family has one stack"},
 };
 
 constexpr KeyTable kCommonTable{"config.json: all families", kCommon};
@@ -331,25 +309,33 @@ constexpr KeyTable kEncoderTable{"config.json: BERT, RoBERTa and ELECTRA", kEnco
 constexpr KeyTable kElectraTable{"config.json: ELECTRA", kElectra};
 constexpr KeyTable kDistilBertTable{"config.json: DistilBERT", kDistilBert};
 constexpr KeyTable kBartTable{"config.json: BART", kBart};
+constexpr KeyTable kLanguageModelTable{"config.json: language models", kLanguageModel};
 constexpr KeyTable kLlamaTable{"config.json: LLaMA", kLlama};
 constexpr KeyTable kOptTable{"config.json: OPT", kOpt};
 constexpr KeyTable kGpt2Table{"config.json: GPT-2", kGpt2};
 constexpr KeyTable kBloomTable{"config.json: BLOOM", kBloom};
 constexpr KeyTable kGptNeoxTable{"config.json: GPT-NeoX", kGptNeox};
 
-const KeyTable& table_of(std::string_view family) {
-  constexpr std::pair<std::string_view, const KeyTable*> kTables[] = {
-      {"distilbert", &kDistilBertTable},
-      {"bart", &kBartTable},
+// The tables of a family; `shared` is what some families have in common, or all.
+struct FamilyTables {
+  const KeyTable& own;
+  const KeyTable& shared;
+};
+
+FamilyTables tables_of(std::string_view family) {
+  if (family == "distilbert") return {kDistilBertTable, kCommonTable};
+  if (family == "bart") return {kBartTable, kCommonTable};
+  if (family == "electra") return {kElectraTable, kEncoderTable};
+  constexpr std::pair<std::string_view, const KeyTable*> kLanguageModels[] = {
       {"llama", &kLlamaTable},
       {"opt", &kOptTable},
       {"gpt2", &kGpt2Table},
       {"bloom", &kBloomTable},
       {"gpt_neox", &kGptNeoxTable}};
-  for (const auto& [name, table] : kTables) {
-    if (name == family) return *table;
+  for (const auto& [name, table] : kLanguageModels) {
+    if (name == family) return {*table, kLanguageModelTable};
   }
-  return kEncoderTable;
+  return {kEncoderTable, kCommonTable};
 }
 
 bool has(const KeyTable& table, std::string_view key) {
@@ -360,22 +346,21 @@ bool has(const KeyTable& table, std::string_view key) {
 }  // namespace
 
 std::vector<KeyTable> config_key_tables() {
-  return {kCommonTable,          kEncoderTable, kElectraTable, kDistilBertTable, kBartTable,
-          kLlamaTable,           kOptTable,     kGpt2Table,    kBloomTable,      kGptNeoxTable,
-          generation_key_table()};
+  return {kCommonTable, kEncoderTable,       kElectraTable, kDistilBertTable,
+          kBartTable,   kLanguageModelTable, kLlamaTable,   kOptTable,
+          kGpt2Table,   kBloomTable,         kGptNeoxTable, generation_key_table()};
 }
 
 void check_config_keys(const Checkpoint& checkpoint, std::string_view family) {
   const std::string file = (checkpoint.folder() / "config.json").string();
-  const KeyTable& table = table_of(family);
-  const KeyTable& more = family == "electra" ? kElectraTable : kCommonTable;
+  const auto [own_keys, shared] = tables_of(family);
   nlohmann::json own = nlohmann::json::object();
   for (const auto& [key, value] : checkpoint.config().items()) {
-    const bool generation = has(generation_key_table(), key) && !has(table, key);
-    if (!generation || has(kCommonTable, key)) own[key] = value;
+    const bool of_family = has(own_keys, key) || has(shared, key) || has(kCommonTable, key);
+    if (of_family || !has(generation_key_table(), key)) own[key] = value;
   }
   std::vector<std::string> notes;
-  check_keys(own, {table, more, kCommonTable}, file, notes);
+  check_keys(own, {own_keys, shared, kCommonTable}, file, notes);
   for (std::string& note : notes) checkpoint.note(std::move(note));
 }
 

@@ -17,12 +17,10 @@ kernels::MinMax extremes_of(const at::Tensor& rows) {
 
 }  // namespace
 
-void ShiftedSearchObserver::start(const at::Tensor& rows) {
-  const kernels::MinMax extremes = extremes_of(rows);
+void ShiftedSearchObserver::start(kernels::MinMax extremes, size_t scales) {
   space_ = {kernels::affine_rule(spec_.grid, static_cast<int>(spec_.bits), spec_.symmetric,
                                  /*signed_range=*/extremes.min < 0),
             extremes};
-  const auto scales = static_cast<size_t>(ScaleMap::make(spec_, rows.sizes()).scales());
   best_.assign(scales, extremes);  // which is reported where it is not finite
   candidates_.clear();
   losses_.clear();
@@ -33,15 +31,18 @@ void ShiftedSearchObserver::start(const at::Tensor& rows) {
 
 void ShiftedSearchObserver::observe(const at::Tensor& rows) {
   if (rows.numel() == 0) throw Error("an observer was given an empty tensor");
-  if (!space_) start(rows);
   const kernels::MinMax extremes = extremes_of(rows);
+  const ScaleMap map = ScaleMap::make(spec_, rows.sizes());
+  if (!space_) start(extremes, static_cast<size_t>(map.scales()));
   if (!std::isfinite(extremes.max - extremes.min)) {
     std::fill(best_.begin(), best_.end(), extremes);
     space_->extremes = extremes;
   }
   if (!std::isfinite(space_->extremes.max - space_->extremes.min)) return;
-  for_each_scale(rows, space_->rule, [&](int64_t scale, const kernels::RangeLoss& loss) {
+  map.for_each_scale(rows, [&](int64_t scale, std::vector<float> values) {
     const auto index = static_cast<size_t>(scale);
+    const size_t row = map.scales() == 1 && rows.dim() == 2 ? rows.size(1) : values.size();
+    const kernels::RangeLoss loss = loss_of(std::move(values), row, space_->rule);
     if (params_.search == RangeSearchMethod::kBrent) {
       best_[index] = space_->search_brent(loss);
       return;

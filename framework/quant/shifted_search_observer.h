@@ -2,7 +2,6 @@
 // candidate, or Brent's method on the last batch.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -55,15 +54,13 @@ class ShiftedSearchObserver : public Observer {
   void reset() final { space_.reset(); }
 
  protected:
-  // Of the values of one scale: `visit` gets its index and the loss of ranges. Several scales may
-  // be visited at once.
-  virtual void for_each_scale(
-      const at::Tensor& rows, const kernels::AffineRule& rule,
-      const std::function<void(int64_t, const kernels::RangeLoss&)>& visit) const = 0;
-  const QuantSpec& spec() const { return spec_; }
+  // The loss of ranges for the `values` of one scale, which lie in rows of `row` values: those of a
+  // batch where there is one scale, else all of them. Several threads may call it at once.
+  virtual kernels::RangeLoss loss_of(std::vector<float> values, size_t row,
+                                     const kernels::AffineRule& rule) const = 0;
 
  private:
-  void start(const at::Tensor& rows);
+  void start(kernels::MinMax extremes, size_t scales);
 
   ShiftedSearchParams params_;
   QuantSpec spec_;

@@ -81,6 +81,7 @@ class Run {
   void run_pipeline();
   void record_outliers(const std::string& stage);
   Evaluation evaluate(const std::vector<SiteId>& quantized);
+  void hash_model() { record_.model_fingerprint = bench_.checkpoint->fingerprint(); }
   RunRecord finish();
 
  private:
@@ -375,7 +376,6 @@ RunRecord Run::finish() {
   for (const Batch& batch : calibration_) record_.calibration_tokens += batch.tokens();
   record_.calibration_indices = bench_.task->calibration_indices();
   record_.model_folder = checkpoint.folder();
-  record_.model_fingerprint = checkpoint.fingerprint();
   record_.task_files = bench_.task->files();
   return std::move(record_);
 }
@@ -387,6 +387,7 @@ RunRecord run_experiment(Bench bench, Log& log, const RunFolders& folders) {
   Run run(std::move(bench), log, folders);
   run.load_weights();
   run.run_stages();
+  run.hash_model();
   return run.finish();
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <algorithm>
+#include <iterator>
 
 #include "framework/model/gather.h"
 
@@ -45,10 +46,10 @@ ResumablePass::ResumablePass(PipelineContext& context, const Pass& pass,
     : context_(context), pass_(pass), cache_bytes_(cache_bytes) {
   const auto& segments = context.model.segments();
   varied_.resize(segments.size());
-  for (const SiteId id : varied) {
-    size_t segment = segments.size() - 1;
-    while (segment > 0 && segments[segment].first_site > id) --segment;
-    varied_[segment].push_back(id);
+  for (size_t segment = 0; segment < segments.size(); ++segment) {
+    const SiteRange own = context.model.sites_of(segments[segment]);
+    std::copy_if(varied.begin(), varied.end(), std::back_inserter(varied_[segment]),
+                 [&](SiteId id) { return own.contains(id); });
   }
 }
 
