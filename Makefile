@@ -104,7 +104,7 @@ check-format: setup
 lint: setup
 	@cmake --preset $(PRESET) -B build-lint -DQUELL_PRECOMPILED=OFF -DQUELL_TESTS=OFF > /dev/null
 	@git ls-files 'framework/*.cpp' 'observers/*.cpp' 'quantizers/*.cpp' 'transforms/*.cpp' \
-	  'solvers/*.cpp' 'models/*.cpp' 'tasks/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy -quiet -p build-lint
+	  'solvers/*.cpp' 'models/*.cpp' 'tasks/*.cpp' 'engines/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy -quiet -p build-lint
 
 # Files that follow from the plug-ins' descriptions.
 generate: quell

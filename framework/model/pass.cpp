@@ -3,34 +3,11 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/layer_norm.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/mul.h>
-#include <ATen/ops/rsqrt.h>
 #include <algorithm>
 
 #include "framework/base/error.h"
 
 namespace quell {
-namespace {
-
-at::Tensor normalized(const Norm& norm, const at::Tensor& gamma, const at::Tensor& rows) {
-  switch (norm.kind) {
-    case NormKind::kLayer:
-      return at::layer_norm(rows, {rows.size(-1)}, gamma, norm.bias, norm.epsilon);
-    case NormKind::kRms: {
-      const at::Tensor mean = rows.mul(rows).mean(-1, /*keepdim=*/true);
-      at::Tensor result = at::mul(gamma, rows.mul(at::rsqrt(mean.add(norm.epsilon))));
-      return norm.bias.defined() ? result.add_(norm.bias) : result;
-    }
-    case NormKind::kNone:
-      return at::mul(rows, gamma).add_(norm.bias);
-  }
-  QUELL_ASSERT(false, "unhandled kind of norm");
-}
-
-}  // namespace
-
 Pass::Pass(const SitePoints& points, PassOptions options)
     : points_(points), options_(std::move(options)), actions_(points.sites().size()) {
   for (size_t i = 0; i < actions_.size(); ++i) {
@@ -69,8 +46,9 @@ at::Tensor Pass::weight(SiteId id, const at::Tensor& weight) const {
   return points_.quantized_weight(id, weight);
 }
 
-const Engine* Pass::engine() const {
-  return at::GradMode::is_enabled() ? nullptr : options_.engine;
+const Engine& Pass::engine() const {
+  static const Engine libtorch;
+  return at::GradMode::is_enabled() || options_.engine == nullptr ? libtorch : *options_.engine;
 }
 
 bool Pass::joins(std::initializer_list<SiteId> between) const {
@@ -80,18 +58,14 @@ bool Pass::joins(std::initializer_list<SiteId> between) const {
     return !action.observe && !action.quantize;
   };
   const bool looked_at = options_.tap || options_.inputs;
-  return engine() != nullptr && !looked_at && options_.dropout == nullptr &&
+  return engine().joins() && !looked_at && options_.dropout == nullptr &&
          std::all_of(between.begin(), between.end(), idle);
 }
 
 Rows Pass::linear(const Linear& linear, const Rows& rows, kernels::Activation activation) const {
   if (options_.inputs) options_.inputs(linear.weight_site, rows);
   const at::Tensor used = weight(linear.weight_site, linear.weight);
-  if (const Engine* own = engine()) {
-    return {own->linear(rows.values, used, linear.bias, activation)};
-  }
-  QUELL_ASSERT(activation == kernels::Activation::kNone, "an activation without an engine");
-  return {at::linear(rows.values, used, linear.bias)};
+  return {engine().linear(rows.values, used, linear.bias, activation)};
 }
 
 Rows Pass::embedding(const EmbeddingTable& table, const at::Tensor& ids) const {
@@ -99,23 +73,17 @@ Rows Pass::embedding(const EmbeddingTable& table, const at::Tensor& ids) const {
 }
 
 Rows Pass::norm(const Norm& norm, const Rows& rows) const {
-  const at::Tensor gamma = weight(norm.weight_site, norm.weight);
-  const Engine* own = norm.kind == NormKind::kLayer ? engine() : nullptr;
-  return activation(norm.output_site,
-                    {own != nullptr ? own->layer_norm(norm, gamma, rows.values, {})
-                                    : normalized(norm, gamma, rows.values)});
+  return norm_of_sum(norm, rows, {});
 }
 
 Rows Pass::norm_of_sum(const Norm& norm, const Rows& rows, const Rows& added) const {
-  if (norm.kind != NormKind::kLayer) return this->norm(norm, {rows.values.add(added.values)});
-  return activation(norm.output_site,
-                    {engine()->layer_norm(norm, weight(norm.weight_site, norm.weight), rows.values,
-                                          added.values)});
+  const at::Tensor gamma = weight(norm.weight_site, norm.weight);
+  return activation(norm.output_site, {engine().norm(norm, gamma, rows.values, added.values)});
 }
 
 Rows Pass::attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
                      const Rows& key, const Rows& value) const {
-  return {engine()->attention(spans, shape, query.values, key.values, value.values)};
+  return {engine().attention(spans, shape, query.values, key.values, value.values)};
 }
 
 Rows Pass::scores(const AttentionLayout& layout, const Rows& query, const Rows& key) const {

@@ -40,7 +40,7 @@ struct PassOptions {
   TapMatrices tap_matrices = TapMatrices::kRows;
   InputTap inputs = {};
   Dropout* dropout = nullptr;                  // null: nothing is dropped
-  const Engine* engine = nullptr;              // of float operations; null: LibTorch
+  const Engine* engine = nullptr;              // of operations; null: LibTorch
   std::optional<RealRows> observed_rows = {};  // what observers see of one batch; absent: all
 };
 
@@ -91,8 +91,7 @@ class Pass {
   };
 
   at::Tensor weight(SiteId id, const at::Tensor& weight) const;
-  // The engine, or null where LibTorch computes.
-  const Engine* engine() const;
+  const Engine& engine() const;
 
   const SitePoints& points_;
   PassOptions options_;

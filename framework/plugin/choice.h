@@ -38,6 +38,7 @@ using TransformChoice = Choice<TransformRegistry>;
 using SolverChoice = Choice<SolverRegistry>;
 using ModelChoice = Choice<ModelRegistry>;
 using TaskChoice = Choice<TaskRegistry>;
+using EngineChoice = Choice<EngineRegistry>;
 
 // A step of the pipeline: a transform or a solver.
 class StepChoice : public ChoiceBase {
@@ -83,6 +84,11 @@ template <>
 struct RegistryPlace<TaskRegistry> {
   static constexpr const char* kKind = "task";
   static constexpr auto kMember = &Plugins::tasks;
+};
+template <>
+struct RegistryPlace<EngineRegistry> {
+  static constexpr const char* kKind = "engine";
+  static constexpr auto kMember = &Plugins::engines;
 };
 
 template <class RegistryType>

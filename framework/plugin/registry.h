@@ -21,6 +21,7 @@
 namespace quell {
 
 class Checkpoint;
+class Engine;
 class Model;
 class Observer;
 class Quantizer;
@@ -77,6 +78,7 @@ using TransformRegistry = Registry<Transform>;
 using SolverRegistry = Registry<Solver>;
 using ModelRegistry = Registry<Model, const Checkpoint&>;
 using TaskRegistry = Registry<Task, const TaskContext&>;
+using EngineRegistry = Registry<Engine>;
 
 // Everything that is registered. Made once by whoever runs, handed down; never global.
 struct Plugins {
@@ -86,10 +88,11 @@ struct Plugins {
   SolverRegistry solvers{"solver"};
   ModelRegistry models{"model"};
   TaskRegistry tasks{"task"};
+  EngineRegistry engines{"engine"};
 
   // All kinds, in a fixed order.
   std::vector<const RegistryBase*> kinds() const {
-    return {&models, &tasks, &observers, &quantizers, &transforms, &solvers};
+    return {&models, &tasks, &observers, &quantizers, &transforms, &solvers, &engines};
   }
 };
 

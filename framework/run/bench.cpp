@@ -27,6 +27,11 @@ std::unique_ptr<Model> make_model(const ModelOptions& options, const Checkpoint&
   return ModelChoice(plugins.models, type).create(checkpoint);
 }
 
+std::unique_ptr<const Engine> make_engine(const ExperimentSpec& spec, const Plugins& plugins) {
+  const auto& chosen = spec.model.engine;
+  return chosen ? chosen->create() : EngineChoice(plugins.engines, engine_of(spec)).create();
+}
+
 std::unique_ptr<Tokenizer> find_tokenizer(const std::filesystem::path& folder) {
   for (const char* name : {"tokenizer.json", "vocab.txt", "vocab.json"}) {
     if (std::filesystem::exists(folder / name)) return load_tokenizer(folder);
@@ -64,6 +69,7 @@ Bench load_bench(const ExperimentSpec& spec, const Plugins& plugins, Log& log) {
   bench.loading = timed("load", [&] {
     bench.checkpoint = open_checkpoint(spec);
     bench.model = make_model(spec.model, *bench.checkpoint, plugins);
+    bench.engine = make_engine(spec, plugins);
     if (bench.checkpoint->has_weights()) bench.tensors = bench.model->match(*bench.checkpoint);
     bench.tokenizer = find_tokenizer(spec.model.path);
     const TaskContext context = task_context(bench);

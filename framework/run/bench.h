@@ -20,6 +20,7 @@ struct Bench {
   ExperimentSpec spec;
   std::unique_ptr<const Checkpoint> checkpoint;
   std::unique_ptr<Model> model;           // without tensors
+  std::unique_ptr<const Engine> engine;   // of evaluations
   std::optional<MatchedTensors> tensors;  // absent where the folder has no weights
   std::unique_ptr<Tokenizer> tokenizer;   // null where the folder has none
   std::unique_ptr<Task> task;

@@ -33,9 +33,9 @@ ExperimentSpec read_experiment(const ConfigNode& node, const Plugins& plugins, P
   return spec;
 }
 
-bool takes_packed_engine(const ExperimentSpec& spec) {
-  if (spec.model.engine != EngineKind::kAuto) return spec.model.engine == EngineKind::kPacked;
-  return spec.calibration.padding == Padding::kDrop;
+std::string engine_of(const ExperimentSpec& spec) {
+  if (spec.model.engine) return spec.model.engine->name();
+  return spec.calibration.padding == Padding::kDrop ? "packed" : "libtorch";
 }
 
 }  // namespace quell

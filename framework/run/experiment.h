@@ -56,22 +56,11 @@ struct ByLayerOptions {
   }
 };
 
-// Who computes evaluations.
-enum class EngineKind { kAuto, kPacked, kLibTorch };
-
-template <>
-struct EnumNames<EngineKind> {
-  static constexpr std::pair<const char*, EngineKind> values[] = {
-      {"auto", EngineKind::kAuto},
-      {"packed", EngineKind::kPacked},
-      {"libtorch", EngineKind::kLibTorch}};
-};
-
 struct ModelOptions {
   std::string type;
   std::filesystem::path path;
   ModelHead head = ModelHead::kStored;
-  EngineKind engine = EngineKind::kAuto;
+  std::optional<EngineChoice> engine;
   std::optional<ByLayerOptions> by_layer;
 
   template <class V>
@@ -83,9 +72,8 @@ struct ModelOptions {
       "question_answering: a new head with random weights in place of the stored one, to be "
       "trained");
     v("engine", &ModelOptions::engine,
-      "who computes evaluations. libtorch: with the bits of published code; packed: quell's own "
-      "kernels, with weights that are packed once and several operations in one, up to twice as "
-      "fast; auto: packed, but libtorch where calibration.padding is computed as published");
+      "who computes evaluations; absent: packed, but libtorch where calibration.padding is "
+      "computed as published");
     v("by_layer", &ModelOptions::by_layer,
       "hold the tensors of one layer in memory at a time: every pass goes layer by layer over all "
       "batches; same results; {}: with the defaults");
@@ -143,8 +131,8 @@ struct ExperimentSpec {
   static void check(const ExperimentSpec& spec, Report& report);
 };
 
-// Whether evaluations take quell's own kernels in place of LibTorch.
-bool takes_packed_engine(const ExperimentSpec& spec);
+// The name of the engine that computes evaluations.
+std::string engine_of(const ExperimentSpec& spec);
 
 // Reads an experiment file with overrides. Rules of included files are written out in quant.rules,
 // so that the result stands alone. All problems are thrown together as one ConfigError.

@@ -70,13 +70,11 @@ std::string network_settings(const ExperimentSpec& spec, size_t step) {
 }
 
 std::string float_settings(const ExperimentSpec& spec) {
-  ExperimentSpec resolved = spec;
-  resolved.model.engine = takes_packed_engine(spec) ? spec.model.engine : EngineKind::kLibTorch;
-  const ConfigNode root = to_node(resolved);
   // A new head is drawn with the seed.
   const bool drawn = spec.model.head != ModelHead::kStored;
-  return sections(root,
-                  drawn ? std::vector{"model", "task", "seed"} : std::vector{"model", "task"});
+  return sections(to_node(spec),
+                  drawn ? std::vector{"model", "task", "seed"} : std::vector{"model", "task"}) +
+         fmt::format("engine {}\n", engine_of(spec));
 }
 
 }  // namespace quell

@@ -17,7 +17,6 @@
 #include "framework/model/execution.h"
 #include "framework/model/gather.h"
 #include "framework/model/generate.h"
-#include "framework/model/packed_engine.h"
 #include "framework/model/pipeline.h"
 #include "framework/run/model_size.h"
 #include "framework/run/origin.h"
@@ -111,7 +110,6 @@ class Run {
   SitePoints points_;
   std::unique_ptr<Residency> residency_;
   std::shared_ptr<Execution> execution_;  // null before the weights are there
-  std::unique_ptr<Engine> engine_;        // of evaluations; null: LibTorch
   std::string inputs_;                    // see inputs_text(); empty until it is needed
   std::vector<Batch> calibration_;
   std::optional<OutlierRecorder> outliers_;
@@ -134,7 +132,7 @@ Run::Run(Bench bench, Log& log, const RunFolders& folders)
 Predictor Run::predictor(const SiteSet& quantized) const {
   const Model& model = *bench_.model;
   const auto pass = std::make_shared<const Pass>(
-      points_, PassOptions{.quantize = quantized, .engine = engine_.get()});
+      points_, PassOptions{.quantize = quantized, .engine = bench_.engine.get()});
   Predictor predictor{[&model, pass](const Batch& batch) { return model.forward(batch, *pass); }};
   predictor.predict_all = [=, this](std::span<const Batch> batches, const OutputSink& sink) {
     execution_->run(
@@ -149,7 +147,6 @@ Predictor Run::predictor(const SiteSet& quantized) const {
 
 void Run::load_weights() {
   Model& model = *bench_.model;
-  if (takes_packed_engine(spec_)) engine_ = std::make_unique<PackedEngine>();
   if (!bench_.tensors) bench_.checkpoint->require_weights();
   const std::optional<ByLayerOptions>& by_layer = spec_.model.by_layer;
   time("load", [&] {

@@ -18,7 +18,6 @@
 #include "framework/base/error.h"
 #include "framework/base/instruction_sets.h"
 #include "framework/kernels/fake_quantize.h"
-#include "framework/model/packed_engine.h"
 #include "tests/benchmarks/support/environment.h"
 #include "tests/benchmarks/support/paired.h"
 #include "tests/benchmarks/support/program.h"
@@ -52,8 +51,8 @@ void measure(const std::string& name, const ModelShape& shape, int64_t rounds) {
   const TemporaryFolder folder;
   write_random_model(folder.path(), shape, /*outliers=*/false);
   QuantizedNetwork network(folder.path(), "{rules: []}");
-  const PackedEngine engine;
-  const Pass plain(network.points()), own(network.points(), {.engine = &engine});
+  const auto engine = make_engine("packed");
+  const Pass plain(network.points()), own(network.points(), {.engine = engine.get()});
   for (const Load& load : {Load{1, 25, 25}, {8, 8, 32}, {32, 24, 27}, {32, 40, 60}}) {
     const Batch batch = random_batch(load);
     at::Tensor expected, found;

@@ -51,6 +51,10 @@ std::vector<std::string> names_of_quantized(std::span<const Site> sites,
 
 }  // namespace
 
+std::unique_ptr<const Engine> make_engine(const std::string& name) {
+  return EngineChoice(all_plugins().engines, name).create();
+}
+
 const Plugins& all_plugins() {
   static const std::unique_ptr<const Plugins> plugins = [] {
     auto made = std::make_unique<Plugins>();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/model/engine.h"
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
 #include "framework/run/run.h"
@@ -21,6 +22,9 @@ inline std::filesystem::path shared_folder() { return source_folder() / "../shar
 
 // Every plug-in, registered once.
 const Plugins& all_plugins();
+
+// An engine with its defaults.
+std::unique_ptr<const Engine> make_engine(const std::string& name);
 
 // Parameters of a plug-in, read from YAML ("" for the defaults).
 std::shared_ptr<void> read_params(const PluginEntry& entry, const std::string& yaml);

@@ -8,7 +8,6 @@
 #include <thread>
 
 #include "framework/base/error.h"
-#include "framework/model/packed_engine.h"
 #include "tests/support/throws.h"
 
 namespace quell {
@@ -130,8 +129,12 @@ TEST_F(PassTest, APointWithoutParametersCannotQuantize) {
   EXPECT_THAT(message, HasSubstr("calibrate"));
 }
 
+struct Joining final : Engine {
+  bool joins() const override { return true; }
+};
+
 TEST_F(PassTest, JoinsOperationsWhereNothingHappensBetween) {
-  const PackedEngine engine;
+  const Joining engine;
   const auto joins = [&](PassOptions options) {
     const at::NoGradGuard no_gradients;
     options.engine = &engine;
@@ -145,6 +148,8 @@ TEST_F(PassTest, JoinsOperationsWhereNothingHappensBetween) {
   EXPECT_FALSE(joins({.inputs = [](SiteId, const Rows&) {}}));
   const at::NoGradGuard no_gradients;
   EXPECT_FALSE(Pass(*points_).joins({}));
+  const Engine libtorch;
+  EXPECT_FALSE(Pass(*points_, {.engine = &libtorch}).joins({}));
   const at::AutoGradMode gradients(true);
   EXPECT_FALSE(Pass(*points_, {.engine = &engine}).joins({}));
 }

@@ -1,5 +1,4 @@
 // The engine of packed weights against LibTorch's products.
-#include "framework/model/packed_engine.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -11,6 +10,8 @@
 #include <gtest/gtest.h>
 #include <thread>
 #include <vector>
+
+#include "tests/support/engine.h"
 
 namespace quell {
 namespace {
@@ -26,36 +27,36 @@ double difference(const at::Tensor& left, const at::Tensor& right) {
   return (left - right).abs().max().item<double>();
 }
 
-TEST(PackedEngine, GivesTheProductsOfLibTorch) {
+TEST(Packed, GivesTheProductsOfLibTorch) {
   const at::NoGradGuard no_gradients;
-  const PackedEngine engine;
+  const auto engine = make_engine("packed");
   for (const auto& [rows, outputs, inputs] :
        {std::tuple(1, 2, 3), std::tuple(7, 384, 384), std::tuple(33, 100, 1536)}) {
     const at::Tensor x = at::randn({rows, inputs}), weight = at::randn({outputs, inputs}),
                      bias = at::randn({outputs});
-    EXPECT_LE(difference(engine.linear(x, weight, bias), at::linear(x, weight, bias)),
+    EXPECT_LE(difference(engine->linear(x, weight, bias), at::linear(x, weight, bias)),
               bound(x, weight) + 1e-6);
-    EXPECT_LE(difference(engine.linear(x, weight, {}), at::linear(x, weight)), bound(x, weight));
+    EXPECT_LE(difference(engine->linear(x, weight, {}), at::linear(x, weight)), bound(x, weight));
   }
 }
 
-TEST(PackedEngine, ComputesActivationsAlong) {
+TEST(Packed, ComputesActivationsAlong) {
   const at::NoGradGuard no_gradients;
-  const PackedEngine engine;
+  const auto engine = make_engine("packed");
   const at::Tensor x = at::randn({9, 48}), weight = at::randn({33, 48}), bias = at::randn({33});
-  const at::Tensor sums = engine.linear(x, weight, bias);
+  const at::Tensor sums = engine->linear(x, weight, bias);
   using kernels::Activation;
-  EXPECT_LE(difference(engine.linear(x, weight, bias, Activation::kGelu), at::gelu(sums)), 1e-5);
+  EXPECT_LE(difference(engine->linear(x, weight, bias, Activation::kGelu), at::gelu(sums)), 1e-5);
   EXPECT_LE(
-      difference(engine.linear(x, weight, bias, Activation::kGeluTanh), at::gelu(sums, "tanh")),
+      difference(engine->linear(x, weight, bias, Activation::kGeluTanh), at::gelu(sums, "tanh")),
       1e-5);
-  EXPECT_TRUE(engine.linear(x, weight, bias, Activation::kRelu).equal(at::relu(sums)));
+  EXPECT_TRUE(engine->linear(x, weight, bias, Activation::kRelu).equal(at::relu(sums)));
 }
 
 // Values of size 1 or so, sums of at most 64 of them: each side is some 1e-6 off.
-TEST(PackedEngine, AttendsAsLibTorch) {
+TEST(Packed, AttendsAsLibTorch) {
   const at::NoGradGuard no_gradients;
-  const PackedEngine engine;
+  const auto engine = make_engine("packed");
   AttentionSpans spans{{0, 1, 20, 20, 24}, {0, 1, 20, 23, 50}, {1, 17, 3, 27}};
   for (const bool causal : {false, true}) {
     for (const int64_t key_heads : {6, 2}) {
@@ -69,14 +70,14 @@ TEST(PackedEngine, AttendsAsLibTorch) {
       const at::Tensor value = at::randn({50, 16 * key_heads});
       const at::Tensor expected = attention_context(
           layout, attention_probs(layout, attention_scores(layout, query, key)), value);
-      EXPECT_LE(difference(engine.attention(spans, shape, query, key, value), expected), 1e-5);
+      EXPECT_LE(difference(engine->attention(spans, shape, query, key, value), expected), 1e-5);
     }
   }
 }
 
-TEST(PackedEngine, NormalizesAsLibTorch) {
+TEST(Packed, NormalizesAsLibTorch) {
   const at::NoGradGuard no_gradients;
-  const PackedEngine engine;
+  const auto engine = make_engine("packed");
   const at::Tensor rows = at::randn({7, 100}), added = at::randn({7, 100});
   Norm norm;
   norm.weight = at::randn({100});
@@ -86,49 +87,49 @@ TEST(PackedEngine, NormalizesAsLibTorch) {
     const auto expected = [&](const at::Tensor& x) {
       return at::layer_norm(x, {100}, norm.weight, norm.bias, norm.epsilon);
     };
-    EXPECT_LE(difference(engine.layer_norm(norm, norm.weight, rows, {}), expected(rows)), 1e-5);
-    EXPECT_LE(difference(engine.layer_norm(norm, norm.weight, rows, added), expected(rows + added)),
+    EXPECT_LE(difference(engine->norm(norm, norm.weight, rows, {}), expected(rows)), 1e-5);
+    EXPECT_LE(difference(engine->norm(norm, norm.weight, rows, added), expected(rows + added)),
               1e-5);
   }
 }
 
-TEST(PackedEngine, RowsDoNotDependOnTheirCompany) {
+TEST(Packed, RowsDoNotDependOnTheirCompany) {
   const at::NoGradGuard no_gradients;
-  const PackedEngine engine;
+  const auto engine = make_engine("packed");
   const at::Tensor x = at::randn({19, 384}), weight = at::randn({384, 384});
-  const at::Tensor together = engine.linear(x, weight, {});
+  const at::Tensor together = engine->linear(x, weight, {});
   std::vector<at::Tensor> alone;
   for (int64_t i = 0; i < x.size(0); ++i) {
-    alone.push_back(engine.linear(x.narrow(0, i, 1), weight, {}));
+    alone.push_back(engine->linear(x.narrow(0, i, 1), weight, {}));
   }
   EXPECT_TRUE(at::cat(alone).equal(together));
 }
 
-TEST(PackedEngine, SeesWhatBecomesOfAWeight) {
+TEST(Packed, SeesWhatBecomesOfAWeight) {
   const at::NoGradGuard no_gradients;
-  const PackedEngine engine;
+  const auto engine = make_engine("packed");
   const at::Tensor x = at::randn({3, 16});
   at::Tensor weight = at::randn({16, 16});
-  const at::Tensor before = engine.linear(x, weight, {});
+  const at::Tensor before = engine->linear(x, weight, {});
   weight.mul_(2);
-  EXPECT_TRUE(engine.linear(x, weight, {}).equal(before * 2));
-  const int64_t bytes = engine.bytes();
+  EXPECT_TRUE(engine->linear(x, weight, {}).equal(before * 2));
+  const int64_t bytes = engine->bytes();
   for (int i = 0; i < 5; ++i) {  // weights that come and go, in the same memory or elsewhere
     weight = at::randn({16, 16});
-    EXPECT_LE(difference(engine.linear(x, weight, {}), at::linear(x, weight)), bound(x, weight));
+    EXPECT_LE(difference(engine->linear(x, weight, {}), at::linear(x, weight)), bound(x, weight));
   }
-  EXPECT_LE(engine.bytes(), 2 * bytes) << "those that are gone are forgotten";
+  EXPECT_LE(engine->bytes(), 2 * bytes) << "those that are gone are forgotten";
 }
 
-TEST(PackedEngine, ServesSeveralThreads) {
-  const PackedEngine engine;
+TEST(Packed, ServesSeveralThreads) {
+  const auto engine = make_engine("packed");
   const at::Tensor x = at::randn({5, 64}), weight = at::randn({64, 64});
   std::vector<at::Tensor> results(8);
   std::vector<std::thread> threads;
   for (at::Tensor& result : results) {
     threads.emplace_back([&] {
       const at::NoGradGuard no_gradients;
-      result = engine.linear(x, weight, {});
+      result = engine->linear(x, weight, {});
     });
   }
   for (std::thread& thread : threads) thread.join();

@@ -1,17 +1,56 @@
-#include "framework/model/packed_engine.h"
+// quell's own kernels: each weight is packed once and read from then on as products read it, and
+// what follows a product is computed while its values are in the cache. A value does not depend on
+// which other rows are computed with it, nor on the number of threads; its bits are not those of
+// LibTorch.
 
 #include <ATen/ops/empty.h>
+#include <map>
+#include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <vector>
 
 #include "framework/base/error.h"
 #include "framework/kernels/attention.h"
 #include "framework/kernels/norm.h"
+#include "framework/kernels/packed_product.h"
+#include "framework/model/engine.h"
+#include "framework/plugin/registry.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
+namespace {
 
-std::shared_ptr<const kernels::PackedWeight> PackedEngine::find(const at::Tensor& weight) const {
+class Packed final : public Engine {
+ public:
+  explicit Packed(const NoParams&) {}
+
+  bool joins() const override { return true; }
+  at::Tensor linear(const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
+                    kernels::Activation activation) const override;
+  at::Tensor attention(const AttentionSpans& spans, const AttentionShape& shape,
+                       const at::Tensor& query, const at::Tensor& key,
+                       const at::Tensor& value) const override;
+  at::Tensor norm(const Norm& norm, const at::Tensor& gamma, const at::Tensor& rows,
+                  const at::Tensor& added) const override;
+  // As much as the weights themselves.
+  int64_t bytes() const override;
+
+ private:
+  // Valid as long as the weight lives and is not written into.
+  struct Entry {
+    c10::weak_intrusive_ptr<c10::StorageImpl> storage;
+    int64_t version = 0;
+    std::shared_ptr<const kernels::PackedWeight> packed;
+  };
+  std::shared_ptr<const kernels::PackedWeight> packed(const at::Tensor& weight) const;
+  std::shared_ptr<const kernels::PackedWeight> find(const at::Tensor& weight) const;
+
+  mutable std::shared_mutex mutex_;
+  mutable std::map<const void*, Entry> entries_;  // by where the values of the weight lie
+};
+
+std::shared_ptr<const kernels::PackedWeight> Packed::find(const at::Tensor& weight) const {
   const auto found = entries_.find(weight.const_data_ptr());
   if (found == entries_.end()) return nullptr;
   const Entry& entry = found->second;
@@ -21,7 +60,7 @@ std::shared_ptr<const kernels::PackedWeight> PackedEngine::find(const at::Tensor
   return same ? entry.packed : nullptr;
 }
 
-std::shared_ptr<const kernels::PackedWeight> PackedEngine::packed(const at::Tensor& weight) const {
+std::shared_ptr<const kernels::PackedWeight> Packed::packed(const at::Tensor& weight) const {
   {
     const std::shared_lock lock(mutex_);
     if (auto known = find(weight)) return known;
@@ -37,7 +76,7 @@ std::shared_ptr<const kernels::PackedWeight> PackedEngine::packed(const at::Tens
   return made;
 }
 
-at::Tensor PackedEngine::linear(const at::Tensor& rows, const at::Tensor& weight,
+at::Tensor Packed::linear(const at::Tensor& rows, const at::Tensor& weight,
                                 const at::Tensor& bias, kernels::Activation activation) const {
   QUELL_ASSERT(rows.dim() == 2 && rows.scalar_type() == at::kFloat, "rows [n, inputs] of float32");
   const std::shared_ptr<const kernels::PackedWeight> by = packed(weight);
@@ -50,7 +89,7 @@ at::Tensor PackedEngine::linear(const at::Tensor& rows, const at::Tensor& weight
   return result;
 }
 
-at::Tensor PackedEngine::attention(const AttentionSpans& spans, const AttentionShape& shape,
+at::Tensor Packed::attention(const AttentionSpans& spans, const AttentionShape& shape,
                                    const at::Tensor& query, const at::Tensor& key,
                                    const at::Tensor& value) const {
   QUELL_ASSERT(query.stride(1) == 1 && key.stride(1) == 1 && value.stride(1) == 1,
@@ -79,8 +118,9 @@ at::Tensor PackedEngine::attention(const AttentionSpans& spans, const AttentionS
   return context;
 }
 
-at::Tensor PackedEngine::layer_norm(const Norm& norm, const at::Tensor& gamma,
-                                    const at::Tensor& rows, const at::Tensor& added) const {
+at::Tensor Packed::norm(const Norm& norm, const at::Tensor& gamma, const at::Tensor& rows,
+                        const at::Tensor& added) const {
+  if (norm.kind != NormKind::kLayer) return Engine::norm(norm, gamma, rows, added);
   const at::Tensor dense = rows.contiguous();
   at::Tensor result = at::empty({dense.size(0), dense.size(1)}, dense.options());
   const at::Tensor other = added.defined() ? added.contiguous() : added;
@@ -93,11 +133,20 @@ at::Tensor PackedEngine::layer_norm(const Norm& norm, const at::Tensor& gamma,
   return result;
 }
 
-int64_t PackedEngine::bytes() const {
+int64_t Packed::bytes() const {
   const std::shared_lock lock(mutex_);
   int64_t bytes = 0;
   for (const auto& [place, entry] : entries_) bytes += entry.packed->bytes();
   return bytes;
+}
+
+}  // namespace
+
+void register_engine_packed(Plugins& plugins) {
+  add_plugin<Packed, NoParams>(
+      plugins.engines, "packed",
+      "quell's own float kernels: weights packed once, several operations in one.",
+      "packed products: Goto, van de Geijn 2008");
 }
 
 }  // namespace quell

@@ -1,0 +1,44 @@
+#include "framework/model/engine.h"
+
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/rsqrt.h>
+
+#include "framework/base/error.h"
+
+namespace quell {
+
+at::Tensor Engine::linear(const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
+                          kernels::Activation activation) const {
+  QUELL_ASSERT(activation == kernels::Activation::kNone, "an activation for an engine that joins");
+  return at::linear(rows, weight, bias);
+}
+
+at::Tensor Engine::attention(const AttentionSpans& spans, const AttentionShape& shape,
+                             const at::Tensor& query, const at::Tensor& key,
+                             const at::Tensor& value) const {
+  const AttentionLayout layout(std::make_shared<const AttentionSpans>(spans), shape,
+                               /*rows_needed=*/false);
+  return attention_context(layout, attention_probs(layout, attention_scores(layout, query, key)),
+                           value);
+}
+
+at::Tensor Engine::norm(const Norm& norm, const at::Tensor& gamma, const at::Tensor& rows,
+                        const at::Tensor& added) const {
+  const at::Tensor sum = added.defined() ? rows.add(added) : rows;
+  switch (norm.kind) {
+    case NormKind::kLayer:
+      return at::layer_norm(sum, {sum.size(-1)}, gamma, norm.bias, norm.epsilon);
+    case NormKind::kRms: {
+      const at::Tensor mean = sum.mul(sum).mean(-1, /*keepdim=*/true);
+      at::Tensor result = at::mul(gamma, sum.mul(at::rsqrt(mean.add(norm.epsilon))));
+      return norm.bias.defined() ? result.add_(norm.bias) : result;
+    }
+    case NormKind::kNone:
+      return at::mul(sum, gamma).add_(norm.bias);
+  }
+  QUELL_ASSERT(false, "unhandled kind of norm");
+}
+
+}  // namespace quell
