@@ -1,13 +1,14 @@
 # Plug-ins: one file each. The manifest declares and calls one register_<kind>_<stem> per file, so
 # that a forgotten registration is a link error.
 #
-#   quell_plugins(TARGET KINDS observers quantizers ... DEPENDS libraries...)
+#   quell_plugins(TARGET KINDS observers quantizers ... DEPENDS libraries...)   TARGET links one
+#                                                                              library quell_<kind> each
 
 function(quell_plugins target)
   cmake_parse_arguments(argument "" "" "KINDS;DEPENDS" ${ARGN})
   set(declarations "")
   set(calls "")
-  set(sources "")
+  set(libraries "")
   foreach(kind IN LISTS argument_KINDS)
     string(REGEX REPLACE "s$" "" singular ${kind})
     file(GLOB files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${kind}/*.cpp)
@@ -15,11 +16,12 @@ function(quell_plugins target)
       get_filename_component(stem ${file} NAME_WE)
       string(APPEND declarations "void register_${singular}_${stem}(Plugins&);\n")
       string(APPEND calls "  register_${singular}_${stem}(plugins);\n")
-      list(APPEND sources ${file})
     endforeach()
     # Parts that several plug-ins of one kind share: models/blocks, tasks/metrics.
     file(GLOB shared CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${kind}/*/*.cpp)
-    list(APPEND sources ${shared})
+    add_library(quell_${kind} STATIC ${files} ${shared})
+    target_link_libraries(quell_${kind} PUBLIC ${argument_DEPENDS})
+    list(APPEND libraries quell_${kind})
   endforeach()
   set(manifest ${PROJECT_BINARY_DIR}/generated/manifest.cpp)
   file(CONFIGURE OUTPUT ${manifest} CONTENT
@@ -32,6 +34,6 @@ void register_all_plugins(Plugins& plugins) {
 ${calls}}
 }  // namespace quell
 " @ONLY)
-  add_library(${target} STATIC ${sources} ${manifest})
-  target_link_libraries(${target} PUBLIC ${argument_DEPENDS})
+  add_library(${target} STATIC ${manifest})
+  target_link_libraries(${target} PUBLIC ${libraries} ${argument_DEPENDS})
 endfunction()

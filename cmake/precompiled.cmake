@@ -1,5 +1,6 @@
 # Headers of others that most sources read are precompiled: reading them is most of the work of a small
-# source. Never a header of ours: an edit of it would compile everything anew.
+# source. Headers of ours only where every source of a target reads them anyhow, since an edit compiles
+# the whole target anew: the transformer in models, tests/support/engine.h in tests of whole experiments.
 #
 #   quell_precompiled(NAME LIBRARIES libraries... HEADERS headers...)   makes one
 #   quell_use_precompiled(TARGET NAME)                                  uses it

@@ -35,24 +35,6 @@ void Params::check(const Params& params, Report& report) {
   }
 }
 
-// The block with everything quantized that it has, weights and activations.
-SiteSet quantized_sites(const PipelineContext& context, SiteRange block) {
-  SiteSet sites;
-  for (SiteId id = block.first; block.contains(id) && id < std::ssize(context.model.sites());
-       ++id) {
-    const SitePoint* point = context.points.point(id);
-    if (point == nullptr) continue;
-    if (!point->calibrated) {
-      throw Error(
-          fmt::format("by_block: {} is to be quantized but has no range after the steps; "
-                      "put `calibrate` among them",
-                      context.model.sites()[static_cast<size_t>(id)].key()));
-    }
-    sites.insert(id);
-  }
-  return sites;
-}
-
 class ByBlock final : public Solver {
  public:
   explicit ByBlock(const Params& params) : params_(params) {}
@@ -89,8 +71,8 @@ class ByBlock final : public Solver {
   // Puts the states behind the block in place of those in front of it.
   static void advance(const PipelineContext& context, const Segment& segment,
                       std::span<const ModelInput> inputs, StateStore& states) {
-    const Pass pass(context.points,
-                    {.quantize = quantized_sites(context, context.model.sites_of(segment))});
+    const Pass pass(context.points, {.quantize = context.points.calibrated(
+                                         true, true, context.model.sites_of(segment))});
     for (size_t batch = 0; batch < inputs.size(); ++batch) {
       State state = states.take(batch);
       segment.run(state, inputs[batch], pass);

@@ -36,9 +36,6 @@ class Whole final : public Execution {
   }
 
   bool keeps_changes() const override { return true; }
-  std::unique_ptr<StateStore> new_states(size_t batches) const override {
-    return states_in_memory(batches);
-  }
 
  private:
   const Model& model_;
@@ -117,9 +114,6 @@ class OneSegment final : public Execution {
   }
 
   bool keeps_changes() const override { return false; }
-  std::unique_ptr<StateStore> new_states(size_t batches) const override {
-    return states_in_memory(batches);
-  }
 
  private:
   const Segment& segment_;

@@ -35,7 +35,9 @@ class Execution {
   // Whether all tensors are in memory all the time, so that they may be changed.
   virtual bool keeps_changes() const = 0;
   // Where states between segments lie.
-  virtual std::unique_ptr<StateStore> new_states(size_t batches) const = 0;
+  virtual std::unique_ptr<StateStore> new_states(size_t batches) const {
+    return states_in_memory(batches);
+  }
 };
 
 // Of a model that was loaded. The model must live as long as the result.

@@ -32,15 +32,16 @@ SiteSet SitePoints::calibrated(SiteKind kind) const {
   return calibrated(kind == SiteKind::kWeight, kind == SiteKind::kActivation);
 }
 
-SiteSet SitePoints::calibrated(bool weights, bool activations) const {
+SiteSet SitePoints::calibrated(bool weights, bool activations, SiteRange scope) const {
   SiteSet result;
   for (size_t i = 0; i < sites_.size(); ++i) {
     const bool wanted = sites_[i].kind == SiteKind::kWeight ? weights : activations;
-    if (points_[i] == nullptr || !wanted) continue;
+    const bool inside = scope.contains(static_cast<SiteId>(i));
+    if (points_[i] == nullptr || !wanted || !inside) continue;
     if (!points_[i]->calibrated) {
       throw Error(
           fmt::format("{} is to be quantized but has no range yet; put `calibrate` into the "
-                      "pipeline",
+                      "pipeline, or among the steps of `by_block`",
                       sites_[i].key()));
     }
     result.insert(static_cast<SiteId>(i));

@@ -50,10 +50,10 @@ class SitePoints {
   SitePoint* point(SiteId id) const { return points_[static_cast<size_t>(id)].get(); }
   void set_point(SiteId id, std::unique_ptr<SitePoint> point);
 
-  // The sites to be quantized of one kind, or of those that are wanted. Throws Error where one has
-  // no parameters yet.
+  // The sites to be quantized of one kind, or of those that are wanted, also of a block alone.
+  // Throws Error where one has no parameters yet.
   SiteSet calibrated(SiteKind kind) const;
-  SiteSet calibrated(bool weights, bool activations) const;
+  SiteSet calibrated(bool weights, bool activations, SiteRange scope = {}) const;
 
   // The weight on its grid, computed once and kept until weight_changed(). While gradients are
   // recorded for the weight or its quantizer it is quantized anew and not kept. Several threads may
