@@ -48,6 +48,7 @@ const std::vector<Verb>& verbs() {
       {"compare", "explain how two runs differ", run_compare},
       {"check", "show what an experiment would do, without running it", run_check},
       {"sensitivity", "quantize groups of sites alone, and all but one", run_sensitivity},
+      {"allocate", "choose bits for each group of sites under a budget", run_allocate},
       {"list", "list the plug-ins", run_list},
       {"describe", "explain one plug-in", run_describe},
       {"schema", "print the JSON Schema of experiment files", run_schema},

@@ -1,6 +1,7 @@
 #include "framework/run/sensitivity.h"
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -8,6 +9,7 @@
 #include "framework/base/error.h"
 #include "framework/base/file.h"
 #include "framework/config/enum_name.h"
+#include "framework/config/load.h"
 #include "framework/config/node.h"
 #include "framework/json/json.h"
 #include "framework/run/run.h"
@@ -31,26 +33,20 @@ std::string group_of(const Site& site, SiteGrouping grouping) {
   QUELL_ASSERT(false, "unhandled grouping");
 }
 
-// Groups in the order of their first sites.
-std::vector<std::pair<std::string, std::vector<SiteId>>> groups_of(const Bench& bench,
-                                                                   SiteGrouping grouping) {
-  std::vector<std::pair<std::string, std::vector<SiteId>>> groups;
-  std::map<std::string, size_t> places;
-  for (size_t id = 0; id < bench.plan.size(); ++id) {
-    if (!bench.plan[id].quantize) continue;
-    const std::string name = group_of(bench.model->sites()[id], grouping);
-    const auto [place, is_new] = places.emplace(name, groups.size());
-    if (is_new) groups.push_back({name, {}});
-    groups[place->second].second.push_back(static_cast<SiteId>(id));
+// Mean squared distance of all outputs; NaN where there are none.
+double output_error(const Evaluation& evaluation, const Evaluation& of_float) {
+  double sum = 0, count = 0;
+  for (size_t i = 0; i < evaluation.predictions.size(); ++i) {
+    for (const auto& [name, values] : evaluation.predictions[i].outputs) {
+      const std::vector<float>& expected = of_float.predictions[i].outputs.at(name);
+      for (size_t k = 0; k < std::min(values.size(), expected.size()); ++k) {
+        const double difference = static_cast<double>(values[k]) - expected[k];
+        sum += difference * difference;
+      }
+      count += static_cast<double>(std::min(values.size(), expected.size()));
+    }
   }
-  return groups;
-}
-
-Rule bits_everywhere(int64_t bits) {
-  Rule rule;
-  rule.sites = {"weight:*", "activation:*"};
-  rule.bits = bits;
-  return rule;
+  return sum / count;
 }
 
 // What was measured, on disk.
@@ -65,7 +61,7 @@ class Measured {
   const std::vector<SensitivityRow>& rows() const { return rows_; }
   bool has(const SensitivityRow& wanted) const {
     for (const SensitivityRow& row : rows_) {
-      if (row.group == wanted.group && row.mode == wanted.mode && row.bits == wanted.bits)
+      if (row.group == wanted.group && row.mode == wanted.mode && row.setting == wanted.setting)
         return true;
     }
     return false;
@@ -85,8 +81,8 @@ class Measured {
                       file_.string()));
     }
     for (const Json& entry : root.at("rows")) {
-      SensitivityRow row{
-          entry.at("group"), entry.at("mode"), entry.at("bits"), entry.at("sites"), {}};
+      SensitivityRow row{entry.at("group"), entry.at("mode"),  entry.at("setting"),
+                         entry.at("bits"),  entry.at("sites"), {}};
       for (const Json& metric : entry.at("metrics")) {
         const Json& value = metric.at("value");
         row.metrics.emplace_back(metric.at("name"),
@@ -104,6 +100,7 @@ class Measured {
         metrics.push_back({{"name", name}, {"value", value}});
       json["rows"].push_back({{"group", row.group},
                               {"mode", row.mode},
+                              {"setting", row.setting},
                               {"bits", row.bits},
                               {"sites", row.sites},
                               {"metrics", metrics}});
@@ -124,41 +121,90 @@ struct Wanted {
 };
 
 std::vector<Wanted> wanted_rows(const Bench& bench, const SensitivityOptions& options,
-                                int64_t bits) {
-  const auto groups = groups_of(bench, options.grouping);
+                                const SiteSetting& setting) {
+  const auto groups = groups_of(bench, options);
   std::vector<SiteId> all;
   for (const auto& [name, ids] : groups) all.insert(all.end(), ids.begin(), ids.end());
-  std::vector<Wanted> wanted = {{{"", "float", bits, 0, {}}, {}}, {{"", "all", bits, 0, {}}, all}};
+  const auto row = [&](const std::string& group, const std::string& mode, std::vector<SiteId> ids) {
+    const int64_t count = std::ssize(ids);
+    return Wanted{{group, mode, setting.text, setting.rule.bits.value_or(0), count, {}},
+                  std::move(ids)};
+  };
+  std::vector<Wanted> wanted = {row("", "float", {}), row("", "all", all)};
   for (const auto& [name, ids] : groups) {
-    if (options.alone) wanted.push_back({{name, "alone", bits, 0, {}}, ids});
+    if (options.alone) wanted.push_back(row(name, "alone", ids));
     if (!options.without) continue;
     std::vector<SiteId> others;
     for (const auto& [other, other_ids] : groups) {
       if (other != name) others.insert(others.end(), other_ids.begin(), other_ids.end());
     }
-    wanted.push_back({{name, "without", bits, 0, {}}, std::move(others)});
+    wanted.push_back(row(name, "without", std::move(others)));
   }
-  for (Wanted& one : wanted) one.row.sites = std::ssize(one.sites);
   return wanted;
 }
 
+bool chosen(const Site& site, const std::vector<std::string>& patterns) {
+  return patterns.empty() || std::any_of(patterns.begin(), patterns.end(),
+                                         [&](const auto& one) { return matches(site, one); });
+}
+
 }  // namespace
+
+SiteSetting read_setting(const std::string& text, const Plugins& plugins) {
+  Problems problems;
+  ConfigNode node = parse_yaml(text, fmt::format("setting \"{}\"", text), problems);
+  if (node.is_map() && node.find("sites") == nullptr) {
+    node.set("sites", ConfigNode::scalar("*"));
+  } else {
+    problems.add(node.mark, "", "expected keys of a rule without its sites, such as \"bits: 4\"");
+  }
+  ReadContext context{problems, &plugins};
+  SiteSetting setting{text, problems.empty() ? read_config<Rule>(node, context) : Rule()};
+  problems.throw_if_any();
+  return setting;
+}
+
+std::vector<std::pair<std::string, std::vector<SiteId>>> groups_of(
+    const Bench& bench, const SensitivityOptions& options) {
+  std::vector<std::pair<std::string, std::vector<SiteId>>> groups;
+  std::map<std::string, size_t> places;
+  for (size_t id = 0; id < bench.plan.size(); ++id) {
+    const Site& site = bench.model->sites()[id];
+    if (!bench.plan[id].quantize || !chosen(site, options.sites)) continue;
+    const std::string name = group_of(site, options.grouping);
+    const auto [place, is_new] = places.emplace(name, groups.size());
+    if (is_new) groups.push_back({name, {}});
+    groups[place->second].second.push_back(static_cast<SiteId>(id));
+  }
+  if (!groups.empty()) return groups;
+  throw ConfigError(
+      "no quantized site is among those that are asked for; `quell check EXPERIMENT` "
+      "lists them");
+}
 
 std::vector<SensitivityRow> measure_sensitivity(const ExperimentSpec& spec,
                                                 const SensitivityOptions& options,
                                                 const Plugins& plugins, Log& log) {
   Measured measured(options.file, spec, options.grouping);
-  const std::vector<int64_t> widths = options.bits.empty() ? std::vector<int64_t>{0} : options.bits;
-  for (const int64_t bits : widths) {
-    ExperimentSpec at_bits = spec;
-    if (bits > 0) at_bits.quant.rules.push_back(bits_everywhere(bits));
-    Bench bench = load_bench(at_bits, plugins, log);
-    std::vector<Wanted> wanted = wanted_rows(bench, options, bits);
+  const auto settings = options.settings.empty() ? std::vector<SiteSetting>(1) : options.settings;
+  for (const SiteSetting& setting : settings) {
+    ExperimentSpec changed = spec;
+    if (!setting.text.empty()) {
+      changed.quant.rules.push_back(setting.rule);
+      changed.quant.rules.back().sites =
+          options.sites.empty() ? std::vector<std::string>{"*"} : options.sites;
+    }
+    Bench bench = load_bench(changed, plugins, log);
+    std::vector<Wanted> wanted = wanted_rows(bench, options, setting);
     std::erase_if(wanted, [&](const Wanted& one) { return measured.has(one.row); });
     if (wanted.empty()) continue;
     CalibratedNetwork network(std::move(bench), log);
+    const Evaluation of_float = network.evaluate({});
     for (Wanted& one : wanted) {
-      one.row.metrics = network.evaluate(one.sites).metrics;
+      const Evaluation evaluation = one.sites.empty() ? of_float : network.evaluate(one.sites);
+      one.row.metrics = evaluation.metrics;
+      const double error = output_error(evaluation, of_float);
+      if (!std::isnan(error)) one.row.metrics.emplace_back("output_error", error);
       const std::string name =
           one.row.group.empty() ? one.row.mode : one.row.group + " " + one.row.mode;
       log.info(fmt::format("{:<40} {:.4f}", name,

@@ -55,7 +55,9 @@ TEST_F(Sensitivity, ByLayerAndBits) {
   SensitivityOptions options;
   options.grouping = SiteGrouping::kLayer;
   options.without = false;
-  options.bits = {8, 2};
+  for (const char* text : {"bits: 8", "bits: 2"}) {
+    options.settings.push_back(read_setting(text, all_plugins()));
+  }
   const auto rows = measure(options);
   EXPECT_EQ(rows.size(), 2u * (2 + 5));  // nothing, everything, four layers and the rest
   EXPECT_EQ(rows[0].bits, 8);
