@@ -1,4 +1,4 @@
-"""Figures of sweeps and of sensitivity. Each fills one matplotlib Axes and returns it.
+"""Figures of sweeps, of sensitivity, and of the linears of a run. Each fills one matplotlib Axes and returns it.
 
 Metrics are shares in [0, 1] and drawn in percent."""
 from __future__ import annotations
@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from quell_analysis.style import INK, MARKERS, PALE, QUIET, SERIES
+from quell_analysis.style import BLUE, GREEN, INK, MARKERS, PALE, QUIET, SERIES, VERMILION
 
 
 def draw_clipping_curves(axes: Axes, searches: pd.DataFrame, key: str,
@@ -92,6 +92,27 @@ def draw_group_bits(axes: Axes, table: pd.DataFrame, metric: str, most: int = 4)
     axes.plot([], [], color=QUIET, linewidth=0.9, label=f"{len(order) - most} other groups")
     draw_reference(axes, 100 * float(table[table["mode"] == "float"][metric].iloc[0]), "float")
     label_bits(axes, widths, metric, "bits of the group")
+    return axes
+
+
+def draw_linear_terms(axes: Axes, sites: pd.DataFrame) -> Axes:
+    """What the products of linears make of their bits, from ResultsFile.sites(): a row per linear, with
+    the concentration of its input and of its weight, and their alignment, in dB."""
+    linears = sites[sites["alignment_db"].notna()]
+    terms = [("input_concentration_db", "concentration of the input", VERMILION, "o"),
+             ("concentration_db", "concentration of the weight", BLUE, "s"),
+             ("alignment_db", "alignment", GREEN, "^")]
+    heights = range(len(linears))
+    for column, label, color, marker in terms:
+        axes.scatter(linears[column], heights, s=14, color=color, marker=marker, linewidth=0,
+                     label=label, zorder=3)
+    axes.set_yticks(heights, [name.replace("encoder.", "layer ") for name in linears["site"]])
+    axes.set_ylim(len(linears) - 0.4, -0.6)
+    axes.axvline(0, color=QUIET, linewidth=0.8)
+    axes.grid(axis="y", color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("dB")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncol=3, handletextpad=0.2)
     return axes
 
 

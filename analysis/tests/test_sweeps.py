@@ -126,7 +126,8 @@ class Readers(unittest.TestCase):
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
         from quell_analysis.sweep_figures import (draw_accuracy, draw_clipping_curves,
-                                                  draw_group_bits, draw_left_out)
+                                                  draw_group_bits, draw_left_out,
+                                                  draw_linear_terms)
 
         def line(axes, label):
             found = next(line for line in axes.lines if line.get_label() == label)
@@ -145,6 +146,12 @@ class Readers(unittest.TestCase):
         axes = draw_clipping_curves(plt.figure().add_subplot(), searches, "base",
                                     {"clipping": "mean"})
         self.assertEqual(line(axes, "mean"), [round(6 ** 0.5, 9), 2, 6])  # ratios ascend
+        linears = pd.DataFrame({"site": ["encoder.0.ffn.output", "embeddings.norm"],
+                                "alignment_db": [2.5, None], "concentration_db": [-20.0, None],
+                                "input_concentration_db": [-35.0, None]})
+        axes = draw_linear_terms(plt.figure().add_subplot(), linears)
+        self.assertEqual([round(float(dots.get_offsets()[0, 0]), 9) for dots in axes.collections],
+                         [-35, -20, 2.5])
         plt.close("all")
 
 

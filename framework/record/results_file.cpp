@@ -59,6 +59,15 @@ void write_point(Hdf5Writer& file, const std::string& group, const SiteRecord& p
   write_scales(file, group, point);
 }
 
+void write_linear_error(Hdf5Writer& file, const std::string& group, const LinearError& error) {
+  file.set_attribute(group, "concentration_db", error.weight_concentration_db);
+  file.set_attribute(group, "input_sqnr_db", error.input_sqnr_db);
+  file.set_attribute(group, "input_concentration_db", error.input_concentration_db);
+  file.set_attribute(group, "alignment_db", error.alignment_db);
+  file.set_attribute(group, "output_sqnr_db", error.output_sqnr_db);
+  file.set_attribute(group, "predicted_output_sqnr_db", error.predicted_sqnr_db);
+}
+
 void write_sites(Hdf5Writer& file, const RunRecord& run) {
   for (size_t i = 0; i < run.sites.size(); ++i) {
     const auto id = static_cast<SiteId>(i);
@@ -74,6 +83,8 @@ void write_sites(Hdf5Writer& file, const RunRecord& run) {
     if (weight_error != run.weight_errors.end()) {
       file.set_attribute(group, "sqnr_db", weight_error->second);
     }
+    const auto linear = run.linear_errors.find(id);
+    if (linear != run.linear_errors.end()) write_linear_error(file, group, linear->second);
     const auto error = run.site_errors.find(id);
     if (error == run.site_errors.end()) continue;
     file.set_attribute(group, "sqnr_db", error->second.sqnr_db);

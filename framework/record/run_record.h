@@ -47,6 +47,22 @@ struct SiteError {
   double cosine_to_float = 0;
 };
 
+// What quantization does to the product of a linear whose weight and input both lie on grids, on
+// float activations, in dB. The signal-to-noise ratio of the product is the one of input and weight
+// together, moved by their alignment: 1 / (1 / input + 1 / weight) * alignment, as far as their
+// errors do not depend on each other. Each of the two is a term in bits, 12 (2^bits - 1)^2, times
+// the concentration: mean square over squared range, which outliers lower (Federici et al. 2026).
+struct LinearError {
+  double input_sqnr_db = 0;
+  double input_concentration_db = 0;
+  double weight_concentration_db = 0;
+  // inputs * sum |W x|^2 / (|W|^2 sum |x|^2): 0 dB where they have nothing to do with each other,
+  // more where the weight reads what is large in the input. Rotations leave it as it is.
+  double alignment_db = 0;
+  double output_sqnr_db = 0;     // of W x, measured
+  double predicted_sqnr_db = 0;  // the same by the formula
+};
+
 // The memory column of the third paper, in bytes.
 struct ModelSize {
   double float_bytes = 0;            // everything in float32
@@ -76,8 +92,9 @@ struct RunRecord {
 
   std::vector<Site> sites;
   std::map<SiteId, SiteRecord> quantized;
-  std::map<SiteId, SiteError> site_errors;  // of activations
-  std::map<SiteId, double> weight_errors;   // SQNR in dB
+  std::map<SiteId, SiteError> site_errors;      // of activations
+  std::map<SiteId, double> weight_errors;       // SQNR in dB
+  std::map<SiteId, LinearError> linear_errors;  // by the weight
   ModelSize size;
 
   std::vector<StageResult> stages;

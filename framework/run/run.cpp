@@ -215,7 +215,11 @@ void Run::measure_errors() {
   if (spec_.record.site_errors) {
     const std::vector<Batch> batches =
         recorded_batches(calibration_, spec_.record.site_error_batches);
-    time("site_errors", [&] { record_.site_errors = site_errors(context, batches); });
+    time("site_errors", [&] {
+      SiteErrors errors = site_errors(context, batches);
+      record_.site_errors = std::move(errors.activations);
+      record_.linear_errors = std::move(errors.linears);
+    });
   }
   record_.weight_errors = weight_errors(context);
 }

@@ -9,10 +9,16 @@
 
 namespace quell {
 
-// Compares both networks at every quantized activation site over these batches. Nothing where no
-// site has parameters; throws Error where only some have. Holds the states of the batches in
-// memory, and the float activations of one batch in one layer.
-std::map<SiteId, SiteError> site_errors(PipelineContext& context, std::span<const Batch> batches);
+struct SiteErrors {
+  std::map<SiteId, SiteError> activations;
+  std::map<SiteId, LinearError> linears;  // by the weight; where its input lies on a grid, too
+};
+
+// Compares both networks at every quantized activation site over these batches, and at every
+// quantized linear on the first rows of each. Nothing where no site has parameters; throws Error
+// where only some have. Holds the states of the batches in memory, and the float activations of one
+// batch in one layer.
+SiteErrors site_errors(PipelineContext& context, std::span<const Batch> batches);
 
 // The SQNR in dB of every weight that is quantized.
 std::map<SiteId, double> weight_errors(PipelineContext& context);

@@ -1,4 +1,6 @@
 // Sizes and errors that a run reports, against computations of their own.
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 #include <cmath>
@@ -84,9 +86,9 @@ TEST(SiteErrors, AgainstASeparateComputation) {
   const auto batches = read_batches(tiny_model() / "inputs.safetensors", {"b0.input_ids"});
   Log log(Verbosity::kQuiet);
   PipelineContext context{network.model(), network.points(), batches, log};
-  EXPECT_TRUE(site_errors(context, batches).empty());
+  EXPECT_TRUE(site_errors(context, batches).activations.empty());
   network.calibrate(batches);
-  const auto errors = site_errors(context, batches);
+  const auto errors = site_errors(context, batches).activations;
   EXPECT_EQ(errors.size(), 26u);  // the activations of this placement
 
   auto plain = record(network, batches[0], false), quantized = record(network, batches[0], true);
@@ -101,6 +103,57 @@ TEST(SiteErrors, AgainstASeparateComputation) {
     EXPECT_NEAR(error.sqnr_db, decibel({plain[id], {data, data + own.numel()}}), 1e-9)
         << site.key();
     EXPECT_GE(error.sqnr_db, error.network_sqnr_db - 1.0) << site.key();
+  }
+}
+
+double energy(const at::Tensor& values) { return values.square().sum().item<double>(); }
+
+// Everything anew in float64, from what enters each linear of the float network.
+TEST(LinearErrors, AgainstASeparateComputation) {
+  QuantizedNetwork network(tiny_model(),
+                           "{include: placements/outlier_suppression.yaml,"
+                           " rules: [{sites: ['weight:*', 'activation:*'], bits: 8}]}");
+  const auto batches = read_batches(tiny_model() / "inputs.safetensors", {"b0.input_ids"});
+  network.calibrate(batches);
+  Log log(Verbosity::kQuiet);
+  PipelineContext context{network.model(), network.points(), batches, log};
+  const auto errors = site_errors(context, batches).linears;
+  std::map<SiteId, at::Tensor> entered;
+  std::map<SiteId, const SitePoint*> grids;
+  const auto run = [&](SiteSet sites, const InputTap& tap) {
+    const at::NoGradGuard no_gradients;
+    network.model().forward(batches[0], Pass(network.points(), {.quantize = sites, .inputs = tap}));
+  };
+  run({}, [&](SiteId id, const Rows& rows) { entered[id] = rows.values.clone(); });
+  run(network.points().calibrated(true, true),
+      [&](SiteId id, const Rows& rows) { grids[id] = rows.grid; });
+  EXPECT_GE(errors.size(), 12u);  // the linears of two layers
+  for (const auto& [id, error] : errors) {
+    const std::string key = network.model().sites()[static_cast<size_t>(id)].key();
+    const at::Tensor weight = network.model().weight(id).to(at::kDouble),
+                     x = entered[id].to(at::kDouble),
+                     quantized =
+                         network.point(id).quantizer->apply(network.model().weight(id), false),
+                     on_grid = grids[id]->quantizer->apply(entered[id], false);
+    const double input = energy(x) / energy(on_grid.to(at::kDouble) - x),
+                 own = energy(weight) / energy(quantized.to(at::kDouble) - weight);
+    const at::Tensor y = at::linear(x, weight),
+                     noisy = at::linear(on_grid.to(at::kDouble), quantized.to(at::kDouble));
+    const double levels = 10 * std::log10(12 * 255.0 * 255.0);
+    const double alignment =
+        static_cast<double>(weight.size(1)) * energy(y) / (energy(weight) * energy(x));
+    constexpr double kFloatSums = 1e-3;  // dB, of products in float32
+    EXPECT_NEAR(error.input_sqnr_db, 10 * std::log10(input), 1e-6) << key;
+    EXPECT_NEAR(error.input_concentration_db, 10 * std::log10(input) - levels, 1e-6) << key;
+    EXPECT_NEAR(error.weight_concentration_db, 10 * std::log10(own) - levels, 1e-6) << key;
+    EXPECT_NEAR(error.alignment_db, 10 * std::log10(alignment), kFloatSums) << key;
+    EXPECT_NEAR(error.output_sqnr_db, 10 * std::log10(energy(y) / energy(noisy - y)), 0.05) << key;
+    EXPECT_NEAR(error.predicted_sqnr_db, 10 * std::log10(alignment / (1 / input + 1 / own)),
+                kFloatSums)
+        << key;
+    // Errors of 8 bits hardly depend on each other or on the values.
+    EXPECT_NEAR(error.predicted_sqnr_db, error.output_sqnr_db, 3) << key;
+    EXPECT_LE(error.alignment_db, 10 * std::log10(static_cast<double>(weight.size(1)))) << key;
   }
 }
 
