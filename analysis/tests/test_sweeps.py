@@ -125,6 +125,7 @@ class Readers(unittest.TestCase):
 
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
+        import pandas as pd
         from quell_analysis.sweep_figures import (draw_accuracy, draw_clipping_curves,
                                                   draw_group_bits, draw_left_out,
                                                   draw_linear_terms)
