@@ -17,7 +17,7 @@ class BertClassifier final : public Head {
   void declare(const HeadSizes& sizes, ModelBuilder& builder) override {
     labels_ = sizes.labels;
     input_site_ = builder.activation("pooler.input", "head_input");
-    pooler_.nonlinearity = Nonlinearity::kTanh;
+    pooler_.set_nonlinearity(Nonlinearity::kTanh);
     builder.linear(pooler_.linear, "pooler.dense", "head", "bert.pooler.dense", sizes.hidden,
                    sizes.hidden);
     pooler_.site = builder.activation("pooler.output", "head_hidden");

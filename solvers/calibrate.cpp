@@ -69,6 +69,23 @@ void check_count(const PipelineContext& context, SiteId id, size_t found) {
                   context.model.sites()[id].key(), *expected, found));
 }
 
+// Learned rounding is part of what a file says: without it the weight would be another one.
+void use_rounding(const PipelineContext& context, SiteId id, const at::Tensor& rounding) {
+  const std::string key = context.model.sites()[static_cast<size_t>(id)].key();
+  Quantizer& quantizer = *context.points.point(id)->quantizer;
+  if (!quantizer.holds_rounding()) {
+    throw ConfigError(
+        fmt::format("calibrate: the file has learned rounding for {}; give it `quantizer: adaround`, "
+                    "or leave it to be observed with another file",
+                    key));
+  }
+  if (rounding.sizes() != at::IntArrayRef(context.model.weight_shape(id))) {
+    throw DataError(fmt::format(
+        "calibrate: the rounding of {} in the file is that of a weight of another shape", key));
+  }
+  quantizer.set_rounding(rounding);
+}
+
 void Calibrate::load(PipelineContext& context, SiteSet& loaded) const {
   const auto stored = read_stored_calibration(params_.from, params_.entry);
   int64_t used = 0;
@@ -84,6 +101,7 @@ void Calibrate::load(PipelineContext& context, SiteSet& loaded) const {
     if (point == nullptr || point->spec.is_dynamic() || !context.scope.contains(id)) continue;
     check_count(context, id, parameters.scale.size());
     point->quantizer->set_parameters(to_parameters(parameters, point->spec));
+    if (parameters.rounding.defined()) use_rounding(context, id, parameters.rounding);
     point->range = {};
     point->calibrated = true;
     context.points.weight_changed(id);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <functional>
+#include <variant>
 
 #include "framework/quant/site.h"
 
@@ -13,6 +15,9 @@ struct Linear {
   at::Tensor weight;  // [outputs, inputs]
   at::Tensor bias;    // [outputs]; undefined: there is none
   SiteId weight_site = kNoSite;
+  // What the model computes of each output before anything else sees it; empty: nothing. May
+  // overwrite them. The pass leaves it to the model; it is for those who look at operations.
+  std::function<at::Tensor(at::Tensor outputs)> nonlinearity = {};
 };
 
 // Rows that are looked up by an id.
@@ -35,6 +40,13 @@ struct Norm {
   SiteId weight_site = kNoSite;
   SiteId output_site = kNoSite;
 };
+
+// What has a weight. Never null.
+using Operand = std::variant<const Linear*, const EmbeddingTable*, const Norm*>;
+
+inline SiteId weight_site(const Operand& operand) {
+  return std::visit([](const auto* one) { return one->weight_site; }, operand);
+}
 
 // A residual connection: rows that are added to the output of a branch.
 struct Shortcut {

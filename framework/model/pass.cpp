@@ -63,16 +63,18 @@ bool Pass::joins(std::initializer_list<SiteId> between) const {
 }
 
 Rows Pass::linear(const Linear& linear, const Rows& rows, kernels::Activation activation) const {
-  if (options_.inputs) options_.inputs(linear.weight_site, rows);
+  if (options_.inputs) options_.inputs(&linear, rows);
   const at::Tensor used = weight(linear.weight_site, linear.weight);
   return {engine().linear(rows.values, used, linear.bias, activation)};
 }
 
 Rows Pass::embedding(const EmbeddingTable& table, const at::Tensor& ids) const {
+  if (options_.inputs) options_.inputs(&table, {ids});
   return {at::embedding(weight(table.weight_site, table.weight), ids)};
 }
 
 Rows Pass::norm(const Norm& norm, const Rows& rows) const {
+  if (options_.inputs) options_.inputs(&norm, rows);
   return norm_of_sum(norm, rows, {});
 }
 

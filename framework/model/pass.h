@@ -26,8 +26,8 @@ struct Rows {
 
 // Sees the rows [n, features] of an activation site before and after quantization.
 using Tap = std::function<void(SiteId, const at::Tensor& before, const at::Tensor& after)>;
-// Sees the rows that enter a linear, by its weight's site.
-using InputTap = std::function<void(SiteId, const Rows& rows)>;
+// Sees what enters an operation with a weight: rows, or the ids [n] that are looked up in a table.
+using InputTap = std::function<void(const Operand&, const Rows& input)>;
 
 // How a tap sees attention matrices: as rows of equal widths, or the compact blocks of one sequence
 // after another, [elements, 1], which saves copies; see AttentionLayout.

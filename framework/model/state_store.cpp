@@ -1,15 +1,8 @@
 #include "framework/model/state_store.h"
 
 #include <ATen/ops/empty.h>
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <unistd.h>
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
-#include <mutex>
 
-#include "framework/base/error.h"
+#include "framework/io/scratch_file.h"
 
 namespace quell {
 namespace {
@@ -28,15 +21,7 @@ class StatesInMemory final : public StateStore {
 class StatesOnDisk final : public StateStore {
  public:
   StatesOnDisk(size_t batches, const std::filesystem::path& folder)
-      : folder_(folder), entries_(batches) {
-    std::string name = (folder / "states.XXXXXX").string();
-    file_ = ::mkstemp(name.data());
-    if (file_ < 0) fail("cannot be written");
-    ::unlink(name.c_str());  // the disk is free again whatever becomes of the run
-  }
-  ~StatesOnDisk() override { ::close(file_); }
-  StatesOnDisk(const StatesOnDisk&) = delete;
-  StatesOnDisk& operator=(const StatesOnDisk&) = delete;
+      : file_(folder, "states between layers"), entries_(batches) {}
 
   State get(size_t batch) const override {
     const Entry& entry = entries_[batch];
@@ -70,12 +55,7 @@ class StatesOnDisk final : public StateStore {
   at::Tensor read(const Place& place) const {
     if (place.bytes < 0) return {};
     at::Tensor tensor = at::empty(place.shape, at::kFloat);
-    auto* target = static_cast<char*>(tensor.mutable_data_ptr());
-    for (int64_t done = 0; done < place.bytes;) {
-      const ssize_t count = ::pread(file_, target + done, place.bytes - done, place.begin + done);
-      if (count <= 0) fail("cannot be read");
-      done += count;
-    }
+    file_.read(place.begin, tensor.mutable_data_ptr(), place.bytes);
     return tensor;
   }
 
@@ -86,28 +66,13 @@ class StatesOnDisk final : public StateStore {
     place.shape = dense.sizes().vec();
     place.bytes = static_cast<int64_t>(dense.nbytes());
     if (place.bytes > place.room) {
-      const std::lock_guard lock(mutex_);
-      place.begin = end_;
+      place.begin = file_.reserve(place.bytes);
       place.room = place.bytes;
-      end_ += place.bytes;
     }
-    const auto* source = static_cast<const char*>(dense.const_data_ptr());
-    for (int64_t done = 0; done < place.bytes;) {
-      const ssize_t count = ::pwrite(file_, source + done, place.bytes - done, place.begin + done);
-      if (count <= 0) fail("cannot be written; is the disk full?");
-      done += count;
-    }
+    file_.write(place.begin, dense.const_data_ptr(), place.bytes);
   }
 
-  [[noreturn]] void fail(const char* what) const {
-    throw Error(fmt::format("{}: states between layers {} ({})", folder_.string(), what,
-                            std::strerror(errno)));
-  }
-
-  std::filesystem::path folder_;
-  int file_ = -1;
-  std::mutex mutex_;
-  int64_t end_ = 0;
+  ScratchFile file_;
   std::vector<Entry> entries_;
 };
 

@@ -10,6 +10,10 @@ IntegerCodes Quantizer::codes(const at::Tensor& rows) const {
   return integer_codes(rows, parameters(), spec_);
 }
 
+void Quantizer::set_rounding(const at::Tensor& /*upper*/) {
+  throw ConfigError("this quantizer rounds to the nearest; use `quantizer: adaround`");
+}
+
 NamedTensors Quantizer::state() const {
   const QuantParameters found = parameters();
   if (!found.scale.defined()) return {};

@@ -40,6 +40,14 @@ void write_scales(Hdf5Writer& file, const std::string& group, const SiteRecord& 
   write("range_max", point.range.max, "value");
   write("scale", parameters.scale, "value per integer step");
   write("zero_point", parameters.zero_point, "integer code");
+  if (point.rounding.defined()) {
+    const std::string object = group + "/rounding";
+    file.write(object, point.rounding, {.gzip_level = 1});
+    file.set_axes(object, point.rounding.dim() == 1
+                              ? std::vector<Hdf5Axis>{{"feature"}}
+                              : std::vector<Hdf5Axis>{{"row"}, {"column"}});
+    file.set_attribute(object, "unit", std::string("1: the upper neighbour on the grid, 0: the lower"));
+  }
   if (!parameters.scale.defined()) return;
   file.set_attribute(group, "lowest_code", static_cast<int64_t>(parameters.levels.low));
   file.set_attribute(group, "highest_code", static_cast<int64_t>(parameters.levels.high));
@@ -215,6 +223,9 @@ std::map<std::string, StoredParameters> read_results_parameters(const std::files
       StoredParameters& stored = result[fmt::format("{}:{}", kind, name)];
       stored.scale = values("scale");
       stored.zero_point = values("zero_point");
+      if (file.exists(group + "/rounding")) {
+        stored.rounding = file.read_tensor(group + "/rounding");
+      }
       stored.signed_levels = std::get<int64_t>(file.read_attribute(group, "lowest_code")) < 0;
     }
   }

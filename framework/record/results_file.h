@@ -24,6 +24,7 @@ struct StoredParameters {
   std::vector<float> scale;
   std::vector<float> zero_point;
   std::optional<bool> signed_levels;  // of a symmetric Qualcomm grid
+  at::Tensor rounding = {};           // Quantizer::rounding(); undefined: to the nearest
 };
 
 // Throws DataError when the file is no results file or of a later version.

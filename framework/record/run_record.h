@@ -34,6 +34,7 @@ struct SiteRecord {
   std::string observer, quantizer;
   Range range;                 // undefined where scales came from a file or follow each row
   QuantParameters parameters;  // undefined where they follow each row
+  at::Tensor rounding = {};    // Quantizer::rounding()
 };
 
 // How far quantization moves an activation.

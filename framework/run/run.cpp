@@ -365,7 +365,8 @@ RunRecord Run::finish() {
     if (point == nullptr) continue;
     record_.quantized[static_cast<SiteId>(id)] = {point->spec, point->observer_name,
                                                   point->quantizer_name, point->range,
-                                                  point->quantizer->parameters()};
+                                                  point->quantizer->parameters(),
+                                                  point->quantizer->rounding()};
   }
   record_.size = model_size(*bench_.model, bench_.plan);
   if (outliers_) record_.outliers = outliers_->found();

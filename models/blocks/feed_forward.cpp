@@ -10,7 +10,7 @@ FeedForward::FeedForward(ModelBuilder& builder, const std::string& name,
   if (options.gated) {
     builder.linear(gate.linear, name + ".gate", "gate", modules.gate, width, hidden,
                    options.has_bias);
-    gate.nonlinearity = options.nonlinearity;
+    gate.set_nonlinearity(options.nonlinearity);
     gate.site = builder.activation(name + ".gate", "gate");
     builder.linear(up.linear, name + ".up", "up", modules.up, width, hidden, options.has_bias);
     up.site = builder.activation(name + ".up", "up");
@@ -18,7 +18,7 @@ FeedForward::FeedForward(ModelBuilder& builder, const std::string& name,
   } else {
     builder.linear(up.linear, name + ".intermediate", "intermediate", modules.up, width, hidden,
                    options.has_bias);
-    up.nonlinearity = options.nonlinearity;
+    up.set_nonlinearity(options.nonlinearity);
     up.site = builder.activation(name + ".gelu", "gelu");
   }
   builder.linear(down.linear, name + ".output", "ffn_output", modules.down, hidden, width,

@@ -14,6 +14,12 @@ struct Projection {
   std::optional<Nonlinearity> nonlinearity = {};
   SiteId site = kNoSite;
 
+  // Also of the linear, for those who look at operations.
+  void set_nonlinearity(Nonlinearity chosen) {
+    nonlinearity = chosen;
+    linear.nonlinearity = [chosen](at::Tensor rows) { return apply(chosen, std::move(rows)); };
+  }
+
   // In front of the site.
   Rows outputs(const Pass& pass, const Rows& rows) const {
     const bool joins = nonlinearity && factor == 1 && pass.joins({});

@@ -114,6 +114,22 @@ def qualcomm(source, target):
         copy(source, target, f"run_{run}.safetensors")
 
 
+def adaround(source, target):
+    """The detailed layers; the long variants without what other files or nobody here reads."""
+    target.mkdir(exist_ok=True)
+    for run in ("w4a32", "w4a32_init_mse", "w4a32_init_mse_out_asym", "w4a32_tempdecay"):
+        full = json.load(open(source / f"adaround_{run}.json"))
+        tensors = read_tensors(source / f"adaround_{run}.safetensors")
+        layers = {k[:-len(".batch_idx")] for k in tensors if k.endswith(".batch_idx")}
+        kept = {k: v for k, v in tensors.items()
+                if k.rsplit(".", 1)[0] in layers and ".alpha_before" not in k}
+        write_tensors(target / f"adaround_{run}.safetensors", kept)
+        names = [q for q in full["quantizers"] if q["name"].rsplit(".", 1)[0] in layers]
+        write_json(target / f"adaround_{run}.json",
+                   {"iters": full["iters"], "lr": full["lr"], "adaround": full["adaround"],
+                    "layers": {k: full["layers"][k] for k in sorted(layers)}, "quantizers": names})
+
+
 def observers(source, target):
     """All single tensors but the largest."""
     target.mkdir(exist_ok=True)
@@ -155,6 +171,7 @@ def main():
     observers(goldens / "outlier_suppression/units", HERE / "observers")
     quantization_aware_training(goldens / "outlier_suppression/qat_bert", HERE / "qat_bert")
     qualcomm(goldens / "qualcomm/bert_s0", HERE / "qualcomm")
+    adaround(goldens / "qualcomm/bert_s0", HERE / "qualcomm_adaround")
 
 
 main()

@@ -145,7 +145,7 @@ TEST_F(PassTest, JoinsOperationsWhereNothingHappensBetween) {
   EXPECT_FALSE(joins({.quantize = set_of(0)}));
   EXPECT_FALSE(joins({.observe = set_of(0)}));
   EXPECT_FALSE(joins({.tap = [](SiteId, const at::Tensor&, const at::Tensor&) {}}));
-  EXPECT_FALSE(joins({.inputs = [](SiteId, const Rows&) {}}));
+  EXPECT_FALSE(joins({.inputs = [](const Operand&, const Rows&) {}}));
   const at::NoGradGuard no_gradients;
   EXPECT_FALSE(Pass(*points_).joins({}));
   const Engine libtorch;
@@ -225,8 +225,8 @@ TEST_F(PassTest, TapsSeeBothSides) {
 TEST_F(PassTest, InputsOfLinearsAreSeenWithTheirGrid) {
   const SitePoint* grid = nullptr;
   SiteId seen = kNoSite;
-  const Pass pass(*points_, {.quantize = set_of(0), .inputs = [&](SiteId id, const Rows& rows) {
-                               seen = id;
+  const Pass pass(*points_, {.quantize = set_of(0), .inputs = [&](const Operand& operand, const Rows& rows) {
+                               seen = weight_site(operand);
                                grid = rows.grid;
                              }});
   pass.linear({at::ones({2, 2}), {}, /*weight_site=*/1}, pass.activation(0, {at::ones({2, 2})}));

@@ -31,8 +31,9 @@ TEST(LanguageHead, ScoresSomeRowsAfterAnother) {
 
   SitePoints points(sites);
   std::vector<int64_t> rows;
-  const Pass pass(
-      points, {.inputs = [&](SiteId, const Rows& read) { rows.push_back(read.values.size(0)); }});
+  const Pass pass(points, {.inputs = [&](const Operand&, const Rows& read) {
+                    rows.push_back(read.values.size(0));
+                  }});
   ModelInput input;
   input.batch.scored_ids = at::tensor(std::vector<int64_t>{0, 1, -1, 1, -1, 2, 1}, at::kLong);
   const at::Tensor hidden = at::arange(7, at::kFloat).unsqueeze(1);

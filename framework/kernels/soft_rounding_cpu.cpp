@@ -1,0 +1,269 @@
+#include "framework/kernels/soft_rounding.h"
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "framework/kernels/soft_rounding_cpu.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target.h.
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+#include "framework/kernels/activation-inl.h"
+
+#ifndef QUELL_SOFT_ROUNDING_PARTS
+#define QUELL_SOFT_ROUNDING_PARTS
+namespace quell::kernels {
+
+// Sums are taken in this many lanes on every instruction set, each in runs of kRoundingRun float32
+// values.
+constexpr int64_t kRoundingLanes = 16;
+constexpr int64_t kRoundingRun = 16;
+
+}  // namespace quell::kernels
+#endif
+
+// What follows is compiled once per instruction set, in a namespace of its own.
+HWY_BEFORE_NAMESPACE();
+namespace quell::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::CappedTag<float, kRoundingLanes>;
+using Vector = hn::Vec<FloatTag>;
+
+struct Share {
+  Vector value;  // h
+  Vector slope;  // dh / dv
+};
+
+// In the order of the published code: sigmoid, times 1.2, minus 0.1.
+template <Relaxation kind>
+HWY_INLINE Share share_of(Vector variable, Vector temperature) {
+  const FloatTag tag;
+  const Vector one = hn::Set(tag, 1.0f), zero = hn::Zero(tag);
+  if (kind == Relaxation::kTemperatureSigmoid) variable = hn::Div(variable, temperature);
+  const Vector p = hn::Div(one, hn::Add(one, exponential(tag, hn::Neg(variable), zero)));
+  const Vector slope = hn::Mul(p, hn::Sub(one, p));
+  switch (kind) {
+    case Relaxation::kHardSigmoid: {
+      const Vector stretched = hn::Add(hn::Mul(p, hn::Set(tag, 1.2f)), hn::Set(tag, -0.1f));
+      const auto inside = hn::And(hn::Ge(stretched, zero), hn::Le(stretched, one));
+      return {hn::Min(hn::Max(stretched, zero), one),
+              hn::IfThenElseZero(inside, hn::Mul(slope, hn::Set(tag, 1.2f)))};
+    }
+    case Relaxation::kSigmoid:
+      return {p, slope};
+    case Relaxation::kTemperatureSigmoid:
+      return {p, hn::Div(slope, temperature)};
+  }
+  return {p, slope};
+}
+
+struct Grid {
+  Vector scale, zero_point, low, high;
+};
+
+HWY_INLINE Vector soft_weight(Vector lower, Vector share, const Grid& grid) {
+  const Vector code = hn::Add(hn::Add(lower, share), grid.zero_point);
+  const Vector clamped = hn::Min(hn::Max(code, grid.low), grid.high);
+  return hn::Mul(hn::Sub(clamped, grid.zero_point), grid.scale);
+}
+
+// |2 h - 1|^beta and its derivative by h.
+struct Power {
+  Vector value, slope;
+};
+
+HWY_INLINE Power distance_power(Vector share, Vector beta) {
+  const FloatTag tag;
+  const Vector centred = hn::Sub(share, hn::Set(tag, 0.5f));
+  const Vector distance = hn::Mul(hn::Abs(centred), hn::Set(tag, 2.0f));
+  // Below it every power is 0 in effect, and so is the slope.
+  const auto is_small = hn::Lt(distance, hn::Set(tag, 1e-18f));
+  const Vector base = hn::IfThenElse(is_small, hn::Set(tag, 1.0f), distance);
+  const Vector power = exponential(tag, hn::Mul(beta, hn::Log(tag, base)), hn::Zero(tag));
+  const Vector value = hn::IfThenZeroElse(is_small, power);
+  const Vector slope = hn::Mul(hn::Mul(hn::Div(value, base), beta), hn::Set(tag, 2.0f));
+  return {value, hn::CopySign(slope, centred)};
+}
+
+// Adds the lanes that hold something to sums [kRoundingLanes].
+HWY_INLINE void add_to(double* sums, Vector values, int64_t count) {
+  HWY_ALIGN float buffer[kRoundingLanes];
+  hn::Store(values, FloatTag(), buffer);
+  for (int64_t i = 0; i < count; ++i) sums[i] += buffer[i];
+}
+
+// Calls add(i, count) -> Vector for runs of values, whose sum it gives. Value i is added in lane
+// i % kRoundingLanes, whatever the width of vectors.
+template <class Add>
+HWY_INLINE double sum_over(int64_t size, const Add& add) {
+  const FloatTag tag;
+  const auto width = static_cast<int64_t>(hn::Lanes(tag));
+  double lanes[kRoundingLanes] = {};
+  for (int64_t run = 0; run < size; run += kRoundingRun * kRoundingLanes) {
+    const int64_t end = std::min(size, run + kRoundingRun * kRoundingLanes);
+    for (int64_t lane = 0; lane < kRoundingLanes; lane += width) {
+      Vector sum = hn::Zero(tag);
+      for (int64_t i = run + lane; i < end; i += kRoundingLanes) {
+        sum = hn::Add(sum, add(i, std::min(width, end - i)));
+      }
+      add_to(lanes + lane, sum, width);
+    }
+  }
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+HWY_INLINE Vector load(const float* from, int64_t count) {
+  const FloatTag tag;
+  if (count == static_cast<int64_t>(hn::Lanes(tag))) return hn::LoadU(tag, from);
+  return hn::MaskedLoad(hn::FirstN(tag, static_cast<size_t>(count)), tag, from);
+}
+
+HWY_INLINE void store(Vector values, float* to, int64_t count) {
+  const FloatTag tag;
+  if (count == static_cast<int64_t>(hn::Lanes(tag))) return hn::StoreU(values, tag, to);
+  hn::BlendedStore(values, hn::FirstN(tag, static_cast<size_t>(count)), tag, to);
+}
+
+// Lanes behind `count` get a scale of 1, so that nothing is divided by 0.
+HWY_INLINE Grid grid_at(const SoftWeights& of, int64_t i, int64_t count) {
+  const FloatTag tag;
+  const Vector low = hn::Set(tag, of.levels.low), high = hn::Set(tag, of.levels.high);
+  if (of.one_scale) return {hn::Set(tag, *of.scale), hn::Set(tag, *of.zero_point), low, high};
+  return {load(of.scale + i, count), load(of.zero_point + i, count), low, high};
+}
+
+template <Relaxation kind>
+double take_step(const SoftWeights& of, const float* gradient, const RoundingStep& step) {
+  const FloatTag tag;
+  const Vector temperature = hn::Set(tag, step.temperature);
+  const Vector next_temperature = hn::Set(tag, step.next_temperature);
+  const Vector factor = hn::Set(tag, step.gradient_factor);
+  const Vector beta = hn::Set(tag, step.beta), weight = hn::Set(tag, step.regularizer);
+  const Vector step_size = hn::Set(tag, step.step_size);
+  const Vector correction = hn::Set(tag, step.second_correction), one = hn::Set(tag, 1.0f);
+  return sum_over(of.size, [&](int64_t i, int64_t count) HWY_ATTR {
+    const Grid grid = grid_at(of, i, count);
+    const Vector lower = load(of.lower + i, count);
+    const Vector variable = load(of.variable + i, count);
+    const Share share = share_of<kind>(variable, temperature);
+    const Vector code = hn::Add(hn::Add(lower, share.value), grid.zero_point);
+    const auto inside = hn::And(hn::Ge(code, grid.low), hn::Le(code, grid.high));
+    // By h: of the loss inside of the grid, and of the regularizer.
+    Vector slope = hn::Mul(hn::Mul(load(gradient + i, count), factor), grid.scale);
+    slope = hn::IfThenElseZero(inside, slope);
+    Vector loss = hn::Zero(tag);
+    if (step.regularizer != 0) {
+      const Power power = distance_power(share.value, beta);
+      slope = hn::Sub(slope, hn::Mul(weight, power.slope));
+      loss = hn::Sub(one, power.value);
+      if (count < static_cast<int64_t>(hn::Lanes(tag))) {
+        loss = hn::IfThenElseZero(hn::FirstN(tag, static_cast<size_t>(count)), loss);
+      }
+    }
+    const Vector g = hn::Mul(slope, share.slope);
+    // torch.optim.Adam, operation by operation.
+    Vector first = load(of.first + i, count), second = load(of.second + i, count);
+    first = hn::Add(first, hn::Mul(hn::Set(tag, 0.1f), hn::Sub(g, first)));
+    second = hn::Add(hn::Mul(second, hn::Set(tag, 0.999f)),
+                     hn::Mul(hn::Mul(hn::Set(tag, 0.001f), g), g));
+    const Vector root = hn::Add(hn::Div(hn::Sqrt(second), correction), hn::Set(tag, 1e-8f));
+    const Vector next = hn::Sub(variable, hn::Div(hn::Mul(step_size, first), root));
+    store(first, of.first + i, count);
+    store(second, of.second + i, count);
+    store(next, of.variable + i, count);
+    store(soft_weight(lower, share_of<kind>(next, next_temperature).value, grid), of.soft + i,
+          count);
+    return loss;
+  });
+}
+
+double rounding_step(const SoftWeights& of, const float* gradient, const RoundingStep& step) {
+  switch (step.relaxation) {
+    case Relaxation::kHardSigmoid:
+      return take_step<Relaxation::kHardSigmoid>(of, gradient, step);
+    case Relaxation::kSigmoid:
+      return take_step<Relaxation::kSigmoid>(of, gradient, step);
+    case Relaxation::kTemperatureSigmoid:
+      return take_step<Relaxation::kTemperatureSigmoid>(of, gradient, step);
+  }
+  return 0;
+}
+
+template <Relaxation kind>
+void soften(const SoftWeights& of, float temperature) {
+  const FloatTag tag;
+  const Vector heat = hn::Set(tag, temperature);
+  const auto width = static_cast<int64_t>(hn::Lanes(tag));
+  for (int64_t i = 0; i < of.size; i += width) {
+    const int64_t count = std::min(width, of.size - i);
+    const Vector share = share_of<kind>(load(of.variable + i, count), heat).value;
+    store(soft_weight(load(of.lower + i, count), share, grid_at(of, i, count)), of.soft + i, count);
+  }
+}
+
+void soft_weights(const SoftWeights& of, Relaxation relaxation, float temperature) {
+  switch (relaxation) {
+    case Relaxation::kHardSigmoid:
+      return soften<Relaxation::kHardSigmoid>(of, temperature);
+    case Relaxation::kSigmoid:
+      return soften<Relaxation::kSigmoid>(of, temperature);
+    case Relaxation::kTemperatureSigmoid:
+      return soften<Relaxation::kTemperatureSigmoid>(of, temperature);
+  }
+}
+
+double subtract(float* y, const float* shift, const float* target, int64_t size) {
+  return sum_over(size, [&](int64_t i, int64_t count) HWY_ATTR {
+    Vector value = load(y + i, count);
+    if (shift != nullptr) value = hn::Add(value, load(shift + i, count));
+    const Vector error = hn::Sub(value, load(target + i, count));
+    store(error, y + i, count);
+    return hn::Mul(error, error);
+  });
+}
+
+double products(const float* x, const float* y, const float* z, int64_t size) {
+  return sum_over(size, [&](int64_t i, int64_t count) HWY_ATTR {
+    return hn::Mul(load(x + i, count), hn::Add(load(y + i, count), load(z + i, count)));
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace quell::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace quell::kernels {
+namespace {
+
+HWY_EXPORT(rounding_step);
+HWY_EXPORT(soft_weights);
+HWY_EXPORT(subtract);
+HWY_EXPORT(products);
+
+}  // namespace
+
+double take_rounding_step(const SoftWeights& weights, const float* gradient,
+                          const RoundingStep& step) {
+  return HWY_DYNAMIC_DISPATCH(rounding_step)(weights, gradient, step);
+}
+
+void soften_weights(const SoftWeights& weights, Relaxation relaxation, float temperature) {
+  HWY_DYNAMIC_DISPATCH(soft_weights)(weights, relaxation, temperature);
+}
+
+double subtract_target(float* y, const float* shift, const float* target, int64_t size) {
+  return HWY_DYNAMIC_DISPATCH(subtract)(y, shift, target, size);
+}
+
+double sum_of_products(const float* x, const float* y, const float* z, int64_t size) {
+  return HWY_DYNAMIC_DISPATCH(products)(x, y, z, size);
+}
+
+}  // namespace quell::kernels
+#endif  // HWY_ONCE
