@@ -4,6 +4,8 @@
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 #include <cmath>
+#include <map>
+#include <memory>
 
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
@@ -19,6 +21,8 @@ namespace {
 struct Params {
   std::filesystem::path from;
   std::vector<std::string> entry;
+  int64_t first_batch = 0;
+  int64_t batches = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -27,6 +31,10 @@ struct Params {
       "that it does not name are observed",
       existing_file());
     v("entry", &Params::entry, "keys that lead to the table inside a JSON file", or_single());
+    v("first_batch", &Params::first_batch,
+      "activations are observed from this calibration batch on, counted from 0", at_least(0));
+    v("batches", &Params::batches, "over so many calibration batches; 0: all from there on",
+      at_least(0));
   }
 };
 
@@ -38,12 +46,14 @@ class Calibrate final : public Solver {
     SiteSet loaded;
     if (!params_.from.empty()) load(context, loaded);
     observe_weights(context, loaded);
-    observe_activations(context, loaded);
+    observe_activations(context, loaded, selection());
   }
 
-  bool works_by_segment() const override { return true; }
+  // A block runs on all batches.
+  bool works_by_segment() const override { return selection().all(); }
 
  private:
+  BatchSelection selection() const { return {params_.first_batch, params_.batches}; }
   void load(PipelineContext& context, SiteSet& loaded) const;
 
   Params params_;
@@ -74,10 +84,10 @@ void use_rounding(const PipelineContext& context, SiteId id, const at::Tensor& r
   const std::string key = context.model.sites()[static_cast<size_t>(id)].key();
   Quantizer& quantizer = *context.points.point(id)->quantizer;
   if (!quantizer.holds_rounding()) {
-    throw ConfigError(
-        fmt::format("calibrate: the file has learned rounding for {}; give it `quantizer: adaround`, "
-                    "or leave it to be observed with another file",
-                    key));
+    throw ConfigError(fmt::format(
+        "calibrate: the file has learned rounding for {}; give it `quantizer: adaround`, "
+        "or leave it to be observed with another file",
+        key));
   }
   if (rounding.sizes() != at::IntArrayRef(context.model.weight_shape(id))) {
     throw DataError(fmt::format(
@@ -86,7 +96,20 @@ void use_rounding(const PipelineContext& context, SiteId id, const at::Tensor& r
   quantizer.set_rounding(rounding);
 }
 
+// The groups of features of a file; those of neighbours where it has none.
+std::shared_ptr<const FeatureGroups> groups_of(const StoredParameters& stored, int64_t groups,
+                                               const std::string& where) {
+  if (stored.group_of.empty()) return nullptr;
+  try {
+    return std::make_shared<FeatureGroups>(stored.group_of, groups);
+  } catch (const ConfigError& error) {
+    throw DataError(fmt::format("{}: {}", where, error.what()));
+  }
+}
+
 void Calibrate::load(PipelineContext& context, SiteSet& loaded) const {
+  // Sites with the same groups share them.
+  std::map<std::vector<int64_t>, std::shared_ptr<const FeatureGroups>> known_groups;
   const auto stored = read_stored_calibration(params_.from, params_.entry);
   int64_t used = 0;
   for (const auto& [name, parameters] : stored) {
@@ -100,6 +123,14 @@ void Calibrate::load(PipelineContext& context, SiteSet& loaded) const {
     SitePoint* point = context.points.point(id);
     if (point == nullptr || point->spec.is_dynamic() || !context.scope.contains(id)) continue;
     check_count(context, id, parameters.scale.size());
+    if (point->spec.granularity == Granularity::kFeatureGroups) {
+      auto& groups = known_groups[parameters.group_of];
+      if (groups == nullptr || groups->groups() != point->spec.groups) {
+        groups = groups_of(parameters, point->spec.groups,
+                           fmt::format("{}: {}", params_.from.string(), name));
+      }
+      context.points.set_feature_groups(id, groups);
+    }
     point->quantizer->set_parameters(to_parameters(parameters, point->spec));
     if (parameters.rounding.defined()) use_rounding(context, id, parameters.rounding);
     point->range = {};

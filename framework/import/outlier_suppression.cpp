@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 
-#include "framework/base/file.h"
 #include "framework/config/scalar.h"
 #include "framework/import/names.h"
 #include "framework/import/published_config.h"
@@ -20,13 +18,6 @@ using published::DataKind;
 using published::QuantizerSection;
 
 constexpr const char* kClipping = "prune_minmax";
-
-// A string as YAML, in quotes where it needs them.
-std::string quoted(const std::string& text) {
-  std::string yaml = to_yaml(string_scalar(text));
-  yaml.pop_back();  // the line end
-  return yaml;
-}
 
 class Converter {
  public:
@@ -75,22 +66,8 @@ std::string Converter::name() const {
                      config_.quant.a_qconfig.bit, method);
 }
 
-// The model_type of a folder's config.json, or what the published code would guess from a name.
-std::string model_type(const fs::path& folder, const std::string& name) {
-  if (!folder.empty() && fs::exists(folder / "config.json")) {
-    const auto json = nlohmann::json::parse(read_file(folder / "config.json"), nullptr, false);
-    if (json.is_object() && json.contains("model_type") && json["model_type"].is_string()) {
-      return json["model_type"].get<std::string>();
-    }
-  }
-  for (const char* type : {"roberta", "bart", "bert"}) {
-    if (name.find(type) != std::string::npos) return type;
-  }
-  return "";
-}
-
 void Converter::check_model_type(const fs::path& folder) {
-  const std::string type = model_type(folder, config_.model.model_name_or_path);
+  const std::string type = published_model_type(folder, config_.model.model_name_or_path);
   model_type_ = type;
   const auto& known = options_.model_types;
   if (type.empty() || std::find(known.begin(), known.end(), type) != known.end()) return;
@@ -117,7 +94,7 @@ std::string Converter::model_path() {
       ImportNote::Kind::kToSet,
       fmt::format("model.path: {} is no folder here; say `--model FOLDER`, or `quell run ... --set "
                   "model.path=FOLDER`",
-                  quoted(name)));
+                  yaml_text(name)));
   return "MODEL";
 }
 
@@ -141,10 +118,10 @@ std::string Converter::task(const std::string& data) const {
     case DataKind::kGlue:
       return fmt::format(
           "task: {{type: glue, name: {}, path: {}, max_length: {}, batch_size: {}}}\n",
-          section.task(), quoted(data), section.max_seq_length, batch_size);
+          section.task(), yaml_text(data), section.max_seq_length, batch_size);
     case DataKind::kSquad:
       text = fmt::format("task:\n  type: squad\n  path: {}\n  version_2: {}\n  max_length: {}\n",
-                         quoted(data), section.task() == "squad_v2", section.max_seq_length);
+                         yaml_text(data), section.task() == "squad_v2", section.max_seq_length);
       set("doc_stride", section.doc_stride);
       set("n_best_size", section.n_best_size);
       set("max_answer_length", section.max_answer_length);
@@ -156,14 +133,14 @@ std::string Converter::task(const std::string& data) const {
     case DataKind::kSummarization:
       text = fmt::format(
           "task:\n  type: summarization\n  name: {}\n  path: {}\n  max_source_length: {}\n",
-          section.task(), quoted(data), section.longest());
+          section.task(), yaml_text(data), section.longest());
       set("num_beams", section.num_beams);
       set("max_length", config_.train.generation_max_length);
       break;
   }
   if (section.kind() == DataKind::kSummarization && section.source_prefix &&
       !section.source_prefix->empty()) {
-    text += fmt::format("  source_prefix: {}\n", quoted(*section.source_prefix));
+    text += fmt::format("  source_prefix: {}\n", yaml_text(*section.source_prefix));
   }
   return text + fmt::format("  batch_size: {}\n", batch_size);
 }
@@ -323,12 +300,12 @@ std::string Converter::yaml() {
   std::string text = fmt::format(
       "# Made by `quell import` from {}, a configuration file of\n"
       "# the published code of \"Outlier Suppression\" (Wei et al., NeurIPS 2022).\n",
-      quoted(file_.generic_string()));
+      yaml_text(file_.generic_string()));
   if (!complete) {
     text += "# Say where model and data are: --set model.path=FOLDER --set task.path=FOLDER\n";
   }
   text += fmt::format("name: {}\nseed: {}\nmodel: {{path: {}}}\n", name(), config_.train.seed,
-                      quoted(model));
+                      yaml_text(model));
   return text + task(data) + calibration() + rules() + pipeline();
 }
 

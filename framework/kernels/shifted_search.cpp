@@ -15,8 +15,9 @@ namespace {
 constexpr float kMargin = 0.5f;  // beyond the extremes
 
 float codes_between(const Levels& levels) { return levels.high - levels.low; }
-int shifts_to_a_side(const Levels& levels) {
-  return static_cast<int>(codes_between(levels) + 1) / 4;
+int shifts_to_a_side(const ShiftedSpace& space) {
+  if (space.shifts > 0) return space.shifts;
+  return static_cast<int>(codes_between(space.rule.levels) + 1) / 4;
 }
 
 }  // namespace
@@ -55,7 +56,7 @@ std::vector<MinMax> ShiftedSpace::candidates(int steps) const {
                      std::min(static_cast<float>(shift + half), extremes.max + kMargin)});
     };
     add(0);
-    for (int k = 1; k < shifts_to_a_side(rule.levels); ++k) {
+    for (int k = 1; k < shifts_to_a_side(*this); ++k) {
       add(k * code);
       add(-k * code);
     }
@@ -74,8 +75,7 @@ MinMax ShiftedSpace::search_brent(const RangeLoss& loss) const {
     return {static_cast<float>(shift - half), static_cast<float>(shift + half)};
   };
   const auto best_shift = [&](double half) {
-    const double reach =
-        2 * half / codes_between(rule.levels) * (codes_between(rule.levels) + 1) / 4;
+    const double reach = 2 * half / codes_between(rule.levels) * shifts_to_a_side(*this);
     return minimize_bounded([&](double shift) { return loss(shifted(half, shift)); }, -reach,
                             reach);
   };

@@ -21,6 +21,7 @@ RangeLoss squared_error(std::vector<float> values, const AffineRule& rule);
 struct ShiftedSpace {
   AffineRule rule;
   MinMax extremes;  // of everything that is searched for, all scales together
+  int shifts = 0;   // of a range by steps of the grid, to either side; 0: a quarter of the codes
 
   // The bound alone is free: the grid is symmetric, or nothing is below zero.
   bool one_number() const { return rule.symmetric || extremes.min >= 0; }
@@ -28,8 +29,8 @@ struct ShiftedSpace {
   MinMax with_bound(float bound) const { return {extremes.min >= 0 ? 0.0f : -bound, bound}; }
   float widest() const;
 
-  // `steps` bounds in equal steps; or as many half-widths with shifts by whole steps of the grid,
-  // up to a quarter of its codes to either side, cut a half beyond the extremes. In the published
+  // `steps` bounds in equal steps; or as many half-widths with shifts by fewer than `shifts`
+  // whole steps of the grid to either side, cut a half beyond the extremes. In the published
   // order, whose first of equal ones is the best.
   std::vector<MinMax> candidates(int steps) const;
 

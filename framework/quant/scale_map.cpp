@@ -26,8 +26,9 @@ void check_divides(const char* key, int64_t number, int64_t features) {
 void check_features(const FeatureGroups& groups, int64_t features) {
   if (groups.features() == features) return;
   throw ConfigError(
-      fmt::format("the feature groups are those of {} features, but the site has {}; sites that "
-                  "share groups have equally many features",
+      fmt::format("the feature groups are those of {} features, but the site has {}; groups from a "
+                  "file belong to its model, and sites that share groups have equally many "
+                  "features",
                   groups.features(), features));
 }
 

@@ -20,7 +20,7 @@ kernels::MinMax extremes_of(const at::Tensor& rows) {
 void ShiftedSearchObserver::start(kernels::MinMax extremes, size_t scales) {
   space_ = {kernels::affine_rule(spec_.grid, static_cast<int>(spec_.bits), spec_.symmetric,
                                  /*signed_range=*/extremes.min < 0),
-            extremes};
+            extremes, static_cast<int>(params_.shifts)};
   best_.assign(scales, extremes);  // which is reported where it is not finite
   candidates_.clear();
   losses_.clear();

@@ -28,6 +28,7 @@ struct EnumNames<RangeSearchMethod> {
 struct ShiftedSearchParams {
   RangeSearchMethod search = RangeSearchMethod::kGrid;
   int64_t candidates = 100;
+  int64_t shifts = 0;
 
   template <class V>
   static void describe(V& v) {
@@ -40,6 +41,11 @@ struct ShiftedSearchParams {
       "of "
       "the first batch and a half",
       in_range(1, 100000));
+    v("shifts", &ShiftedSearchParams::shifts,
+      "of an asymmetric range: how many steps of the grid it may be moved to either side; 0: a "
+      "quarter of the codes. The published code takes 64, that of 8 bits, where --quant-dict gives "
+      "a site other bits",
+      in_range(0, 16384));
   }
 };
 

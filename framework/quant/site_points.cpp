@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "framework/base/error.h"
+#include "framework/quant/scale_map.h"
 
 namespace quell {
 namespace {
@@ -25,6 +26,23 @@ SitePoints::SitePoints(std::span<const Site> sites)
 
 void SitePoints::set_point(SiteId id, std::unique_ptr<SitePoint> point) {
   points_[static_cast<size_t>(id)] = std::move(point);
+  weight_changed(id);
+}
+
+void SitePoints::set_feature_groups(SiteId id, std::shared_ptr<const FeatureGroups> groups) {
+  SitePoint& point = *this->point(id);
+  QUELL_ASSERT(point.spec.granularity == Granularity::kFeatureGroups, "a site without groups");
+  if (groups != nullptr && groups->groups() != point.spec.groups) {
+    throw ConfigError(
+        fmt::format("{} is to have {} groups of features, but is given {}; write `groups: {}`",
+                    sites_[static_cast<size_t>(id)].key(), point.spec.groups, groups->groups(),
+                    groups->groups()));
+  }
+  point.spec.feature_groups = std::move(groups);
+  point.observer = point.make_observer(point.spec);
+  point.quantizer = point.make_quantizer(point.spec);
+  point.range = {};
+  point.calibrated = false;
   weight_changed(id);
 }
 

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -39,6 +40,10 @@ struct SitePoint {
   std::string observer_settings;  // name and parameters as YAML
   std::string quantizer_name;
   bool calibrated = false;  // the quantizer has parameters (always, for a dynamic granularity)
+
+  // Make observer and quantizer anew, as the rules say, for another specification.
+  std::function<std::unique_ptr<Observer>(const QuantSpec&)> make_observer;
+  std::function<std::unique_ptr<Quantizer>(const QuantSpec&)> make_quantizer;
 };
 
 class SitePoints {
@@ -49,6 +54,10 @@ class SitePoints {
   // Null where the site is not to be quantized.
   SitePoint* point(SiteId id) const { return points_[static_cast<size_t>(id)].get(); }
   void set_point(SiteId id, std::unique_ptr<SitePoint> point);
+
+  // Gives a site of granularity feature_groups other groups; null: those of neighbours. As many as
+  // before, or ConfigError. What was known of its range is forgotten.
+  void set_feature_groups(SiteId id, std::shared_ptr<const FeatureGroups> groups);
 
   // The sites to be quantized of one kind, or of those that are wanted, also of a block alone.
   // Throws Error where one has no parameters yet.

@@ -35,6 +35,10 @@ void write_scales(Hdf5Writer& file, const std::string& group, const SiteRecord& 
     file.set_axes(object, {{scale_axis(point.spec)}});
     file.set_attribute(object, "unit", std::string(unit));
   };
+  if (point.spec.feature_groups != nullptr) {
+    file.write(group + "/group_of", point.spec.feature_groups->group_of());
+    file.set_axes(group + "/group_of", {{"feature"}});
+  }
   const QuantParameters& parameters = point.parameters;
   write("range_min", point.range.min, "value");
   write("range_max", point.range.max, "value");
@@ -221,6 +225,11 @@ std::map<std::string, StoredParameters> read_results_parameters(const std::files
         return std::vector<float>(data, data + tensor.numel());
       };
       StoredParameters& stored = result[fmt::format("{}:{}", kind, name)];
+      if (file.exists(group + "/group_of")) {
+        const at::Tensor groups = file.read_tensor(group + "/group_of").to(at::kLong).contiguous();
+        const int64_t* group_of = groups.const_data_ptr<int64_t>();
+        stored.group_of.assign(group_of, group_of + groups.numel());
+      }
       stored.scale = values("scale");
       stored.zero_point = values("zero_point");
       if (file.exists(group + "/rounding")) {

@@ -23,8 +23,9 @@ class Hdf5Reader;
 struct StoredParameters {
   std::vector<float> scale;
   std::vector<float> zero_point;
-  std::optional<bool> signed_levels;  // of a symmetric Qualcomm grid
-  at::Tensor rounding = {};           // Quantizer::rounding(); undefined: to the nearest
+  std::optional<bool> signed_levels;   // of a symmetric Qualcomm grid
+  at::Tensor rounding = {};            // Quantizer::rounding(); undefined: to the nearest
+  std::vector<int64_t> group_of = {};  // by feature: see FeatureGroups; empty: there is none
 };
 
 // Throws DataError when the file is no results file or of a later version.

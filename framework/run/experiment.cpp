@@ -30,6 +30,7 @@ ExperimentSpec read_experiment(const ConfigNode& node, const Plugins& plugins, P
   ExperimentSpec spec = read_config<ExperimentSpec>(node, context);
   spec.quant.rules = collect_rules(spec.quant, context);
   spec.quant.include.clear();
+  spec.quant.groups.clear();
   return spec;
 }
 

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cctype>
 #include <map>
+#include <string_view>
 
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
@@ -16,12 +19,14 @@ namespace {
 // The content of a file named by `quant.include`.
 struct RuleFile {
   std::vector<std::filesystem::path> include;
+  SiteGroups groups;
   std::vector<Rule> rules;
 
   template <class V>
   static void describe(V& v) {
     v("include", &RuleFile::include, "files whose rules come before these", existing_file(),
       or_single());
+    v("groups", &RuleFile::groups, "names for sites");
     v("rules", &RuleFile::rules, "applied in order; later rules win", required());
   }
 };
@@ -41,20 +46,71 @@ class RuleCollector {
     }
     const RuleFile& file = load(path);
     for (const auto& included : file.include) append_file(included, depth + 1);
-    append(file.rules);
+    append(file.groups, file.rules);
     if (++files_ <= kMost && rules.size() <= kMost) return;
     throw ConfigError(fmt::format(
         "{}: more than {} rules or files are included; does a file include another repeatedly?",
         path.string(), kMost));
   }
 
-  void append(const std::vector<Rule>& more) {
+  void append(const SiteGroups& more_groups, const std::vector<Rule>& more) {
+    for (const auto& [name, patterns] : more_groups) groups_[name] = patterns;
     rules.insert(rules.end(), more.begin(), more.end());
+  }
+
+  // Puts patterns in the place of groups.
+  void resolve_groups() {
+    for (Rule& rule : rules) {
+      std::vector<std::string> patterns;
+      for (const std::string& pattern : rule.sites) append_patterns(pattern, rule.mark, patterns);
+      rule.sites = std::move(patterns);
+    }
   }
 
   std::vector<Rule> rules;
 
  private:
+  void append_patterns(const std::string& pattern, const Mark& mark,
+                       std::vector<std::string>& patterns) {
+    if (!pattern.starts_with(kGroup)) {
+      patterns.push_back(pattern);
+      return;
+    }
+    const std::string given = pattern.substr(kGroup.size());
+    const auto is_letter = [](unsigned char c) { return std::isalpha(c) != 0 || c == '_'; };
+    const auto end = std::find_if_not(given.begin(), given.end(), is_letter);
+    const std::string name(given.begin(), end), layer(end, given.end());
+    const auto group = groups_.find(name);
+    if (group == groups_.end()) {
+      context_.problems.add(mark, "quant.rules", unknown_group(name));
+      return;
+    }
+    for (std::string own : group->second) {
+      const size_t place = own.find(kLayer);
+      if (place == std::string::npos && !layer.empty()) {
+        context_.problems.add(mark, "quant.rules",
+                              fmt::format("group \"{}\" has no layers, found \"{}\"; write {}{}",
+                                          name, given, kGroup, name));
+        return;
+      }
+      if (place != std::string::npos)
+        own.replace(place, kLayer.size(), layer.empty() ? "*" : layer);
+      patterns.push_back(std::move(own));
+    }
+  }
+
+  std::string unknown_group(const std::string& name) const {
+    if (groups_.empty()) {
+      return fmt::format(
+          "no group \"{}\"; define it in `quant.groups`, or include a file that does, such as "
+          "placements/qualcomm.yaml",
+          name);
+    }
+    std::vector<std::string> known;
+    for (const auto& [own, patterns] : groups_) known.push_back(own);
+    return fmt::format("no group \"{}\"; known: {}", name, fmt::join(known, ", "));
+  }
+
   const RuleFile& load(const std::filesystem::path& path) {
     const auto known = loaded_.find(path);
     if (known != loaded_.end()) return known->second;
@@ -62,7 +118,10 @@ class RuleCollector {
     return loaded_.emplace(path, read_config<RuleFile>(node, context_)).first->second;
   }
 
+  static constexpr std::string_view kGroup = "group:", kLayer = "{layer}";
+
   ReadContext& context_;
+  SiteGroups groups_;
   std::map<std::filesystem::path, RuleFile> loaded_;
   size_t files_ = 0;
 };
@@ -134,7 +193,8 @@ void check_plan(std::span<const Site> sites, std::span<const SitePlan> plans,
 std::vector<Rule> collect_rules(const QuantOptions& options, ReadContext& context) {
   RuleCollector collector(context);
   for (const auto& path : options.include) collector.append_file(path);
-  collector.append(options.rules);
+  collector.append(options.groups, options.rules);
+  collector.resolve_groups();
   return std::move(collector.rules);
 }
 
@@ -179,8 +239,14 @@ void apply_plan(std::span<const SitePlan> plan, SitePoints& points) {
     auto point = std::make_unique<SitePoint>();
     point->spec = plan[id].spec;
     point->during_calibration = plan[id].during_calibration;
-    point->observer = plan[id].observer.create(plan[id].spec);
-    point->quantizer = plan[id].quantizer.create(plan[id].spec);
+    point->make_observer = [choice = plan[id].observer](const QuantSpec& spec) {
+      return choice.create(spec);
+    };
+    point->make_quantizer = [choice = plan[id].quantizer](const QuantSpec& spec) {
+      return choice.create(spec);
+    };
+    point->observer = point->make_observer(point->spec);
+    point->quantizer = point->make_quantizer(point->spec);
     point->observer_name = plan[id].observer.name();
     point->observer_settings =
         to_yaml(ValueTypeOf<ObserverChoice>::get().print(&plan[id].observer));

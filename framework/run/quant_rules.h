@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,8 +35,7 @@ struct Rule {
   static void describe(V& v) {
     v("sites", &Rule::sites,
       "patterns of site names, such as \"weight:*\" or \"activation:encoder.last.ffn.*\"; `*`, "
-      "`?`, "
-      "`[0-3]` and `{a,b}` as in a shell",
+      "`?`, `[0-3]` and `{a,b}` as in a shell; \"group:NAME\": the sites of quant.groups",
       required(), non_empty(), or_single());
     v("quantize", &Rule::quantize, "whether these sites are quantized at all");
     v("bits", &Rule::bits, "bit width", in_range(2, 16));
@@ -75,8 +75,12 @@ struct ValueTypeOf<Rule> {
   }
 };
 
+// Names for sites, each with its patterns. A pattern may hold `{layer}`.
+using SiteGroups = std::map<std::string, std::vector<std::string>>;
+
 struct QuantOptions {
   std::vector<std::filesystem::path> include;
+  SiteGroups groups;
   std::vector<Rule> rules;
 
   template <class V>
@@ -84,6 +88,9 @@ struct QuantOptions {
     v("include", &QuantOptions::include,
       "files with `rules:` that are applied before those below, such as the placements of a paper",
       existing_file(), or_single());
+    v("groups", &QuantOptions::groups,
+      "names of letters for sites, each with a list of patterns; rules say `group:NAME`, or "
+      "`group:NAME3` of layer 3 where a pattern has {layer} in place of the number");
     v("rules", &QuantOptions::rules, "applied in order; later rules win");
   }
 };
@@ -98,7 +105,8 @@ struct SitePlan {
   QuantizerChoice quantizer;
 };
 
-// The rules of the included files followed by the options' own. Problems in the files are added.
+// The rules of the included files followed by the options' own, with patterns in place of the names
+// of groups. Problems in the files are added, and groups that nobody defines.
 std::vector<Rule> collect_rules(const QuantOptions& options, ReadContext& context);
 
 // Applies rules to sites in order. A rule that matches no site, a site that is to be quantized

@@ -39,8 +39,10 @@ Observation start_observing(PipelineContext& context, const SiteSet& skipped) {
 
 // What the states of the observers follow from, besides the float network and the data. Empty where
 // that is not all: some site quantizes meanwhile.
-std::string origin_of(const std::vector<SiteId>& observed, const PipelineContext& context) {
+std::string origin_of(const std::vector<SiteId>& observed, BatchSelection selection,
+                      const PipelineContext& context) {
   std::string text = "observers\n";
+  if (!selection.all()) text += fmt::format("batches {} {}\n", selection.first, selection.count);
   for (const SiteId id : observed) {
     const SitePoint& point = *context.points.point(id);
     if (point.during_calibration != DuringCalibration::kObserve) return "";
@@ -77,16 +79,17 @@ void keep_states(const std::vector<SiteId>& observed, const std::string& origin,
   context.shared->keep(origin, states);
 }
 
-void observe_batches(PipelineContext& context, const PassOptions& options) {
+void observe_batches(PipelineContext& context, std::span<const Batch> batches,
+                     const PassOptions& options) {
   const auto pass = [&](size_t index) {
-    const Batch& batch = context.calibration[index];
+    const Batch& batch = batches[index];
     PassOptions own = options;
     if (batch.padding_unobserved) own.observed_rows.emplace(batch.offsets, batch.valid_lengths);
     return std::make_shared<const Pass>(context.points, std::move(own));
   };
-  context.execution->run(
-      context.calibration, pass, BatchOrder::kInOrder, {},
-      [&](int64_t done, int64_t total) { context.log.progress("calibrate", done, total); });
+  context.execution->run(batches, pass, BatchOrder::kInOrder, {}, [&](int64_t done, int64_t total) {
+    context.log.progress("calibrate", done, total);
+  });
 }
 
 void observe_weight(PipelineContext& context, SiteId id) {
@@ -130,15 +133,30 @@ void observe_weights(PipelineContext& context, const SiteSet& skipped) {
   });
 }
 
-void observe_activations(PipelineContext& context, const SiteSet& skipped) {
+std::span<const Batch> selected_batches(const PipelineContext& context, BatchSelection selection,
+                                        const std::string& step) {
+  const auto all = static_cast<int64_t>(context.calibration.size());
+  if (all == 0) throw ConfigError("no calibration batches; raise calibration.samples");
+  const int64_t count = selection.count == 0 ? all - selection.first : selection.count;
+  if (count <= 0 || selection.first + count > all) {
+    throw ConfigError(fmt::format(
+        "{}: `first_batch: {}` and `batches: {}` reach beyond the {} calibration batches; raise "
+        "calibration.samples, or lower one of the two",
+        step, selection.first, selection.count, all));
+  }
+  return context.calibration.subspan(static_cast<size_t>(selection.first),
+                                     static_cast<size_t>(count));
+}
+
+void observe_activations(PipelineContext& context, const SiteSet& skipped,
+                         BatchSelection selection) {
   const auto [options, observed] = start_observing(context, skipped);
   if (observed.empty()) return;
-  if (context.calibration.empty()) {
-    throw ConfigError("no calibration batches; raise calibration.samples");
-  }
-  const std::string origin = context.shared == nullptr ? "" : origin_of(observed, context);
+  const std::span<const Batch> batches = selected_batches(context, selection, "calibrate");
+  const std::string origin =
+      context.shared == nullptr ? "" : origin_of(observed, selection, context);
   if (origin.empty() || !take_states(observed, origin, context)) {
-    observe_batches(context, options);
+    observe_batches(context, batches, options);
     if (!origin.empty()) keep_states(observed, origin, context);
   }
   for (const SiteId id : observed) use_range(context.model.sites()[id], *context.points.point(id));

@@ -66,8 +66,8 @@ TEST(Experiments, LoadAndFitTheModel) {
         std::any_of(plan.begin(), plan.end(), [](const auto& site) { return site.quantize; }));
   }
   // Quick start 3; Outlier Suppression 7 methods, 8 tasks of GLUE, 2 of SQuAD, 4 of summarization;
-  // SQuAD 3.
-  EXPECT_GE(names.size(), 27u);
+  // SQuAD 3; Qualcomm 10.
+  EXPECT_GE(names.size(), 37u);
 }
 
 // The files by method need nothing but a fresh clone.
@@ -77,6 +77,11 @@ TEST(Experiments, MethodsLoadWithoutSettings) {
     const auto file =
         source_folder() / "experiments/outlier_suppression" / (std::string(name) + ".yaml");
     EXPECT_NO_THROW(load_experiment(file, {}, all_plugins())) << name;
+  }
+  for (const auto& file :
+       fs::directory_iterator(source_folder() / "experiments/qualcomm")) {
+    if (file.path().extension() != ".yaml" || file.path().stem() == "base") continue;
+    EXPECT_NO_THROW(load_experiment(file.path(), {}, all_plugins())) << file.path();
   }
 }
 

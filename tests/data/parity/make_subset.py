@@ -108,7 +108,8 @@ def bart(source, target):
 def qualcomm(source, target):
     copy(source, target, "config.json", "model.safetensors", "inputs.safetensors",
          "run_w8a8_minmax.safetensors", "run_w8a8_perchannel.safetensors")
-    for run in ("w8a8_minmax", "w8a8_running4_m05", "w8a8_syma", "w8a8_perchannel", "mp_y1_16_wC4"):
+    for run in ("w8a8_minmax", "w8a8_running4_m05", "w8a8_syma", "w8a8_perchannel", "mp_y1_16_wC4",
+                "w8a8_mselogits", "mp_xhyPC16_mselogits", "w4a32_mse", "w8a32_emb4"):
         full = json.load(open(source / f"run_{run}.json"))
         write_json(target / f"run_{run}.json", full)
         copy(source, target, f"run_{run}.safetensors")
@@ -128,6 +129,15 @@ def adaround(source, target):
         write_json(target / f"adaround_{run}.json",
                    {"iters": full["iters"], "lr": full["lr"], "adaround": full["adaround"],
                     "layers": {k: full["layers"][k] for k in sorted(layers)}, "quantizers": names})
+
+
+def qualcomm_groups(source, target):
+    """Runs with groups of features."""
+    copy(source, target, "config.json", "model.safetensors", "inputs.safetensors")
+    for run in ("peg_xhy_k6_perm", "peg_xhy_k6_permsharedh", "peg_xhy_k3_perm", "peg_all_k3",
+                "peg_all_k3_perm", "peg_xhy_perm_noflag", "per_embd"):
+        write_json(target / f"run_{run}.json", json.load(open(source / f"run_{run}.json")))
+        copy(source, target, f"run_{run}.safetensors")
 
 
 def observers(source, target):
@@ -172,6 +182,7 @@ def main():
     quantization_aware_training(goldens / "outlier_suppression/qat_bert", HERE / "qat_bert")
     qualcomm(goldens / "qualcomm/bert_s0", HERE / "qualcomm")
     adaround(goldens / "qualcomm/bert_s0", HERE / "qualcomm_adaround")
+    qualcomm_groups(goldens / "qualcomm/bert_h48", HERE / "qualcomm_h48")
 
 
 main()

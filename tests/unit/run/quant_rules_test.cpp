@@ -184,5 +184,44 @@ TEST(QuantRules, PlannedSitesGetTheirPoints) {
   EXPECT_EQ(points.point(0)->observer_name, "minmax");
 }
 
+TEST(QuantRules, GroupsOfSites) {
+  const std::string groups =
+      "{groups: {t: ['weight:embeddings.word'], g: ['activation:encoder.{layer}.ffn.gelu']}, ";
+  const auto quantized = [&](const std::string& sites) {
+    std::string found;
+    const auto plans = plan(groups + "rules: [{sites: " + sites + ", quantize: true, bits: 8}]}");
+    for (const SitePlan& site : plans) found += site.quantize ? 'x' : '.';
+    return found;
+  };
+  EXPECT_EQ(quantized("'group:t'"), "x...");
+  EXPECT_EQ(quantized("'group:g'"), "..xx");
+  EXPECT_EQ(quantized("'group:g1'"), "...x");
+  EXPECT_EQ(quantized("'group:g[0-2]'"), "..xx");
+  EXPECT_EQ(quantized("['group:t', 'group:g0']"), "x.x.");
+  const auto problem = [&](const std::string& sites) {
+    return problems_of(groups + "rules: [{sites: " + sites + ", quantize: true, bits: 8}]}");
+  };
+  EXPECT_THAT(problem("'group:q'"), HasSubstr("no group \"q\"; known: g, t"));
+  EXPECT_THAT(problem("'group:t3'"), HasSubstr("group \"t\" has no layers, found \"t3\""));
+  EXPECT_THAT(problem("'group:g7'"),
+              HasSubstr("pattern \"activation:encoder.7.ffn.gelu\" matches no site"));
+  EXPECT_THAT(problems_of("{rules: [{sites: 'group:y', bits: 8}]}"),
+              HasSubstr("include a file that does, such as placements/qualcomm.yaml"));
+}
+
+TEST(QuantRules, GroupsOfIncludedFiles) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("placement.yaml",
+                                 "groups: {g: ['activation:*.gelu'], t: ['weight:*']}\n"
+                                 "rules: [{sites: 'group:g', quantize: true}]\n");
+  // What the experiment says wins, in the rules of the file, too.
+  const auto plans = plan("{include: " + file.string() +
+                          ", groups: {g: ['activation:encoder.0.*']}, "
+                          "rules: [{sites: ['group:g', 'group:t'], bits: 4}]}");
+  EXPECT_TRUE(plans[2].quantize);
+  EXPECT_FALSE(plans[3].quantize);
+  EXPECT_EQ(plans[0].spec.bits, 4);
+}
+
 }  // namespace
 }  // namespace quell
