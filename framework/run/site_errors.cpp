@@ -86,6 +86,11 @@ SiteErrors site_errors(PipelineContext& context, std::span<const Batch> batches)
   std::map<SiteId, Sums> own, network;
   std::map<SiteId, LinearSums> linears;
   std::map<SiteId, at::Tensor> reference, entered;
+  const auto quantized_linear = [&](const Operand& operand) {
+    const SiteId id = weight_site(operand);
+    const bool is_linear = std::holds_alternative<const Linear*>(operand);
+    return is_linear && id != kNoSite && points.point(id) != nullptr ? id : kNoSite;
+  };
   const Pass in_float(
       points, {.tap =
                    [&](SiteId id, const at::Tensor& before, const at::Tensor&) {
@@ -96,8 +101,9 @@ SiteErrors site_errors(PipelineContext& context, std::span<const Batch> batches)
                                                                         /*in_place=*/false));
                    },
                .inputs =
-                   [&](SiteId id, const Rows& rows) {
-                     if (id == kNoSite || points.point(id) == nullptr) return;
+                   [&](const Operand& operand, const Rows& rows) {
+                     const SiteId id = quantized_linear(operand);
+                     if (id == kNoSite) return;
                      entered[id] =
                          rows.values.slice(0, 0, kMostRows).clone(at::MemoryFormat::Contiguous);
                    }});
@@ -109,8 +115,9 @@ SiteErrors site_errors(PipelineContext& context, std::span<const Batch> batches)
                               network[id].add(reference[id], after.contiguous());
                             },
                         .inputs =
-                            [&](SiteId id, const Rows& rows) {
-                              if (rows.grid == nullptr || entered.count(id) == 0) return;
+                            [&](const Operand& operand, const Rows& rows) {
+                              const SiteId id = quantized_linear(operand);
+                              if (id == kNoSite || rows.grid == nullptr) return;
                               LinearSums& sums = linears[id];
                               sums.weight_bits = points.point(id)->spec.bits;
                               sums.input_bits = rows.grid->spec.bits;

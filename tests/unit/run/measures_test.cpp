@@ -124,9 +124,11 @@ TEST(LinearErrors, AgainstASeparateComputation) {
     const at::NoGradGuard no_gradients;
     network.model().forward(batches[0], Pass(network.points(), {.quantize = sites, .inputs = tap}));
   };
-  run({}, [&](SiteId id, const Rows& rows) { entered[id] = rows.values.clone(); });
+  run({}, [&](const Operand& operand, const Rows& rows) {
+    entered[weight_site(operand)] = rows.values.clone();
+  });
   run(network.points().calibrated(true, true),
-      [&](SiteId id, const Rows& rows) { grids[id] = rows.grid; });
+      [&](const Operand& operand, const Rows& rows) { grids[weight_site(operand)] = rows.grid; });
   EXPECT_GE(errors.size(), 12u);  // the linears of two layers
   for (const auto& [id, error] : errors) {
     const std::string key = network.model().sites()[static_cast<size_t>(id)].key();
