@@ -80,7 +80,7 @@ bool any_calibrated(const SitePoints& points) {
 }  // namespace
 
 SiteErrors site_errors(PipelineContext& context, std::span<const Batch> batches) {
-  constexpr int64_t kMostRows = 1024;  // of a linear and batch
+  constexpr int64_t kMostRows = 256;  // of a linear and batch
   SitePoints& points = context.points;
   if (!any_calibrated(points)) return {};
   std::map<SiteId, Sums> own, network;
