@@ -52,8 +52,10 @@ double take_rounding_step(const SoftWeights& weights, const float* gradient,
 // The soft weights of the variables as they are.
 void soften_weights(const SoftWeights& weights, Relaxation relaxation, float temperature);
 
-// y = (y + shift) - target for values [size]; the sum of squares of the result. `shift` may be null.
-double subtract_target(float* y, const float* shift, const float* target, int64_t size);
+// y = (y + shift) - target for y [rows, columns] and shift [columns], which may be null; rows of the
+// target begin `stride` values apart. Returns the sum of squares of the result.
+double subtract_target(float* y, const float* shift, const float* target, int64_t rows,
+                       int64_t columns, int64_t stride);
 
 // The sum of x (y + z) over [size].
 double sum_of_products(const float* x, const float* y, const float* z, int64_t size);

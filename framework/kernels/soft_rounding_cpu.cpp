@@ -79,13 +79,13 @@ HWY_INLINE Power distance_power(Vector share, Vector beta) {
   const FloatTag tag;
   const Vector centred = hn::Sub(share, hn::Set(tag, 0.5f));
   const Vector distance = hn::Mul(hn::Abs(centred), hn::Set(tag, 2.0f));
-  // Below it every power is 0 in effect, and so is the slope.
-  const auto is_small = hn::Lt(distance, hn::Set(tag, 1e-18f));
-  const Vector base = hn::IfThenElse(is_small, hn::Set(tag, 1.0f), distance);
-  const Vector power = exponential(tag, hn::Mul(beta, hn::Log(tag, base)), hn::Zero(tag));
-  const Vector value = hn::IfThenZeroElse(is_small, power);
-  const Vector slope = hn::Mul(hn::Mul(hn::Div(value, base), beta), hn::Set(tag, 2.0f));
-  return {value, hn::CopySign(slope, centred)};
+  const Vector base = hn::Max(distance, hn::Set(tag, 1e-18f));
+  const Vector exponent = hn::Mul(hn::Sub(beta, hn::Set(tag, 1.0f)), hn::Log(tag, base));
+  // Below 1e-13 a slope moves nothing, and its square would be slow to compute with.
+  const Vector power = hn::IfThenElseZero(hn::Gt(exponent, hn::Set(tag, -30.0f)),
+                                          exponential(tag, exponent, hn::Zero(tag)));
+  const Vector slope = hn::Mul(hn::Mul(power, beta), hn::Set(tag, 2.0f));
+  return {hn::Mul(power, base), hn::CopySign(slope, centred)};
 }
 
 // Adds the lanes that hold something to sums [kRoundingLanes].
@@ -137,6 +137,13 @@ HWY_INLINE Grid grid_at(const SoftWeights& of, int64_t i, int64_t count) {
   return {load(of.scale + i, count), load(of.zero_point + i, count), low, high};
 }
 
+// Moments of a gradient that has vanished fade away, and numbers below 1e-38 are slow to compute
+// with.
+HWY_INLINE Vector without_trace(Vector moment) {
+  const FloatTag tag;
+  return hn::IfThenElseZero(hn::Gt(hn::Abs(moment), hn::Set(tag, 1e-30f)), moment);
+}
+
 template <Relaxation kind>
 double take_step(const SoftWeights& of, const float* gradient, const RoundingStep& step) {
   const FloatTag tag;
@@ -145,7 +152,7 @@ double take_step(const SoftWeights& of, const float* gradient, const RoundingSte
   const Vector factor = hn::Set(tag, step.gradient_factor);
   const Vector beta = hn::Set(tag, step.beta), weight = hn::Set(tag, step.regularizer);
   const Vector step_size = hn::Set(tag, step.step_size);
-  const Vector correction = hn::Set(tag, step.second_correction), one = hn::Set(tag, 1.0f);
+  const Vector correction = hn::Set(tag, 1 / step.second_correction), one = hn::Set(tag, 1.0f);
   return sum_over(of.size, [&](int64_t i, int64_t count) HWY_ATTR {
     const Grid grid = grid_at(of, i, count);
     const Vector lower = load(of.lower + i, count);
@@ -166,12 +173,12 @@ double take_step(const SoftWeights& of, const float* gradient, const RoundingSte
       }
     }
     const Vector g = hn::Mul(slope, share.slope);
-    // torch.optim.Adam, operation by operation.
+    // torch.optim.Adam, but for a reciprocal.
     Vector first = load(of.first + i, count), second = load(of.second + i, count);
-    first = hn::Add(first, hn::Mul(hn::Set(tag, 0.1f), hn::Sub(g, first)));
-    second = hn::Add(hn::Mul(second, hn::Set(tag, 0.999f)),
-                     hn::Mul(hn::Mul(hn::Set(tag, 0.001f), g), g));
-    const Vector root = hn::Add(hn::Div(hn::Sqrt(second), correction), hn::Set(tag, 1e-8f));
+    first = without_trace(hn::Add(first, hn::Mul(hn::Set(tag, 0.1f), hn::Sub(g, first))));
+    second = without_trace(hn::Add(hn::Mul(second, hn::Set(tag, 0.999f)),
+                                   hn::Mul(hn::Mul(hn::Set(tag, 0.001f), g), g)));
+    const Vector root = hn::Add(hn::Mul(hn::Sqrt(second), correction), hn::Set(tag, 1e-8f));
     const Vector next = hn::Sub(variable, hn::Div(hn::Mul(step_size, first), root));
     store(first, of.first + i, count);
     store(second, of.second + i, count);
@@ -217,14 +224,34 @@ void soft_weights(const SoftWeights& of, Relaxation relaxation, float temperatur
   }
 }
 
-double subtract(float* y, const float* shift, const float* target, int64_t size) {
-  return sum_over(size, [&](int64_t i, int64_t count) HWY_ATTR {
-    Vector value = load(y + i, count);
-    if (shift != nullptr) value = hn::Add(value, load(shift + i, count));
-    const Vector error = hn::Sub(value, load(target + i, count));
-    store(error, y + i, count);
-    return hn::Mul(error, error);
-  });
+double subtract(float* y, const float* shift, const float* target, int64_t rows, int64_t columns,
+                int64_t stride) {
+  const FloatTag tag;
+  const auto width = static_cast<int64_t>(hn::Lanes(tag));
+  const int64_t rows_per_run = std::max<int64_t>(1, kRoundingRun * 4 * kRoundingLanes / columns);
+  double lanes[kRoundingLanes] = {};
+  for (int64_t run = 0; run < rows; run += rows_per_run) {
+    const int64_t last = std::min(rows, run + rows_per_run);
+    for (int64_t lane = 0; lane < kRoundingLanes; lane += width) {
+      Vector sum = hn::Zero(tag);
+      for (int64_t row = run; row < last; ++row) {
+        float* values = y + row * columns;
+        const float* wanted = target + row * stride;
+        for (int64_t i = lane; i < columns; i += kRoundingLanes) {
+          const int64_t count = std::min(width, columns - i);
+          Vector value = load(values + i, count);
+          if (shift != nullptr) value = hn::Add(value, load(shift + i, count));
+          const Vector error = hn::Sub(value, load(wanted + i, count));
+          store(error, values + i, count);
+          sum = hn::Add(sum, hn::Mul(error, error));
+        }
+      }
+      add_to(lanes + lane, sum, width);
+    }
+  }
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
 }
 
 double products(const float* x, const float* y, const float* z, int64_t size) {
@@ -257,8 +284,9 @@ void soften_weights(const SoftWeights& weights, Relaxation relaxation, float tem
   HWY_DYNAMIC_DISPATCH(soft_weights)(weights, relaxation, temperature);
 }
 
-double subtract_target(float* y, const float* shift, const float* target, int64_t size) {
-  return HWY_DYNAMIC_DISPATCH(subtract)(y, shift, target, size);
+double subtract_target(float* y, const float* shift, const float* target, int64_t rows,
+                       int64_t columns, int64_t stride) {
+  return HWY_DYNAMIC_DISPATCH(subtract)(y, shift, target, rows, columns, stride);
 }
 
 double sum_of_products(const float* x, const float* y, const float* z, int64_t size) {

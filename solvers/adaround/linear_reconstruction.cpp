@@ -108,7 +108,10 @@ class LinearOnBatches final : public Reconstruction {
   void load(const std::vector<int64_t>& chosen) {
     int64_t rows = 0, on_disk = 0;
     for (const int64_t sequence : chosen) rows += inputs_.rows(sequence);
-    batch_ = at::empty({rows, inputs_.features()}, at::kFloat);
+    if (!room_.defined() || room_.size(0) < rows) {
+      room_ = at::empty({rows, inputs_.features()}, at::kFloat);
+    }
+    batch_ = room_.narrow(0, 0, rows);
     if (targets_.on_disk()) on_disk = rows * targets_.features();
     if (target_copies_.size() < static_cast<size_t>(on_disk)) target_copies_.resize(on_disk);
     target_rows_.clear();
@@ -129,10 +132,9 @@ class LinearOnBatches final : public Reconstruction {
     const int64_t first = block_begin(block), outputs = block_begin(block + 1) - first;
     double sum = 0;
     for (const auto& [data, count] : target_rows_) {
-      for (int64_t row = 0; row < count; ++row, values += outputs) {
-        sum += kernels::subtract_target(values, bias, data + row * targets_.features() + first,
-                                        outputs);
-      }
+      sum += kernels::subtract_target(values, bias, data + first, count, outputs,
+                                      targets_.features());
+      values += count * outputs;
     }
     return sum;
   }
@@ -175,7 +177,7 @@ class LinearOnBatches final : public Reconstruction {
   SequenceDraw draw_;
   RowCache inputs_, targets_;
   bool one_row_each_ = true;
-  at::Tensor batch_;  // inputs of the chosen sequences
+  at::Tensor room_, batch_;  // for inputs; those of the chosen sequences
   std::vector<TargetRows> target_rows_;
   std::vector<float> target_copies_;  // of those on disk
   Buffers buffers_;
