@@ -276,7 +276,7 @@ class Words {
 
   const std::string* last(std::string_view name) const {
     const auto found = values_.find(name);
-    return found == values_.end() ? nullptr : &found->second.back();
+    return found == values_.end() || found->second.empty() ? nullptr : &found->second.back();
   }
 
   std::string command_;

@@ -31,7 +31,8 @@ constexpr double kFlipped = 0.5;
 constexpr double kShareOfStable = 0.9;
 constexpr double kSameScale = 1e-5;
 constexpr double kTie = 1e-3;
-// Brent's method stops at 1e-5 of its argument, and float64 moves the published ranges by 1e-4.
+// Brent's method ends in one of several minima; which one, the rounding of float32 losses decides.
+// Those of weights lie close to each other; behind activations it is another network, too.
 constexpr double kSameBrent = 2e-3;
 // Where the calibration sequence itself holds a value next to a tie, ranges behind it may be those
 // of the other side: one step of an earlier quantizer away.
@@ -126,7 +127,7 @@ std::vector<double> numbers(const at::Tensor& tensor) {
 // One for each feature where there are several.
 std::vector<double> per_feature(const QuantSpec& spec, const at::Tensor& scales, size_t features) {
   const auto own = numbers(scales);
-  if (own.size() == features || spec.granularity != Granularity::kFeatureGroups) return own;
+  if (spec.granularity != Granularity::kFeatureGroups) return own;
   std::vector<double> all;
   for (size_t i = 0; i < features; ++i) {
     const size_t group =
@@ -140,8 +141,31 @@ std::vector<double> per_feature(const QuantSpec& spec, const at::Tensor& scales,
 }
 
 struct Comparison {
-  int quantizers = 0, exact = 0, searched = 0, flipped = 0;
+  int quantizers = 0;
+  int exact = 0;          // scale within kSameScale, the same zero point
+  int other_minimum = 0;  // found by a search that ended elsewhere
+  int flipped = 0;        // behind a value that rounds to the other side
 };
+
+// Largest relative difference.
+double difference(const std::vector<double>& found, const std::vector<double>& published) {
+  double largest = 0;
+  for (size_t i = 0; i < published.size(); ++i) {
+    largest = std::max(largest, std::abs(found[i] / std::max(published[i], 1e-8) - 1));
+  }
+  return largest;
+}
+
+// Whether every zero point is the published one, or next to it where that is a tie.
+bool same_zero_points(const std::vector<double>& found, const std::vector<double>& exact,
+                      double highest) {
+  for (size_t i = 0; i < exact.size(); ++i) {
+    const double step = std::abs(exact[i] - std::floor(exact[i]) - 0.5) < kTie ? 1 : 0;
+    if (std::abs(found[i] - std::clamp(std::nearbyint(exact[i]), 0.0, highest)) > step)
+      return false;
+  }
+  return true;
+}
 
 void compare(const SiteRecord& point, const json& quantizer, const SafetensorsFile& vectors,
              bool certain, Comparison& comparison) {
@@ -151,30 +175,29 @@ void compare(const SiteRecord& point, const json& quantizer, const SafetensorsFi
     return vectors.contains(key) ? numbers(vectors.read(key))
                                  : std::vector<double>{quantizer.value(field, 0.0)};
   };
-  EXPECT_EQ(point.spec.bits, quantizer["n_bits"].get<int64_t>()) << name;
-  EXPECT_EQ(point.spec.symmetric, quantizer["method"] == "symmetric_uniform") << name;
+  const QuantSpec& spec = point.spec;
+  EXPECT_EQ(spec.bits, quantizer["n_bits"].get<int64_t>()) << name;
+  EXPECT_EQ(spec.symmetric, quantizer["method"] == "symmetric_uniform") << name;
   const auto scale = published("delta");
-  const auto found = per_feature(point.spec, point.parameters.scale, scale.size());
+  const auto found = per_feature(spec, point.parameters.scale, scale.size());
   ASSERT_EQ(found.size(), scale.size()) << name;
-  double largest = 0;
-  for (size_t i = 0; i < scale.size(); ++i) {
-    largest = std::max(largest, std::abs(found[i] / std::max(scale[i], 1e-8) - 1));
-  }
-  const std::string estimator = quantizer["estimator"];
-  const bool searched = estimator == "MSE_Estimator" || estimator == "CrossEntropyEstimator";
+  const double moved = difference(found, scale);
+  const bool same =
+      moved <= kSameScale &&
+      (spec.symmetric ||
+       same_zero_points(per_feature(spec, point.parameters.zero_point, scale.size()),
+                        published("zero_float"), std::exp2(static_cast<double>(spec.bits)) - 1));
   ++comparison.quantizers;
-  comparison.exact += largest <= kSameScale;
-  comparison.searched += largest > kSameScale && searched;
-  comparison.flipped += largest > kSameScale && !searched;
-  const double tolerance = certain ? (searched ? kSameBrent : kSameScale) : kFlippedScale;
-  EXPECT_LE(largest, tolerance) << name;
-  if (largest > kSameScale || point.spec.symmetric) return;
-  const auto zero = published("zero_float");
-  const auto own = per_feature(point.spec, point.parameters.zero_point, scale.size());
-  const double highest = std::exp2(static_cast<double>(point.spec.bits)) - 1;
-  for (size_t i = 0; i < scale.size(); ++i) {
-    const bool tie = std::abs(zero[i] - std::floor(zero[i]) - 0.5) < kTie;
-    EXPECT_NEAR(own[i], std::clamp(std::nearbyint(zero[i]), 0.0, highest), tie ? 1 : 0) << name;
+  comparison.exact += same;
+  if (same) return;
+  const std::string estimator = quantizer["estimator"];
+  if (estimator == "MSE_Estimator" || estimator == "CrossEntropyEstimator") {
+    ++comparison.other_minimum;
+    EXPECT_LE(moved, spec.is_weight ? kSameBrent : kFlippedScale) << name;
+  } else {
+    ++comparison.flipped;
+    EXPECT_LE(moved, kFlippedScale) << name;
+    EXPECT_FALSE(certain) << name;
   }
 }
 
@@ -229,10 +252,10 @@ TEST_P(QualcommCommand, GivesThePublishedRangesAndLogits) {
     if (!differs_on_purpose(name)) compare(*point, quantizer, vectors, certain, comparison);
   }
   fmt::print(
-      "{}: {} quantizers, {} within {}, {} by another search, {} flipped; {} permutations, "
-      "{} features in another group; certain {}\n",
-      name, comparison.quantizers, comparison.exact, kSameScale, comparison.searched,
-      comparison.flipped, permutations, moved, certain);
+      "{}: {} quantizers, {} the same, {} in another minimum, {} behind a flip; {} permutations\n",
+      name, comparison.quantizers, comparison.exact, comparison.other_minimum, comparison.flipped,
+      permutations);
+  EXPECT_EQ(moved, 0) << "features in other groups";
   if (differs_on_purpose(name)) return;
 
   std::vector<at::Tensor> expected;
@@ -250,7 +273,8 @@ TEST_P(QualcommCommand, GivesThePublishedRangesAndLogits) {
   fmt::print("  {} of {} stable sequences within {}\n",
              share_within(stable, kSameLogits) * static_cast<double>(stable.size()), stable.size(),
              kSameLogits);
-  if (stable.empty()) return;
+  // Where a search ended in another minimum, everything behind it is another network.
+  if (stable.empty() || comparison.other_minimum > 0) return;
   EXPECT_GE(share_within(stable, kSameLogits), kShareOfStable);
 }
 
