@@ -25,9 +25,12 @@ constexpr const char* kName = "qat";
 class Qat final : public Solver {
  public:
   explicit Qat(const QatOptions& options) : options_(options) {}
+  void check(const Model& model, const TrainingData* training) const override;
   void run(PipelineContext& context) override;
 
  private:
+  void check_data(const TrainingData* training) const;
+  void check_loss(const Model& model) const;
   TrainingBatches batches(const PipelineContext& context) const;
   LearningRate learning_rate(int64_t steps_per_epoch) const;
 
@@ -152,20 +155,46 @@ Record Training::run() {
   return learning_record(kName, loss, learning_rate);
 }
 
-TrainingBatches Qat::batches(const PipelineContext& context) const {
-  if (options_.data == TrainingSource::kCalibration) {
-    if (options_.samples > 0 || options_.batch_size > 0) {
-      throw ConfigError(fmt::format(
-          "{}: `data: calibration` takes the calibration batches as they are; leave `samples` and "
-          "`batch_size` out",
-          kName));
-    }
-    return TrainingBatches(context.calibration);
-  }
-  if (context.training == nullptr) {
+void Qat::check_data(const TrainingData* training) const {
+  if (options_.data == TrainingSource::kTrain) {
+    if (training != nullptr) return;
     throw ConfigError(
         fmt::format("{}: this task has no training data; use `data: calibration`", kName));
   }
+  if (options_.samples == 0 && options_.batch_size == 0) return;
+  throw ConfigError(
+      fmt::format("{}: `data: calibration` takes the calibration batches as they are; leave "
+                  "`samples` and `batch_size` out",
+                  kName));
+}
+
+void Qat::check_loss(const Model& model) const {
+  const double weight = options_.distillation.weight;
+  const TokenSequence sequence{{0, 0}, {}};
+  for (const auto& [name, output] : model.zero_outputs(pack({&sequence, 1}))) {
+    if (output.dim() == 1 && weight > 0) {
+      throw ConfigError(
+          fmt::format("{}: the output \"{}\" is a score for every token and has no classes, so it "
+                      "cannot be distilled; leave `distillation` out",
+                      kName, name));
+    }
+    if (output.dim() > 1 && model.output_rows() == RowsOf::kTargets && weight < 1) {
+      throw ConfigError(
+          fmt::format("{}: the model scores the next token of a text, for which there is no loss "
+                      "from labels; learn from the float network alone, with `distillation: "
+                      "{{weight: 1}}`",
+                      kName));
+    }
+  }
+}
+
+void Qat::check(const Model& model, const TrainingData* training) const {
+  check_data(training);
+  check_loss(model);
+}
+
+TrainingBatches Qat::batches(const PipelineContext& context) const {
+  if (options_.data == TrainingSource::kCalibration) return TrainingBatches(context.calibration);
   return {*context.training, options_.samples, options_.batch_size, context.seed};
 }
 
@@ -175,6 +204,7 @@ LearningRate Qat::learning_rate(int64_t steps_per_epoch) const {
 }
 
 void Qat::run(PipelineContext& context) {
+  check(context.model, context.training);
   TrainingBatches data = batches(context);
   const LearningRate rate = learning_rate(data.per_epoch());
   if (options_.quantize) original_outputs(context);  // of the network that is about to change

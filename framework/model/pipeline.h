@@ -62,6 +62,10 @@ std::vector<Outputs> target_outputs(PipelineContext& context, Targets targets);
 class Step {
  public:
   virtual ~Step() = default;
+  // Whether it can work with this model and task, asked before anything is computed; `training` is
+  // null where the task has no such data. The model has no tensors yet. Throws ConfigError with the
+  // way out.
+  virtual void check(const Model& /*model*/, const TrainingData* /*training*/) const {}
   virtual void run(PipelineContext& context) = 0;
   // Whether it reads the model's tensors only through PipelineContext::execution, so that they need
   // not be in memory all the time.

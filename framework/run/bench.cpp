@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
+#include "framework/model/pipeline.h"
 #include "framework/run/generation_defaults.h"
 #include "framework/run/threads.h"
 #include "framework/run/timed.h"
@@ -61,6 +62,11 @@ TaskContext task_context(const Bench& bench) {
   return context;
 }
 
+std::unique_ptr<Step> make_step(const StepChoice& choice) {
+  if (choice.transform() != nullptr) return choice.transform()->create(choice.params());
+  return choice.solver()->create(choice.params());
+}
+
 }  // namespace
 
 Bench load_bench(const ExperimentSpec& spec, const Plugins& plugins, Log& log) {
@@ -83,6 +89,9 @@ Bench load_bench(const ExperimentSpec& spec, const Plugins& plugins, Log& log) {
   Problems problems;
   bench.plan = plan_sites(bench.model->sites(), spec.quant.rules, plugins, problems);
   problems.throw_if_any();
+  for (const StepChoice& step : spec.pipeline) {
+    make_step(step)->check(*bench.model, bench.task->training());
+  }
   if (spec.record.outliers) {  // its patterns should match something
     static_cast<void>(OutlierRecorder(*spec.record.outliers, bench.model->sites()));
   }

@@ -4,9 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
-#include <fmt/format.h>
 
-#include "framework/base/error.h"
 #include "framework/train/loss.h"
 
 namespace quell {
@@ -22,14 +20,6 @@ std::vector<int64_t> rows_of_sequences(const Batch& batch, const at::Tensor& out
                                              : batch.target_valid_lengths();
 }
 
-void refuse_scores(const std::string& name, const at::Tensor& output) {
-  if (output.dim() > 1) return;
-  throw ConfigError(
-      fmt::format("qat: the output \"{}\" is a score for every token and has no classes, so it "
-                  "cannot be distilled; leave `distillation` out",
-                  name));
-}
-
 }  // namespace
 
 Teacher::Teacher(const PipelineContext& context, TrainingBatches& batches) {
@@ -39,7 +29,6 @@ Teacher::Teacher(const PipelineContext& context, TrainingBatches& batches) {
   for (int64_t i = 0; i < batches.per_epoch(); ++i) {
     const Batch batch = batches.at(i);
     for (const auto& [name, output] : context.model.forward(batch, pass)) {
-      refuse_scores(name, output);
       const at::Tensor rows = without_padding(output, batch);
       const std::vector<int64_t> counts = rows_of_sequences(batch, output);
       std::vector<at::Tensor>& all = parts[name];

@@ -14,8 +14,8 @@ namespace quell {
 // where a model writes text, one for each of its target tokens.
 class Teacher {
  public:
-  // Runs the float network as it is over all examples. Throws ConfigError when outputs are scores
-  // of tokens, which have no classes.
+  // Runs the float network as it is over all examples. Every output has
+  // classes.
   Teacher(const PipelineContext& context, TrainingBatches& batches);
   // What an earlier run has stored.
   explicit Teacher(const NamedTensors& stored);

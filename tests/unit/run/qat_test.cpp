@@ -324,6 +324,18 @@ TEST(Qat, ScoresOfTokensHaveNoTeacher) {
               HasSubstr("a score for every token"));
 }
 
+TEST(Qat, TextsAreLearntFromTheFloatNetworkAlone) {
+  Trained run("fixed", bart("gen"),
+              read_batches(bart("gen") / "inputs.safetensors", {"b0.input_ids"}),
+              "outlier_suppression_bart");
+  for (const char* distillation : {"", ", distillation: {weight: 0.5}"}) {
+    EXPECT_THAT(message_of<ConfigError>([&] {
+                  run.run(fmt::format("{{quantize: false, data: calibration{}}}", distillation));
+                }),
+                HasSubstr("distillation: {weight: 1}"));
+  }
+}
+
 TEST(Qat, MistakesAreExplained) {
   Trained run;
   EXPECT_THAT(message_of<ConfigError>([&] { run.run("{quantize: false}"); }),
