@@ -1,6 +1,6 @@
 // ELECTRA's discriminator for sequence classification, regression and question answering (Clark et
-// al. 2020), Hugging Face layout: BERT with another head. The base and large models, whose
-// embeddings are as wide as their layers.
+// al. 2020), Hugging Face layout: BERT with another head. Where embeddings are narrower than the
+// layers, as in the small model, a linear follows them.
 
 #include "framework/plugin/registry.h"
 #include "models/blocks/bert_family.h"

@@ -46,6 +46,7 @@ TransformerShape transformer_shape(const Checkpoint& checkpoint, const BertFamil
   StackShape stack{.name = "encoder", .embeddings = "embeddings"};
   stack.embedding = {.vocabulary = config.vocabulary_size,
                      .hidden = config.hidden,
+                     .features = config.embedding == config.hidden ? 0 : config.embedding,
                      .positions = config.max_positions,
                      .token_types = config.token_types,
                      .has_sum_sites = true,
@@ -53,7 +54,8 @@ TransformerShape transformer_shape(const Checkpoint& checkpoint, const BertFamil
   stack.embedding_names = {.word = embeddings + "word_embeddings.weight",
                            .position = embeddings + "position_embeddings.weight",
                            .token_type = embeddings + "token_type_embeddings.weight",
-                           .norm = embeddings + "LayerNorm"};
+                           .norm = embeddings + "LayerNorm",
+                           .projection = family.prefix + "embeddings_project"};
   stack.layers = config.layers;
   stack.layer = layer_shape(config);
   stack.layer_names = layer_names(family);

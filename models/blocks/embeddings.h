@@ -1,6 +1,7 @@
 // What turns token ids into rows: tables of tokens, token types and positions, and a norm.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "models/blocks/model_builder.h"
@@ -11,6 +12,7 @@ namespace quell {
 struct EmbeddingShape {
   int64_t vocabulary = 0, hidden = 0;
   int64_t word_features = 0;   // of the table of tokens, where a linear makes `hidden` of them
+  int64_t features = 0;        // of all tables and the norm, where a linear behind it does so
   int64_t positions = 0;       // rows of the table; 0: there is none
   int64_t first_position = 0;  // its row of position 0
   int64_t token_types = 0;     // rows of the table; 0: there is none
@@ -24,7 +26,7 @@ struct EmbeddingShape {
 struct EmbeddingNames {
   std::string word, position = {}, token_type = {}, norm = {};
   std::string word_tied_to = {};  // where a checkpoint may have the table of tokens instead
-  std::string projection = {};    // module of the linear behind the table of tokens
+  std::string projection = {};    // module of the linear behind the table of tokens or the norm
 };
 
 class Embeddings {
@@ -39,11 +41,16 @@ class Embeddings {
                const at::Tensor& types) const;
   // Null where there is none.
   Norm* norm() { return shape_.has_norm ? &norm_ : nullptr; }
+  // What a linear behind the norm reads, where there is one.
+  std::optional<ScaleGroup> projection_group();
 
  private:
+  void declare_projection(ModelBuilder& builder, const std::string& name, const std::string& module,
+                          int64_t features, bool has_bias);
+
   EmbeddingShape shape_;
   EmbeddingTable word_, position_, token_type_;
-  Projection projection_;  // behind the table of tokens
+  Projection projection_;  // behind the table of tokens, or the norm
   SiteId projected_site_ = kNoSite, sum_token_type_site_ = kNoSite, sum_position_site_ = kNoSite;
   Norm norm_;
 };

@@ -59,8 +59,6 @@ class Reader {
   explicit Reader(const Checkpoint& checkpoint)
       : json_(checkpoint.config()), file_((checkpoint.folder() / "config.json").string()) {}
 
-  const std::string& file() const { return file_; }
-
   // An integer in [least, most].
   int64_t integer(const char* key, int64_t least, int64_t fallback, int64_t most = kLargest) const {
     key = stored_name(key);
@@ -188,14 +186,7 @@ HfEncoderConfig::HfEncoderConfig(const Checkpoint& checkpoint, std::string_view 
   dropout.attention = reader.share(keys.attention_dropout, kUsualDropout);
   dropout.head = reader.share(keys.head_dropout, dropout.hidden);
   reader.check_heads(keys.heads, heads, keys.hidden, hidden);
-  if (usual.embedding == 0) return;
-  const int64_t embedded = reader.integer("embedding_size", 1, usual.embedding);
-  if (embedded != hidden) {
-    throw DataError(
-        fmt::format("{}: embedding_size {} differs from {} {}; embeddings that are projected are "
-                    "not supported",
-                    reader.file(), embedded, keys.hidden, hidden));
-  }
+  embedding = usual.embedding == 0 ? hidden : reader.integer("embedding_size", 1, usual.embedding);
 }
 
 HfEncoderDecoderConfig::HfEncoderDecoderConfig(const Checkpoint& checkpoint) {

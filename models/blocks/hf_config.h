@@ -35,6 +35,7 @@ struct HfEncoderConfig {
   HfEncoderConfig(const Checkpoint& checkpoint, std::string_view family, const EncoderKeys& keys);
 
   int64_t vocabulary_size, hidden, layers, heads, ffn, max_positions, token_types, pad_id, labels;
+  int64_t embedding;  // width of the tables of embeddings
   double norm_epsilon;
   DropoutRates dropout;
   Nonlinearity nonlinearity;

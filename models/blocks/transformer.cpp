@@ -94,6 +94,10 @@ void Transformer::declare_head(ModelBuilder& builder) {
 
 Norm* Transformer::declare_groups(Stack& stack) {
   Norm* last = stack.embeddings->norm();
+  if (std::optional<ScaleGroup> group = stack.embeddings->projection_group()) {
+    add_group(std::move(*group));
+    last = nullptr;
+  }
   for (Layer& layer : stack.layers) {
     layer.add_groups(last, [this](ScaleGroup group) { add_group(std::move(group)); });
   }

@@ -13,6 +13,7 @@
 namespace quell {
 namespace {
 
+namespace fs = std::filesystem;
 using Entry = ModelRegistry::Entry;
 
 // A small checkpoint with golden logits: inputs.safetensors has b4.input_ids, and
@@ -27,18 +28,12 @@ constexpr SmallModel kSmallModels[] = {{"bert", "parity/outlier_suppression"},
                                        {"bart", "parity/outlier_suppression_bart_cls"},
                                        {"distilbert", "models/distilbert"},
                                        {"electra", "models/electra"},
+                                       {"electra", "models/electra_small"},
                                        {"llama", "models/llama"},
                                        {"opt", "models/opt"},
                                        {"gpt2", "models/gpt2"},
                                        {"bloom", "models/bloom"},
                                        {"gpt_neox", "models/gpt_neox"}};
-
-std::filesystem::path folder_of(const Entry& entry) {
-  for (const SmallModel& model : kSmallModels) {
-    if (entry.name() == model.name) return test_data() / model.folder;
-  }
-  return {};
-}
 
 constexpr const char* kEverySite =
     "{rules: [{sites: ['weight:*', 'activation:*'], quantize: true, bits: 8}]}";
@@ -47,8 +42,7 @@ Batch batch_of(const std::filesystem::path& folder) {
   return read_batches(folder / "inputs.safetensors", {"b4.input_ids"})[0];
 }
 
-Violation golden_logits(const Entry& entry) {
-  const auto folder = folder_of(entry);
+Violation golden_logits(const fs::path& folder) {
   QuantizedNetwork network(folder, "{rules: []}");
   const at::Tensor found = network.logits(batch_of(folder), false, false);
   const SafetensorsFile goldens(folder / "logits.safetensors");
@@ -61,8 +55,7 @@ Violation golden_logits(const Entry& entry) {
 }
 
 // With every site ready to quantize, and all of them switched off.
-Violation nothing_on_is_float(const Entry& entry) {
-  const auto folder = folder_of(entry);
+Violation nothing_on_is_float(const fs::path& folder) {
   const Batch batch = batch_of(folder);
   QuantizedNetwork plain(folder, "{rules: []}"), ready(folder, kEverySite);
   ready.calibrate({&batch, 1});
@@ -71,8 +64,8 @@ Violation nothing_on_is_float(const Entry& entry) {
              : "logits differ although nothing is switched on";
 }
 
-Violation sites_are_named_once(const Entry& entry) {
-  QuantizedNetwork network(folder_of(entry), "{rules: []}");
+Violation sites_are_named_once(const fs::path& folder) {
+  QuantizedNetwork network(folder, "{rules: []}");
   std::vector<std::string> names;
   for (const Site& site : network.model().sites()) {
     names.push_back(site.key());
@@ -85,8 +78,7 @@ Violation sites_are_named_once(const Entry& entry) {
 
 // A site that is quantized alone, coarsely, must show in the logits: weights at the tensors that
 // the model really uses, activations at the rows that it really passes on.
-Violation every_site_matters(const Entry& entry) {
-  const auto folder = folder_of(entry);
+Violation every_site_matters(const fs::path& folder) {
   const Batch batch = batch_of(folder);
   QuantizedNetwork reference(folder, "{rules: []}");
   const at::Tensor plain = reference.logits(batch, false, false);
@@ -100,8 +92,7 @@ Violation every_site_matters(const Entry& entry) {
   });
 }
 
-Violation every_activation_is_reached_once(const Entry& entry) {
-  const auto folder = folder_of(entry);
+Violation every_activation_is_reached_once(const fs::path& folder) {
   QuantizedNetwork network(folder, "{rules: []}");
   std::vector<int> reached(network.model().sites().size(), 0);
   network.logits(
@@ -116,8 +107,7 @@ Violation every_activation_is_reached_once(const Entry& entry) {
   return "";
 }
 
-Violation sequences_are_independent(const Entry& entry) {
-  const auto folder = folder_of(entry);
+Violation sequences_are_independent(const fs::path& folder) {
   QuantizedNetwork network(folder, "{rules: []}");
   const Batch together = batch_of(folder);
   const bool per_token = network.model().output_rows() == RowsOf::kTargets;
@@ -138,8 +128,7 @@ Violation sequences_are_independent(const Entry& entry) {
 
 // Each site belongs to the segment that runs it, and a segment leaves the state that it is given
 // as it was: searches resume from states that they kept.
-Violation segments_run_their_sites(const Entry& entry) {
-  const auto folder = folder_of(entry);
+Violation segments_run_their_sites(const fs::path& folder) {
   QuantizedNetwork network(folder, "{rules: []}");
   const auto& segments = network.model().segments();
   if (segments.empty() || segments[0].first_site != 0) return "site 0 belongs to no segment";
@@ -167,8 +156,7 @@ Violation segments_run_their_sites(const Entry& entry) {
 }
 
 // A factor that leaves what makes rows has to be undone by what the graph says reads them.
-Violation scale_groups_are_complete(const Entry& entry) {
-  const auto folder = folder_of(entry);
+Violation scale_groups_are_complete(const fs::path& folder) {
   QuantizedNetwork reference(folder, "{rules: []}");
   const at::Tensor plain = reference.logits(batch_of(folder), false, false);
   for (size_t i = 0; i < reference.model().graph().groups.size(); ++i) {
@@ -197,8 +185,7 @@ Violation scale_groups_are_complete(const Entry& entry) {
 
 // What a search may compare is what the network has: a group's local output, from the rows of its
 // site, is that of the last site that it runs.
-Violation local_outputs_are_the_networks(const Entry& entry) {
-  const auto folder = folder_of(entry);
+Violation local_outputs_are_the_networks(const fs::path& folder) {
   QuantizedNetwork network(folder, "{rules: []}");
   Model& model = network.model();
   const ModelInput input = model.bind(batch_of(folder));
@@ -233,8 +220,7 @@ Violation local_outputs_are_the_networks(const Entry& entry) {
   return found_one ? "" : "no group has a local output";
 }
 
-Violation size_counts_every_parameter(const Entry& entry) {
-  const auto folder = folder_of(entry);
+Violation size_counts_every_parameter(const fs::path& folder) {
   QuantizedNetwork network(folder, "{rules: []}");
   const SafetensorsFile file(folder / "model.safetensors");
   int64_t stored = 0, counted = network.model().other_parameters();
@@ -248,26 +234,38 @@ Violation size_counts_every_parameter(const Entry& entry) {
   return counted == stored ? "" : fmt::format("{} parameters, the file has {}", counted, stored);
 }
 
-class ModelLaws : public testing::TestWithParam<std::string> {};
+class ModelLaws : public testing::TestWithParam<SmallModel> {};
 
 TEST_P(ModelLaws, Hold) {
-  const Entry& entry = all_plugins().models.get(GetParam());
-  ASSERT_FALSE(folder_of(entry).empty())
-      << "model " << entry.name() << " has no small checkpoint in kSmallModels";
-  expect_laws<Entry>(entry, {{"golden_logits", golden_logits},
-                             {"nothing_on_is_float", nothing_on_is_float},
-                             {"sites_are_named_once", sites_are_named_once},
-                             {"every_site_matters", every_site_matters},
-                             {"every_activation_is_reached_once", every_activation_is_reached_once},
-                             {"sequences_are_independent", sequences_are_independent},
-                             {"segments_run_their_sites", segments_run_their_sites},
-                             {"scale_groups_are_complete", scale_groups_are_complete},
-                             {"local_outputs_are_the_networks", local_outputs_are_the_networks},
-                             {"size_counts_every_parameter", size_counts_every_parameter}});
+  const fs::path folder = test_data() / GetParam().folder;
+  const auto on_folder = [&](Violation (*law)(const fs::path&)) {
+    return [=](const Entry&) { return law(folder); };
+  };
+  expect_laws<Entry>(
+      all_plugins().models.get(GetParam().name),
+      {{"golden_logits", on_folder(golden_logits)},
+       {"nothing_on_is_float", on_folder(nothing_on_is_float)},
+       {"sites_are_named_once", on_folder(sites_are_named_once)},
+       {"every_site_matters", on_folder(every_site_matters)},
+       {"every_activation_is_reached_once", on_folder(every_activation_is_reached_once)},
+       {"sequences_are_independent", on_folder(sequences_are_independent)},
+       {"segments_run_their_sites", on_folder(segments_run_their_sites)},
+       {"scale_groups_are_complete", on_folder(scale_groups_are_complete)},
+       {"local_outputs_are_the_networks", on_folder(local_outputs_are_the_networks)},
+       {"size_counts_every_parameter", on_folder(size_counts_every_parameter)}});
 }
 
-INSTANTIATE_TEST_SUITE_P(Registry, ModelLaws, testing::ValuesIn(all_plugins().models.names()),
-                         [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(Small, ModelLaws, testing::ValuesIn(kSmallModels), [](const auto& test) {
+  return fs::path(test.param.folder).filename().string();
+});
+
+TEST(SmallModels, CoverTheRegistry) {
+  for (const std::string& name : all_plugins().models.names()) {
+    EXPECT_TRUE(std::any_of(std::begin(kSmallModels), std::end(kSmallModels),
+                            [&](const SmallModel& model) { return name == model.name; }))
+        << "model " << name << " has no small checkpoint in kSmallModels";
+  }
+}
 
 }  // namespace
 }  // namespace quell

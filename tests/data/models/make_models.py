@@ -20,6 +20,10 @@ CONFIGS = {
         vocab_size=VOCABULARY, embedding_size=48, hidden_size=48, num_hidden_layers=2,
         num_attention_heads=4, intermediate_size=96, max_position_embeddings=40,
         num_labels=LABELS),
+    "electra_small": transformers.ElectraConfig(
+        vocab_size=VOCABULARY, embedding_size=20, hidden_size=48, num_hidden_layers=2,
+        num_attention_heads=4, intermediate_size=96, max_position_embeddings=40,
+        num_labels=LABELS),
 }
 
 
@@ -36,7 +40,7 @@ def make(name, config):
         ids = torch.randint(5, VOCABULARY, (SEQUENCES, LENGTH)) * mask
         inputs[f"b{batch}.input_ids"], inputs[f"b{batch}.attention_mask"] = ids, mask
         given = dict(input_ids=ids, attention_mask=mask)
-        if name == "electra":
+        if name.startswith("electra"):
             types = torch.randint(0, 2, ids.shape) * mask
             inputs[f"b{batch}.token_type_ids"] = given["token_type_ids"] = types
         with torch.no_grad():
