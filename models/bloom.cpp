@@ -29,16 +29,17 @@ std::vector<float> alibi_slopes(int64_t heads) {
 }
 
 StackShape stack_shape(const ConfigFields& config) {
-  const int64_t hidden = config.integer(config.one_of({"n_embed", "hidden_size"}), 1);
+  const int64_t hidden = config.integer(config.one_of({"n_embed", "hidden_size"}), 1, 64);
   const std::string heads_key = config.one_of({"num_attention_heads", "n_head"});
-  const int64_t heads = config.integer(heads_key, 1);
+  const int64_t heads = config.integer(heads_key, 1, 8);
   config.check_divides(heads_key, heads, hidden);
-  const double epsilon = config.positive("layer_norm_epsilon", 1e-5);
+  const double epsilon = config.not_negative("layer_norm_epsilon", 1e-5);
   StackShape stack{.name = "decoder", .embeddings = "embeddings"};
-  stack.embedding = {
-      .vocabulary = config.integer("vocab_size", 1), .hidden = hidden, .norm_epsilon = epsilon};
+  stack.embedding = {.vocabulary = config.integer("vocab_size", 1, 250880),
+                     .hidden = hidden,
+                     .norm_epsilon = epsilon};
   stack.embedding_names = {.word = kTable, .norm = "transformer.word_embeddings_layernorm"};
-  stack.layers = config.integer(config.one_of({"num_hidden_layers", "n_layer"}), 1);
+  stack.layers = config.layers(config.one_of({"num_hidden_layers", "n_layer"}), 2);
   stack.layer.residual = {.place = NormPlace::kPre, .epsilon = epsilon};
   stack.layer.causal = true;
   stack.layer.attention = {

@@ -22,20 +22,20 @@ void refuse_variants(const ConfigFields& config) {
 }
 
 StackShape stack_shape(const ConfigFields& config) {
-  const int64_t hidden = config.integer(config.one_of({"hidden_size", "n_embd"}), 1);
+  const int64_t hidden = config.integer(config.one_of({"hidden_size", "n_embd"}), 1, 768);
   const std::string heads_key = config.one_of({"num_attention_heads", "n_head"});
-  const int64_t heads = config.integer(heads_key, 1);
+  const int64_t heads = config.integer(heads_key, 1, 12);
   config.check_divides(heads_key, heads, hidden);
   StackShape stack{.name = "decoder", .embeddings = "embeddings"};
-  stack.embedding = {
-      .vocabulary = config.integer("vocab_size", 1),
-      .hidden = hidden,
-      .positions = config.integer(config.one_of({"max_position_embeddings", "n_positions"}), 1),
-      .has_norm = false};
+  stack.embedding = {.vocabulary = config.integer("vocab_size", 1, 50257),
+                     .hidden = hidden,
+                     .positions = config.integer(
+                         config.one_of({"max_position_embeddings", "n_positions"}), 1, 1024),
+                     .has_norm = false};
   stack.embedding_names = {.word = kTable, .position = "transformer.wpe.weight"};
-  stack.layers = config.integer(config.one_of({"num_hidden_layers", "n_layer"}), 1);
+  stack.layers = config.layers(config.one_of({"num_hidden_layers", "n_layer"}), 12);
   stack.layer.residual = {.place = NormPlace::kPre,
-                          .epsilon = config.positive("layer_norm_epsilon", 1e-5)};
+                          .epsilon = config.not_negative("layer_norm_epsilon", 1e-5)};
   stack.layer.causal = true;
   const bool scales = config.flag("scale_attn_weights", true);
   const double divisor = scales ? std::sqrt(static_cast<double>(hidden / heads)) : 1;

@@ -12,21 +12,21 @@ namespace quell {
 namespace {
 
 constexpr const char* kTable = "gpt_neox.embed_in.weight";
-constexpr double kUsualBase = 10000, kUsualShare = 0.25;  // of rotary positions
+constexpr double kUsualShare = 0.25;  // of a head's features that turn
 
 StackShape stack_shape(const ConfigFields& config) {
-  const int64_t hidden = config.integer("hidden_size", 1);
-  const int64_t heads = config.integer("num_attention_heads", 1);
+  const int64_t hidden = config.integer("hidden_size", 1, 6144);
+  const int64_t heads = config.integer("num_attention_heads", 1, 64);
   config.check_divides("num_attention_heads", heads, hidden);
   const int64_t head_size = hidden / heads;
   const bool attention_bias = config.flag("attention_bias", true);
   StackShape stack{.name = "decoder", .embeddings = "embeddings"};
   stack.embedding = {
-      .vocabulary = config.integer("vocab_size", 1), .hidden = hidden, .has_norm = false};
+      .vocabulary = config.integer("vocab_size", 1, 50432), .hidden = hidden, .has_norm = false};
   stack.embedding_names = {.word = kTable};
-  stack.layers = config.integer("num_hidden_layers", 1);
+  stack.layers = config.layers("num_hidden_layers", 44);
   stack.layer.residual = {.place = NormPlace::kPre,
-                          .epsilon = config.positive("layer_norm_eps", 1e-5)};
+                          .epsilon = config.not_negative("layer_norm_eps", 1e-5)};
   stack.layer.causal = true;
   stack.layer.parallel = config.flag("use_parallel_residual", true);
   stack.layer.attention = {.hidden = hidden,
@@ -35,7 +35,7 @@ StackShape stack_shape(const ConfigFields& config) {
                            .has_bias = attention_bias,
                            .has_output_bias = attention_bias};
   stack.layer.ffn = {.hidden = hidden,
-                     .width = config.integer("intermediate_size", 1),
+                     .width = config.integer("intermediate_size", 1, 24576),
                      .nonlinearity = config.nonlinearity("hidden_act", "gelu")};
   const std::string layer = "gpt_neox.layers.{}.", attention = layer + "attention.";
   stack.layer_names = {.attention = fused_attention(attention + "query_key_value",
@@ -53,8 +53,7 @@ TransformerShape transformer_shape(const ConfigFields& config) {
   const StackShape& stack = *shape.decoder;
   shape.head = {stack.embedding.hidden, 0, stack.embedding.vocabulary};
   shape.rotary = rotary_shape(config, stack.layer.attention.head_size,
-                              {.base = config.positive("rotary_emb_base", kUsualBase),
-                               .share = config.positive("rotary_pct", kUsualShare)});
+                              {"rotary_emb_base", "rotary_pct", kUsualShare});
   shape.max_positions = shape.rotary->max_positions;
   shape.pad_id = config.pad_id();
   shape.dropout = {.hidden = config.share("hidden_dropout", 0),

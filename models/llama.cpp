@@ -12,8 +12,8 @@ namespace {
 constexpr const char* kTable = "model.embed_tokens.weight";
 
 StackShape stack_shape(const ConfigFields& config) {
-  const int64_t hidden = config.integer("hidden_size", 1);
-  const int64_t heads = config.integer("num_attention_heads", 1);
+  const int64_t hidden = config.integer("hidden_size", 1, 4096);
+  const int64_t heads = config.integer("num_attention_heads", 1, 32);
   const int64_t key_heads = config.integer("num_key_value_heads", 1, heads);
   config.check_divides("num_key_value_heads", key_heads, heads);
   if (!config.has("head_dim")) config.check_divides("num_attention_heads", heads, hidden);
@@ -21,12 +21,12 @@ StackShape stack_shape(const ConfigFields& config) {
   const bool attention_bias = config.flag("attention_bias", false);
   StackShape stack{.name = "decoder", .embeddings = "embeddings"};
   stack.embedding = {
-      .vocabulary = config.integer("vocab_size", 1), .hidden = hidden, .has_norm = false};
+      .vocabulary = config.integer("vocab_size", 1, 32000), .hidden = hidden, .has_norm = false};
   stack.embedding_names = {.word = kTable};
-  stack.layers = config.integer("num_hidden_layers", 1);
+  stack.layers = config.layers("num_hidden_layers", 32);
   stack.layer.residual = {.place = NormPlace::kPre,
                           .norm = NormKind::kRms,
-                          .epsilon = config.positive("rms_norm_eps", 1e-6)};
+                          .epsilon = config.not_negative("rms_norm_eps", 1e-6)};
   stack.layer.causal = true;
   stack.layer.attention = {.hidden = hidden,
                            .head_size = head_size,
@@ -34,7 +34,7 @@ StackShape stack_shape(const ConfigFields& config) {
                            .has_bias = attention_bias,
                            .has_output_bias = attention_bias};
   stack.layer.ffn = {.hidden = hidden,
-                     .width = config.integer("intermediate_size", 1),
+                     .width = config.integer("intermediate_size", 1, 11008),
                      .nonlinearity = config.nonlinearity("hidden_act", "silu"),
                      .gated = true,
                      .has_bias = config.flag("mlp_bias", false)};

@@ -9,24 +9,26 @@
 namespace quell {
 namespace {
 
+constexpr int64_t kUsualHidden = 768, kUsualPositions = 2048;
 constexpr int64_t kPositionOffset = 2;  // learned positions start at this row of their table
 constexpr double kNormEpsilon = 1e-5;   // config.json has no key for it
 constexpr const char* kTable = "model.decoder.embed_tokens.weight";
 
 // Width of the table of tokens, where it is not the hidden size (350m); else 0.
 int64_t word_features(const ConfigFields& config) {
-  const int64_t hidden = config.integer("hidden_size", 1);
+  const int64_t hidden = config.integer("hidden_size", 1, kUsualHidden);
   const int64_t features = config.integer("word_embed_proj_dim", 1, hidden);
   return features == hidden ? 0 : features;
 }
 
 EmbeddingShape embedding_shape(const ConfigFields& config) {
-  return {.vocabulary = config.integer("vocab_size", 1),
-          .hidden = config.integer("hidden_size", 1),
-          .word_features = word_features(config),
-          .positions = config.integer("max_position_embeddings", 1) + kPositionOffset,
-          .first_position = kPositionOffset,
-          .has_norm = false};
+  return {
+      .vocabulary = config.integer("vocab_size", 1, 50272),
+      .hidden = config.integer("hidden_size", 1, kUsualHidden),
+      .word_features = word_features(config),
+      .positions = config.integer("max_position_embeddings", 1, kUsualPositions) + kPositionOffset,
+      .first_position = kPositionOffset,
+      .has_norm = false};
 }
 
 StackShape stack_shape(const ConfigFields& config) {
@@ -41,10 +43,11 @@ StackShape stack_shape(const ConfigFields& config) {
   stack.embedding_names = {.word = kTable,
                            .position = decoder + "embed_positions.weight",
                            .projection = decoder + "project_in"};
-  const int64_t hidden = stack.embedding.hidden, heads = config.integer("num_attention_heads", 1);
+  const int64_t hidden = stack.embedding.hidden,
+                heads = config.integer("num_attention_heads", 1, 12);
   config.check_divides("num_attention_heads", heads, hidden);
   const int64_t head_size = hidden / heads;
-  stack.layers = config.integer("num_hidden_layers", 1);
+  stack.layers = config.layers("num_hidden_layers", 12);
   stack.layer.residual = {.place = pre ? NormPlace::kPre : NormPlace::kPost,
                           .epsilon = kNormEpsilon};
   stack.layer.causal = true;
@@ -55,7 +58,7 @@ StackShape stack_shape(const ConfigFields& config) {
                            .has_bias = has_bias,
                            .has_output_bias = has_bias};
   stack.layer.ffn = {.hidden = hidden,
-                     .width = config.integer("ffn_dim", 1),
+                     .width = config.integer("ffn_dim", 1, 3072),
                      .nonlinearity = config.nonlinearity("activation_function", "relu"),
                      .has_bias = has_bias};
   const std::string layer = decoder + "layers.{}.", attention = layer + "self_attn.";
@@ -78,7 +81,7 @@ TransformerShape transformer_shape(const ConfigFields& config) {
   // The paper's code has norms in front of blocks only.
   if (stack.layer.residual.place == NormPlace::kPre) shape.family = "opt";
   shape.head = {stack.embedding.hidden, 0, stack.embedding.vocabulary};
-  shape.max_positions = config.integer("max_position_embeddings", 1);
+  shape.max_positions = config.integer("max_position_embeddings", 1, kUsualPositions);
   shape.pad_id = config.pad_id();
   constexpr double kUsualDropout = 0.1;
   shape.dropout = {.hidden = config.share("dropout", kUsualDropout),

@@ -103,7 +103,7 @@ constexpr KnownKey kEncoder[] = {
 };
 
 constexpr KnownKey kElectra[] = {
-    {"embedding_size", kHonoured, "", "must be hidden_size; 128 where it is left out"},
+    {"embedding_size", kHonoured, "", "128 where it is left out"},
     {"summary_type", kNoEffect, "", "for multiple choice alone"},
     {"summary_use_proj", kNoEffect, "", "for multiple choice alone"},
     {"summary_activation", kNoEffect, "", "for multiple choice alone"},
@@ -182,6 +182,7 @@ constexpr KnownKey kBart[] = {
 constexpr std::string_view kFirstWeights = "where the library draws new weights; all are stored";
 constexpr std::string_view kFrequencies =
     "rotary frequencies; the kinds default, linear, dynamic and llama3";
+constexpr std::string_view kScaling = "an earlier name of rope_parameters; it wins";
 
 // Decoders that are language models: what all of them have, and each family.
 constexpr KnownKey kLanguageModel[] = {
@@ -204,9 +205,9 @@ constexpr KnownKey kLlama[] = {
     {"max_position_embeddings", kHonoured},
     {"rms_norm_eps", kHonoured},
     {"rope_parameters", kHonoured, "", kFrequencies},
-    {"rope_scaling", kHonoured, "", kFrequencies},
+    {"rope_scaling", kHonoured, "", kScaling},
     {"rope_theta", kHonoured},
-    {"partial_rotary_factor", kHonoured},
+    {"partial_rotary_factor", kNoEffect, "", "all features of a head turn"},
     {"attention_bias", kHonoured},
     {"mlp_bias", kHonoured},
     {"attention_dropout", kHonoured, "", "in training"},
@@ -293,11 +294,11 @@ constexpr KnownKey kGptNeox[] = {
     {"use_parallel_residual", kHonoured},
     {"attention_bias", kHonoured},
     {"rope_parameters", kHonoured, "", kFrequencies},
-    {"rope_scaling", kHonoured, "", kFrequencies},
-    {"rope_theta", kHonoured},
-    {"rotary_emb_base", kHonoured, "", "an earlier name of rope_theta"},
-    {"rotary_pct", kHonoured, "", "an earlier name of partial_rotary_factor"},
-    {"partial_rotary_factor", kHonoured},
+    {"rope_scaling", kHonoured, "", kScaling},
+    {"rotary_emb_base", kHonoured, "", "rope_theta, where rope_parameters has none"},
+    {"rotary_pct", kHonoured, "", "partial_rotary_factor, where rope_parameters has none"},
+    {"rope_theta", kNoEffect, "", "this family reads rotary_emb_base"},
+    {"partial_rotary_factor", kNoEffect, "", "this family reads rotary_pct"},
     {"hidden_dropout", kHonoured, "", "in training"},
     {"attention_dropout", kHonoured, "", "in training"},
     {"classifier_dropout", kNoEffect, "", kTraining},

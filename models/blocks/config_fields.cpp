@@ -11,8 +11,9 @@
 namespace quell {
 namespace {
 
-// No size of a model is larger. Keeps nonsense from filling the memory.
-constexpr int64_t kLargest = 10'000'000;
+// No size of a model is larger, and no model has more layers. Keeps nonsense from filling the
+// memory.
+constexpr int64_t kLargest = 10'000'000, kMostLayers = 1'000;
 
 }  // namespace
 
@@ -30,6 +31,8 @@ ConfigFields ConfigFields::section(const std::string& key) const {
   if (found != nullptr && !found->is_object()) refuse(key, "an object");
   return {found == nullptr ? none : *found, file_, prefix_ + key + "."};
 }
+
+bool ConfigFields::is_empty() const { return fields_->empty(); }
 
 std::string ConfigFields::one_of(std::initializer_list<const char*> names) const {
   for (const char* name : names) {
@@ -53,18 +56,20 @@ void ConfigFields::refuse(const std::string& key, const std::string& expected) c
                               found == nullptr ? "nothing" : found->dump()));
 }
 
-int64_t ConfigFields::integer(const std::string& key, int64_t least,
-                              std::optional<int64_t> fallback) const {
+int64_t ConfigFields::integer(const std::string& key, int64_t least, int64_t fallback) const {
   const nlohmann::json* found = find(key);
-  if (found == nullptr) {
-    if (!fallback) missing(key);
-    return *fallback;
-  }
+  if (found == nullptr) return fallback;
   const auto value = found->is_number_integer() ? found->get<int64_t>() : least - 1;
   if (value < least || value > kLargest) {
     refuse(key, fmt::format("an integer in [{}, {}]", least, kLargest));
   }
   return value;
+}
+
+int64_t ConfigFields::layers(const std::string& key, int64_t fallback) const {
+  const int64_t count = integer(key, 1, fallback);
+  if (count > kMostLayers) refuse(key, fmt::format("an integer in [1, {}]", kMostLayers));
+  return count;
 }
 
 double ConfigFields::positive(const std::string& key, std::optional<double> fallback) const {
@@ -74,6 +79,15 @@ double ConfigFields::positive(const std::string& key, std::optional<double> fall
     return *fallback;
   }
   if (!found->is_number() || !(found->get<double>() > 0)) refuse(key, "a positive number");
+  return found->get<double>();
+}
+
+double ConfigFields::not_negative(const std::string& key, double fallback) const {
+  const nlohmann::json* found = find(key);
+  if (found == nullptr) return fallback;
+  if (!found->is_number() || !(found->get<double>() >= 0)) {
+    refuse(key, "a number that is not negative");
+  }
   return found->get<double>();
 }
 

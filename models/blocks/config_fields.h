@@ -24,14 +24,18 @@ class ConfigFields {
   // The fields of an object in it; none where it is absent.
   ConfigFields section(const std::string& key) const;
 
+  bool is_empty() const;
   bool has(const std::string& key) const { return find(key) != nullptr; }
   // The first of these names that is there, else the last one.
   std::string one_of(std::initializer_list<const char*> names) const;
 
-  // An integer from `least` to ten million.
-  int64_t integer(const std::string& key, int64_t least,
-                  std::optional<int64_t> fallback = {}) const;
+  // An integer from `least` to ten million. Fallbacks of models are those of the configuration
+  // classes of Hugging Face transformers 5.
+  int64_t integer(const std::string& key, int64_t least, int64_t fallback) const;
+  // How many layers, at most a thousand.
+  int64_t layers(const std::string& key, int64_t fallback) const;
   double positive(const std::string& key, std::optional<double> fallback = {}) const;
+  double not_negative(const std::string& key, double fallback) const;
   // In [0, 1).
   double share(const std::string& key, double fallback) const;
   std::string text(const std::string& key, const std::string& fallback) const;

@@ -39,24 +39,37 @@ void stretch_long_waves(const ConfigFields& fields, int64_t trained,
   }
 }
 
-}  // namespace
-
-RotaryShape rotary_shape(const ConfigFields& config, int64_t head_size, UsualRotary usual) {
-  // Earlier releases have the base beside the scaling, and call its type "type".
-  const ConfigFields fields =
-      config.section(config.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
-  const double base = fields.positive("rope_theta", config.positive("rope_theta", usual.base));
-  const double share = fields.positive("partial_rotary_factor",
-                                       config.positive("partial_rotary_factor", usual.share));
+// How many of a head's features turn.
+int64_t turning_features(const ConfigFields& config, const ConfigFields& fields, int64_t head_size,
+                         const std::string& type, const RotaryKeys& keys) {
+  constexpr const char* kShare = "partial_rotary_factor";
+  if (keys.share == nullptr) {
+    // Plain positions of these families do not read it there, and others fail.
+    if (type != "default" && fields.positive(kShare, 1) != 1) fields.refuse(kShare, "1");
+    return head_size;
+  }
+  const double share = fields.positive(kShare, config.positive(keys.share, keys.usual_share));
   const auto features = static_cast<int64_t>(static_cast<double>(head_size) * share);
   if (share > 1 || features < 2 || features % 2 != 0) {
-    fields.refuse("partial_rotary_factor",
-                  "a share that gives an even number of a head's features");
+    fields.refuse(kShare, "a share that gives an even number of a head's features");
   }
-  const int64_t trained = config.integer("max_position_embeddings", /*least=*/1);
-  RotaryShape shape{.frequencies = frequencies_of(base, features), .max_positions = trained};
+  return features;
+}
+
+}  // namespace
+
+RotaryShape rotary_shape(const ConfigFields& config, int64_t head_size, RotaryKeys keys) {
+  constexpr double kUsualBase = 10000;
+  // Earlier releases have the base beside the scaling, and call its type "type". Where a file has
+  // both objects, the library reads the older one.
+  const ConfigFields scaling = config.section("rope_scaling");
+  const ConfigFields fields = scaling.is_empty() ? config.section("rope_parameters") : scaling;
+  const double base = fields.positive("rope_theta", config.positive(keys.base, kUsualBase));
   const char* key = fields.has("rope_type") ? "rope_type" : "type";
   const std::string type = fields.text(key, "default");
+  const int64_t features = turning_features(config, fields, head_size, type, keys);
+  const int64_t trained = config.integer("max_position_embeddings", /*least=*/1, /*fallback=*/2048);
+  RotaryShape shape{.frequencies = frequencies_of(base, features), .max_positions = trained};
   if (type == "linear") {
     const auto factor = static_cast<float>(fields.positive("factor"));
     for (float& frequency : shape.frequencies) frequency /= factor;

@@ -18,15 +18,16 @@ struct RotaryShape {
   double base = 0, factor = 0;
 };
 
-// What holds where config.json says nothing else.
-struct UsualRotary {
-  double base = 10000;
-  double share = 1;  // of a head's features that turn, its first ones
+// What a family calls the fields beside rope_parameters.
+struct RotaryKeys {
+  const char* base = "rope_theta";
+  const char* share = nullptr;  // of a head's features that turn, its first ones; null: all turn
+  double usual_share = 1;
 };
 
-// From rope_parameters of config.json, or rope_theta and rope_scaling of earlier releases: default,
+// From rope_scaling of config.json, as earlier releases have it, or rope_parameters: default,
 // linear, dynamic or llama3. Throws DataError.
-RotaryShape rotary_shape(const ConfigFields& config, int64_t head_size, UsualRotary usual = {});
+RotaryShape rotary_shape(const ConfigFields& config, int64_t head_size, RotaryKeys keys = {});
 
 // Cosines and sines of all target tokens, [tokens, features].
 RotaryAngles rotary_angles(const RotaryShape& shape, const Batch& batch);

@@ -3,8 +3,8 @@
 usage: make_keys.py [--check]      (needs torch, transformers 5.24 and safetensors)
 
 For every (key, value) the folder is loaded as users do, with from_pretrained, and either the logits
-of three sequences or the ids that generate() writes are kept; "refused" where the library refuses
-the folder, or would compute with made-up weights. With --check nothing is written: it compares with
+of three sequences (of a language model: behind their last tokens) or the ids that generate() writes
+are kept; "refused" where the library refuses the folder, or would compute with made-up weights. With --check nothing is written: it compares with
 the file that is there.
 """
 import argparse
@@ -36,6 +36,9 @@ REMOVED = "(removed)"
 # Widths that the usual numbers of heads divide, so that a folder without that key works.
 ENCODER = dict(vocab_size=24, hidden_size=48, num_hidden_layers=1, num_attention_heads=4, intermediate_size=12,
                max_position_embeddings=14, initializer_range=0.3)
+# Of language models. Two layers, because some keys leave the first one as it is.
+DECODER = dict(vocab_size=24, hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=12,
+               max_position_embeddings=14, initializer_range=0.3)
 SIZES = {
     "bert": (transformers.BertConfig, ENCODER),
     "roberta": (transformers.RobertaConfig, ENCODER),
@@ -51,7 +54,17 @@ SIZES = {
                dict(vocab_size=40, d_model=24, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
                     decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=40,
                     init_std=0.5)),
+    "llama": (transformers.LlamaConfig, DECODER | dict(num_key_value_heads=2)),
+    "opt": (transformers.OPTConfig,
+            dict(vocab_size=24, hidden_size=48, word_embed_proj_dim=48, num_hidden_layers=2, num_attention_heads=4, ffn_dim=12,
+                 max_position_embeddings=14, init_std=0.3)),
+    "gpt2": (transformers.GPT2Config,
+             dict(vocab_size=24, n_embd=48, n_layer=2, n_head=4, n_inner=12, n_positions=14, initializer_range=0.3)),
+    "bloom": (transformers.BloomConfig, dict(vocab_size=24, hidden_size=48, n_layer=2, n_head=4, initializer_range=0.3)),
+    # Heads of 16 features, of which a quarter turns.
+    "gpt_neox": (transformers.GPTNeoXConfig, DECODER | dict(num_attention_heads=3)),
 }
+LANGUAGE_MODELS = ("llama", "opt", "gpt2", "bloom", "gpt_neox")
 SEQUENCES = [[0, 5, 9, 13, 7, 2], [0, 11, 3, 2], [0, 20, 21, 22, 23, 6, 8, 10, 2]]
 SOURCES = [[0, 5, 9, 13, 7, 30, 31, 2], [0, 11, 3, 2], [0, 20, 21, 22, 23, 6, 8, 10, 39, 2], [0, 17, 18, 19, 17, 18, 2],
            [0, 33, 34, 4, 35, 2]]
@@ -105,6 +118,72 @@ VALUES = {
     },
 }
 
+EPSILONS = [1e-12, 1e-5, 0.1, 0.0, REMOVED]
+LLAMA3 = {"factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8}
+SCALINGS = [
+    {"factor": 2.0}, {"type": "default"}, {"rope_type": "default"}, {"type": "linear", "factor": 2.0},
+    {"rope_type": "linear", "factor": 2.5}, {"rope_type": "linear"}, {"rope_type": "linear", "factor": 0.5},
+    {"type": "dynamic", "factor": 2.0}, {"rope_type": "dynamic", "factor": 4}, {"rope_type": "llama3"} | LLAMA3, {"type": "llama3"} | LLAMA3,
+    {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8},
+    {"rope_type": "longrope", "factor": 2.0, "short_factor": [1.0] * 6, "long_factor": [2.0] * 6, "original_max_position_embeddings": 8},
+    {"rope_type": "proportional", "factor": 2.0}, {"rope_type": "no_such_kind"},
+]
+ROPE = {
+    "rope_theta": [100, 100.0, 1e6, 1.0], "partial_rotary_factor": [0.5, 1.0, 0.25], "rope_scaling": [None, {}] + SCALINGS,
+    "rope_parameters": [None, {}, {"rope_theta": 100.0}, {"rope_theta": 100.0, "partial_rotary_factor": 0.5}]
+                       + [{"rope_theta": 300.0} | scaling for scaling in SCALINGS] + [{"full_attention": {"rope_theta": 100.0}}],
+    "rope_interleaved": FLAGS,
+    # Several at once.
+    "": [{"rope_theta": 100.0, "rope_scaling": scaling} for scaling in (None, {"type": "linear", "factor": 2.0})]
+        + [{"rope_theta": 100.0, "rope_scaling": {"rope_type": "llama3"} | LLAMA3},
+           {"rope_theta": 100.0, "rope_parameters": {"rope_theta": 300.0, "rope_type": "default"}},
+           {"rope_theta": 100.0, "rope_parameters": {"rope_type": "linear", "factor": 2.0}},
+           {"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": {"rope_theta": 300.0, "rope_type": "default"}},
+           {"partial_rotary_factor": 0.5, "rope_parameters": {"rope_theta": 300.0, "rope_type": "default"}},
+           {"max_position_embeddings": 6, "rope_scaling": {"type": "dynamic", "factor": 2.0}},
+           {"max_position_embeddings": 6, "rope_theta": 50.0, "rope_scaling": {"rope_type": "dynamic", "factor": 3.0}},
+           {"max_position_embeddings": 6, "rope_parameters": {"rope_theta": 50.0, "rope_type": "dynamic", "factor": 3.0}},
+           {"max_position_embeddings": 16, "rope_parameters":
+                {"rope_theta": 50.0, "rope_type": "dynamic", "factor": 3.0, "original_max_position_embeddings": 6}}],
+}
+LANGUAGE_VALUES = COMMON_VALUES | {"hidden_size": [24, REMOVED], "num_hidden_layers": [1, 3, REMOVED], "attention_dropout": [0.5],
+                                   "initializer_range": [0.1], "layerdrop": [0.5], "hidden_act": ["relu"],
+                                   "activation_function": ["relu"], "intermediate_size": [24], "hidden_dropout": [0.5],
+                                   "scale_embedding": FLAGS, "pretraining_tp": [1, 2], "sliding_window": [2], "layer_types": [["full_attention"] * 2]}
+VALUES |= {
+    "llama": LANGUAGE_VALUES | ROPE | {
+        "num_attention_heads": [2, 6, 5, REMOVED], "num_key_value_heads": [1, 4, 3, None, REMOVED], "head_dim": [12, 6, 16, None, REMOVED],
+        "intermediate_size": [24, REMOVED], "hidden_act": ACTIVATIONS + [REMOVED], "rms_norm_eps": EPSILONS, "attention_bias": FLAGS,
+        "mlp_bias": FLAGS,
+    },
+    "opt": LANGUAGE_VALUES | {
+        "num_attention_heads": [2, 12, 5, REMOVED], "ffn_dim": [24, REMOVED], "activation_function": ACTIVATIONS + [REMOVED],
+        "do_layer_norm_before": FLAGS + [REMOVED], "_remove_final_layer_norm": FLAGS + [REMOVED], "word_embed_proj_dim": [24, 48, None, REMOVED],
+        "enable_bias": FLAGS + [REMOVED], "layer_norm_elementwise_affine": FLAGS, "dropout": [0.5], "activation_dropout": [0.5],
+        "init_std": [0.1], "num_key_value_heads": [2],
+    },
+    "gpt2": LANGUAGE_VALUES | {
+        "n_embd": [24, REMOVED], "hidden_size": [48, 24], "n_layer": [1, 3, REMOVED], "num_hidden_layers": [1, 2, 3],
+        "n_head": [2, 12, 5, REMOVED], "num_attention_heads": [2, 12, 5], "n_positions": [15, REMOVED], "max_position_embeddings": [14, 15],
+        "n_ctx": [5], "n_inner": [24, None, REMOVED], "activation_function": ACTIVATIONS + [REMOVED], "layer_norm_epsilon": EPSILONS,
+        "scale_attn_weights": FLAGS, "scale_attn_by_inverse_layer_idx": FLAGS, "reorder_and_upcast_attn": FLAGS, "resid_pdrop": [0.5],
+        "embd_pdrop": [0.5], "attn_pdrop": [0.5], "summary_type": ["mean"], "summary_use_proj": [False], "summary_activation": ["relu"],
+        "summary_proj_to_labels": [False], "summary_first_dropout": [0.5],
+    },
+    "bloom": LANGUAGE_VALUES | {
+        "n_embed": [48, 24], "n_layer": [1, 3, REMOVED], "num_hidden_layers": [1, 2, 3], "n_head": [2, 3, 12, 5, REMOVED],
+        "num_attention_heads": [2, 12, 5], "layer_norm_epsilon": EPSILONS, "apply_residual_connection_post_layernorm": FLAGS,
+        "slow_but_exact": FLAGS, "seq_length": [2048, REMOVED], "masked_softmax_fusion": FLAGS, "bias_dropout_fusion": FLAGS,
+        "attention_softmax_in_fp32": FLAGS, "skip_bias_add": FLAGS, "skip_bias_add_qkv": FLAGS, "unk_token_id": [0], "n_inner": [12],
+        "offset_alibi": [2], "max_position_embeddings": [14],
+    },
+    "gpt_neox": LANGUAGE_VALUES | ROPE | {
+        "num_attention_heads": [6, 2, 5, REMOVED], "intermediate_size": [24, REMOVED], "hidden_act": ACTIVATIONS + [REMOVED],
+        "layer_norm_eps": EPSILONS, "use_parallel_residual": FLAGS + [REMOVED], "attention_bias": FLAGS + [REMOVED],
+        "rotary_pct": [0.5, 1.0], "rotary_emb_base": [100, 100.0], "classifier_dropout": [0.5], "num_key_value_heads": [2],
+    },
+}
+
 # Settings of generate(): each key is tried on top of each base.
 BASES = {
     "greedy": {},
@@ -154,18 +233,22 @@ COMBINATIONS = [
 ]
 
 
+def auto_class(name):
+    return transformers.AutoModelForCausalLM if name in LANGUAGE_MODELS else transformers.AutoModelForSequenceClassification
+
+
 def make_model(name):
     kind, sizes = SIZES[name]
     config = kind(**sizes)
     torch.manual_seed(3)
-    cls = (transformers.BartForConditionalGeneration if name == "writer" else
-           transformers.AutoModelForSequenceClassification)
+    cls = transformers.BartForConditionalGeneration if name == "writer" else auto_class(name)
     model = cls(config) if name == "writer" else cls.from_config(config)
     with torch.no_grad():  # norms and biases that count, and a range in which functions differ
         for parameter, tensor in model.named_parameters():
             if tensor.dim() == 1:
                 tensor += 0.2 * torch.randn_like(tensor)
-            if any(part in parameter for part in ("intermediate.dense.weight", "lin1.weight", "fc1.weight")):
+            if any(part in parameter for part in ("intermediate.dense.weight", "lin1.weight", "fc1.weight", "gate_proj.weight",
+                                                  "mlp.c_fc.weight", "dense_h_to_4h.weight")):
                 tensor *= 4
         if name == "writer":
             model.final_logits_bias.normal_(0, 0.5)
@@ -176,6 +259,8 @@ def make_model(name):
     folder.mkdir(exist_ok=True)
     state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in model.state_dict().items()}
     tied = ("lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+    if name in LANGUAGE_MODELS:
+        tied = ("lm_head.weight",) if config.tie_word_embeddings else ()
     safetensors.torch.save_file({k: v.clone() for k, v in state.items() if k not in tied}, folder / "model.safetensors",
                                 metadata={"format": "pt"})
     config.architectures = [type(model).__name__]
@@ -183,6 +268,9 @@ def make_model(name):
     stored = config.to_diff_dict()
     stored["id2label"] = {"0": "LABEL_0", "1": "LABEL_1"}
     stored["label2id"] = {"LABEL_0": 0, "LABEL_1": 1}
+    if name in LANGUAGE_MODELS:  # rotary positions are among what is changed
+        for key in ("id2label", "label2id", "rope_parameters"):
+            stored.pop(key, None)
     for key in ("transformers_version", "dtype"):
         stored.pop(key, None)
     (folder / "config.json").write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
@@ -214,12 +302,13 @@ def logits_of(model, config):
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         write_folder(folder, model, config)
-        network = load(transformers.AutoModelForSequenceClassification, folder, torch.float32)
+        network = load(auto_class(model), folder, torch.float32)
         results = []
         for ids in SEQUENCES:
             with torch.no_grad():
                 output = network(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long))
-            logits = output.logits[0].double().tolist()
+            logits = output.logits[0, -1] if model in LANGUAGE_MODELS else output.logits[0]
+            logits = logits.double().tolist()
             if not all(map(math.isfinite, logits)):
                 raise ValueError("not finite")
             results.append([float(f"{value:.8g}") for value in logits])
@@ -274,10 +363,10 @@ def main():
         pairs = [("", None)] + [(key, value) for key, choices in values.items() for value in choices]
         plain = None
         for key, value in pairs:
-            found = attempt(logits_of, model, changed(base, {key: value} if key else {}))
-            plain = plain or found
+            found = attempt(logits_of, model, changed(base, {key: value} if key else value or {}))
             result["logits"].append({"model": model, "key": key, "value": value,
-                                     "logits": "unchanged" if key and found == plain else found})
+                                     "logits": "unchanged" if plain and found == plain else found})
+            plain = plain or found
     if not arguments.only or arguments.only == "writer":
         network = load(transformers.BartForConditionalGeneration, HERE / "writer", torch.float32)
         changes = [{key: value} if key else {} for key, values in GENERATION_VALUES.items() for value in values] + COMBINATIONS

@@ -34,8 +34,12 @@ json config_of(const std::string& model) {
   return read_json_file(folder_of(model) / "config.json");
 }
 
+// Without a key, `value` has several; or it is null, and nothing changes.
 void change(json& object, const std::string& key, const json& value) {
-  if (key.empty()) return;
+  if (key.empty()) {
+    if (value.is_object()) object.update(value);
+    return;
+  }
   if (value == golden()["removed"]) {
     object.erase(key);
   } else {
@@ -56,7 +60,7 @@ Batch batch_of(const json& sequences) {
   return pack(tokens);
 }
 
-// The logits, [sequences, labels], or the error.
+// The logits, [sequences, labels], of a language model those behind the last tokens; or the error.
 struct Found {
   at::Tensor logits = {};
   std::string error = {};
@@ -68,7 +72,11 @@ Found logits_of(const std::string& model, const json& config) {
   write_folder(folder, model, config);
   try {
     QuantizedNetwork network(folder.path(), "{rules: []}");
-    return {network.logits(batch_of(golden()["sequences"]), false, false)};
+    const Batch batch = batch_of(golden()["sequences"]);
+    const at::Tensor logits = network.logits(batch, false, false);
+    if (logits.size(0) == batch.sequences()) return {logits};
+    const std::vector<int64_t> ends(batch.offsets.begin() + 1, batch.offsets.end());
+    return {logits.index_select(0, at::tensor(ends, at::kLong).sub(1))};
   } catch (const DataError& error) {
     return {{}, error.what()};
   }
@@ -91,6 +99,15 @@ bool is_partly_supported(const std::string& key) {
   return false;
 }
 
+// Whether a folder that the library computes with may be refused like this: the key has values that
+// are, or the weights have tensors that the library would leave aside.
+bool is_refusal(const std::string& key, const std::string& error) {
+  const auto has = [&](const std::string& text) { return error.find(text) != std::string::npos; };
+  if (is_partly_supported(key)) return has(key);
+  if (key == "rope_scaling" || key == "rope_parameters") return has(key + ".rope_type: expected");
+  return has("the weights do not fit the model") && has("not expected: ") && !has("missing: ");
+}
+
 class ConfigKeys : public testing::TestWithParam<const char*> {};
 
 TEST_P(ConfigKeys, ComputeWhatTheLibraryComputesOrRefuse) {
@@ -110,8 +127,7 @@ TEST_P(ConfigKeys, ComputeWhatTheLibraryComputesOrRefuse) {
     change(changed, key, one["value"]);
     const Found found = logits_of(model, changed);
     if (!found.error.empty()) {
-      EXPECT_TRUE(is_partly_supported(key)) << shown << ": " << found.error;
-      EXPECT_THAT(found.error, testing::HasSubstr(key)) << shown;
+      EXPECT_TRUE(is_refusal(key, found.error)) << shown << ": " << found.error;
       continue;
     }
     EXPECT_LE(max_difference(found.logits, expected), float_tolerance(expected)) << shown;
@@ -136,7 +152,8 @@ TEST_P(ConfigKeys, FoldersThatTheLibraryRefuses) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, ConfigKeys,
-                         testing::Values("bert", "roberta", "distilbert", "electra", "bart"),
+                         testing::Values("bert", "roberta", "distilbert", "electra", "bart",
+                                         "llama", "opt", "gpt2", "bloom", "gpt_neox"),
                          [](const auto& test) { return std::string(test.param); });
 
 // The ids of all texts, those of one source together, or the error.
