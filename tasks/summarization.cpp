@@ -39,7 +39,7 @@ class Summarization final : public Task {
 
  private:
   void check_model() const;
-  void check_generation() const;
+  void check_generation();
   SummaryData read(const std::filesystem::path& file, const SummaryRequest& request);
   SummaryData read_split(const std::string& split);
   void note(const std::string& text);
@@ -89,15 +89,15 @@ void Summarization::check_model() const {
   check_model_fits(context_, "summarization", "max_source_length", params_.max_source_length);
 }
 
-void Summarization::check_generation() const {
+void Summarization::check_generation() {
   if (generation_.max_length > context_.max_positions) {
     throw ConfigError(fmt::format(
         "task.max_length {}: the model writes at most {} tokens; set max_length to {} or less",
         generation_.max_length, context_.max_positions, context_.max_positions));
   }
   if (generation_.min_length > generation_.max_length) {
-    throw ConfigError(fmt::format("task.min_length {}: is more than max_length {}",
-                                  generation_.min_length, generation_.max_length));
+    note(fmt::format("min_length {} is more than max_length {}: no summary ends by itself",
+                     generation_.min_length, generation_.max_length));
   }
   if (generation_.num_return_sequences > generation_.num_beams) {
     throw ConfigError(fmt::format(
