@@ -5,6 +5,8 @@
 #include <boost/algorithm/string/replace.hpp>
 #include <boost/algorithm/string/split.hpp>
 #include <cmath>
+#include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
@@ -35,7 +37,10 @@ struct Probe {
   double squared_value = 0;    // mean
   double largest_error = 0;
 
-  double sqnr_db() const { return 10 * std::log10(squared_value / squared_error); }
+  double sqnr_db() const {
+    if (squared_error == 0) return std::numeric_limits<double>::infinity();
+    return 10 * std::log10(squared_value / squared_error);
+  }
 };
 
 ConfigNode option_node(const CommandLine& line, const std::string& option, bool yaml,
@@ -94,10 +99,15 @@ ProbeLayout read_layout(const CommandLine& line) {
   return layout;
 }
 
-// What is written to --out.
+// What is written to --out, which is not the file that is read.
 enum class Output { kNothing, kValues, kCodes };
 
-Output read_output(const CommandLine& line) {
+Output read_output(const CommandLine& line, const std::string& source) {
+  std::error_code missing;  // of a file that is yet to be written
+  if (line.has("out") &&
+      std::filesystem::equivalent(line.get<std::string>("out"), source, missing)) {
+    throw ConfigError("--out names the file that is probed; write to another");
+  }
   if (!line.has("codes")) return line.has("out") ? Output::kValues : Output::kNothing;
   if (!line.has("out")) throw ConfigError("--codes needs --out: the file that receives them");
   return Output::kCodes;
@@ -105,8 +115,10 @@ Output read_output(const CommandLine& line) {
 
 void check_finite(const Names& tensors, const QuantParameters& parameters) {
   if (at::isfinite(parameters.scale).all().item<bool>()) return;
-  throw DataError(fmt::format("the range of {} is not finite: NaN or infinities in the tensor",
-                              fmt::join(tensors, ", ")));
+  throw DataError(
+      fmt::format("the range of {} is not finite: NaN, infinities, or extremes further apart than "
+                  "float32 reaches",
+                  fmt::join(tensors, ", ")));
 }
 
 void add_codes(const std::string& name, const at::Tensor& values, const ProbeLayout& layout,
@@ -154,6 +166,9 @@ void use_stored(const Stored& stored, const std::string& name, const ProbeSource
                                     : Stored::read(stored.zero_point, name, source).flatten();
   if (spec.is_dynamic() || spec.granularity == Granularity::kGroup) {
     throw ConfigError("--scale needs granularity tensor or channel");
+  }
+  if (scale.eq(0).any().item<bool>()) {
+    throw DataError(fmt::format("{}: a scale is 0, expected other numbers", name));
   }
   const bool channels = spec.granularity == Granularity::kChannel;
   const int64_t expected = channels ? layout.rows(source.read(name)).size(spec.axis) : 1;
@@ -288,7 +303,7 @@ std::string cell(const at::Tensor& values) {
   return low == high ? fmt::format("{:.6g}", low) : fmt::format("{:.4g}..{:.4g}", low, high);
 }
 
-void print_report(const std::vector<Probe>& probes) {
+void print_report(const std::vector<Probe>& probes, const ProbeSource& source) {
   for (const Probe& probe : probes) {
     for (const auto& [name, gradient] : probe.gradients) {
       fmt::print("gradient of the {} of {}: {}\n", name, fmt::join(probe.tensors, ","),
@@ -304,15 +319,36 @@ void print_report(const std::vector<Probe>& probes) {
                     fmt::format("{:.2f}", probe.sqnr_db())});
   }
   fmt::print("{}", text_table(rows));
+  for (const auto& [name, reason] : source.skipped) fmt::print("left out: {}: {}\n", name, reason);
 }
 
-std::vector<Names> chosen(const CommandLine& line, const ProbeSource& source) {
+// Every tensor of the file; what cannot be probed is left out with the reason.
+std::vector<Probe> probe_all(ProbeSource& source, const std::function<Probe(const Names&)>& run) {
+  std::vector<Probe> probes;
+  for (const std::string& name : source.names) {
+    try {
+      probes.push_back(run({name}));
+    } catch (const DataError& error) {
+      source.skipped.emplace_back(name, error.what());
+    }
+  }
+  return probes;
+}
+
+// Why a file has nothing to be probed.
+std::string left_out(const ProbeSource& source) {
+  constexpr size_t kShown = 5;
+  std::string text;
+  for (size_t i = 0; i < std::min(kShown, source.skipped.size()); ++i) {
+    text += fmt::format("\n  {}: {}", source.skipped[i].first, source.skipped[i].second);
+  }
+  return text;
+}
+
+std::vector<Names> chosen(const CommandLine& line) {
   std::vector<Names> sites;
   for (const std::string& names : line.list("tensor")) {
     boost::algorithm::split(sites.emplace_back(), names, [](char c) { return c == ','; });
-  }
-  if (!line.has("tensor")) {
-    for (const std::string& name : source.names) sites.push_back({name});
   }
   return sites;
 }
@@ -321,7 +357,7 @@ void add_options(CommandLine& line) {
   const auto text = [] { return po::value<std::string>(); };
   line.add()("tensor", po::value<std::vector<std::string>>()->composing(),
              "a tensor, or a,b,c: batches that share a range, observed in this order (repeatable; "
-             "without it every tensor of real numbers by itself)")(
+             "without it every tensor by itself that has a range)")(
       "observer", text(), "how the range is found: minmax, \"{type: mse_fast}\"")(
       "quantizer", text(), "how values are mapped to the grid: fixed")(
       "bits", text()->default_value("8"), "2 to 16")("symmetric", "zero point fixed at zero")(
@@ -359,21 +395,26 @@ int run_probe(const Plugins& plugins, const Arguments& arguments) {
   const auto files = line.list("file");
   if (files.empty()) throw ConfigError("probe needs a file; see `quell probe --help`");
   const ProbeLayout layout = read_layout(line);
-  const Output output = read_output(line);
+  const Output output = read_output(line, files[0]);
   const Stored stored = read_stored(line);
   const SitePlan plan = read_plan(line, layout, plugins);
-  const ProbeSource source = open_probe_source(files[0], /*list=*/!line.has("tensor"));
-  std::vector<Probe> probes;
+  ProbeSource source = open_probe_source(files[0], /*list=*/!line.has("tensor"));
   TensorList quantized;
-  for (const Names& tensors : chosen(line, source)) {
-    probes.push_back(probe(tensors, source, layout, plan, stored, output, quantized));
+  const auto run = [&](const Names& tensors) {
+    return probe(tensors, source, layout, plan, stored, output, quantized);
+  };
+  std::vector<Probe> probes;
+  if (!line.has("tensor")) probes = probe_all(source, run);
+  for (const Names& tensors : chosen(line)) probes.push_back(run(tensors));
+  if (probes.empty()) {
+    throw DataError(
+        fmt::format("{}: no tensor of real numbers can be probed{}", files[0], left_out(source)));
   }
-  if (probes.empty()) throw DataError(fmt::format("{}: no tensor of real numbers", files[0]));
   if (output != Output::kNothing) write_safetensors(line.get<std::string>("out"), quantized);
   if (line.has("json")) {
     print_json(report_json(plan, probes, source));
   } else {
-    print_report(probes);
+    print_report(probes, source);
   }
   return 0;
 }

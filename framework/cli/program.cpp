@@ -1,3 +1,4 @@
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <exception>
 #include <new>
@@ -15,6 +16,10 @@ void print_help() {
       "usage: quell VERB [arguments]; quell VERB --help explains a verb\n\n");
   for (const Verb& verb : verbs()) fmt::print("  {:<11} {}\n", verb.name, verb.summary);
 }
+
+// The way out where there is not enough memory.
+constexpr const char* kLessMemory =
+    "; lower task.batch_size, task.max_length or calibration.pad_to";
 
 int dispatch(const Arguments& arguments) {
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
@@ -68,7 +73,11 @@ int run_program(const Arguments& arguments) {
     fmt::print(stderr, "error: {}\n", error.what());
     return error.exit_code();
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "error: out of memory; lower task.batch_size or task.max_length\n");
+    fmt::print(stderr, "error: out of memory{}\n", kLessMemory);
+  } catch (const c10::Error& error) {  // what() has a trace of the stack
+    const std::string message = error.what_without_backtrace();
+    const bool is_memory = message.find("can't allocate memory") != std::string::npos;
+    fmt::print(stderr, "error: {}{}\n", message, is_memory ? kLessMemory : "");
   } catch (const std::exception& error) {
     fmt::print(stderr, "error: {}\n", error.what());
   }

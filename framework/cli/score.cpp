@@ -26,7 +26,10 @@ TaskChoice choose_task(const std::string& name, const std::vector<std::string>& 
   Problems problems;
   ReadContext context{problems, &plugins};
   ConfigNode root = ConfigNode::map();
-  root.set("task", ConfigNode::map()).set("type", ConfigNode::scalar(name));
+  root.mark.file = "--set";
+  ConfigNode& task = root.set("task", ConfigNode::map());
+  task.mark = root.mark;
+  task.set("type", ConfigNode::scalar(name));
   for (const std::string& setting : settings) {
     apply_override(root, "task." + setting, schema_of<TaskOptions>(), problems);
   }

@@ -141,10 +141,18 @@ json read_json_file(const std::filesystem::path& path) {
 void read_own_json(const std::filesystem::path& path,
                    const std::function<void(const nlohmann::ordered_json& root)>& use) {
   const std::string text = read_file(path);
+  constexpr const char* kWayOut = "; quell writes such a file whole: remove it, and run again";
+  nlohmann::ordered_json root;
   try {
-    use(parse_ordered_json(text, path.string()));
+    root = parse_ordered_json(text, path.string());
+  } catch (const DataError& error) {
+    throw DataError(error.what() + std::string(kWayOut));
+  }
+  try {
+    use(root);
   } catch (const json::exception& error) {
-    throw DataError(fmt::format("{}: damaged: {}", path.string(), without_tag(error.what())));
+    throw DataError(
+        fmt::format("{}: damaged: {}{}", path.string(), without_tag(error.what()), kWayOut));
   }
 }
 

@@ -140,8 +140,9 @@ class SweepReader {
     Axis axis;
     for (const ConfigNode* entry : entries) {
       if (!entry->is_sequence() || entry->children.empty()) {
+        const std::string found = entry->is_sequence() ? "an empty one" : entry->found();
         return problem(*entry, entry->key,
-                       fmt::format("expected a list of values, found {}", entry->found()));
+                       fmt::format("expected a list of values, found {}", found));
       }
       if (entry->children.size() != entries[0]->children.size()) {
         problems_.add(mark, "zip",

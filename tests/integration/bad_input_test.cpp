@@ -31,6 +31,27 @@ TEST_F(BadInput, Configuration) {
                  {"calibration_batches"});
 }
 
+// What a step cannot do with this model or task is told before anything is computed.
+TEST_F(BadInput, TrainingWithoutALoss) {
+  const auto writer = test_data() / "parity/outlier_suppression_bart_gen";
+  const auto with = [](const std::string& yaml, const std::string& options) {
+    return yaml + "pipeline: [{qat: " + options + "}]\n";
+  };
+  std::string texts = edited((tiny_model() / "inputs").string(), (writer / "inputs").string(),
+                             tokens_experiment(writer));
+  texts = edited("outlier_suppression.yaml", "outlier_suppression_bart.yaml", texts);
+  texts = edited("evaluation_batches: [2, 4]", "evaluation_batches: [1]", texts);
+  texts = with(texts, "{data: calibration, distillation: {weight: 0.5}}");
+  const std::string labels = with(tokens_experiment(), "{epochs: 1}");
+  for (const auto& [yaml, word] :
+       {std::pair{texts, "distillation: {weight: 1}"}, std::pair{labels, "data: calibration"}}) {
+    expect_failure(yaml, kConfiguration, {"qat", word});
+    const ProgramResult check = quell({"check", "bad.yaml"});
+    EXPECT_EQ(check.exit_code, kConfiguration);
+    EXPECT_THAT(check.errors, AllOf(HasSubstr("qat"), HasSubstr(word)));
+  }
+}
+
 TEST_F(BadInput, EveryProblemOfAFileAtOnce) {
   std::string yaml = edited("bits: 6", "bits: 1");
   yaml = edited("bits: 8", "bits: 99", yaml);
@@ -93,6 +114,16 @@ TEST_F(BadInput, OutputThatCannotBeWritten) {
   fs::create_directory(folder_ / "locked");
   fs::permissions(folder_ / "locked", fs::perms::owner_read | fs::perms::owner_exec);
   expect_failure(tokens_experiment(), kRunFailed, {"locked"}, {"--output", "locked/run"});
+}
+
+TEST_F(BadInput, MoreMemoryThanThereIs) {
+  folder_.write("tiny.yaml", tokens_experiment());
+  const ProgramResult result =
+      quell({"run", "tiny.yaml", "--quiet", "--set", "calibration.pad_to=1000000000"});
+  EXPECT_EQ(result.exit_code, kRunFailed) << result.errors;
+  EXPECT_THAT(result.errors, AllOf(HasSubstr("memory"), HasSubstr("lower task.batch_size"),
+                                   testing::Not(HasSubstr("frame #"))));
+  EXPECT_FALSE(fs::exists(folder_ / "runs/tiny/metrics.json"));
 }
 
 TEST_F(BadInput, FullDisk) {

@@ -93,6 +93,31 @@ TEST_F(ProbeTest, EveryTensorOfAFileByItself) {
   EXPECT_THAT(probe({"x.safetensors"}).output, HasSubstr("SQNR"));
 }
 
+TEST_F(ProbeTest, OddTensorsLeaveTheOthersToBeProbed) {
+  write_safetensors(folder_ / "x.safetensors", {{"empty", at::zeros({0, 4})},
+                                                {"far", at::tensor({-3.4e38f, 3.4e38f})},
+                                                {"nan", at::full({2, 2}, NAN)},
+                                                {"y", at::ones({2, 2})},
+                                                {"zeros", at::zeros({2, 2})}});
+  const json found = parsed({"x.safetensors"});
+  ASSERT_EQ(found["probes"].size(), 2u);
+  EXPECT_EQ(found["probes"][0]["tensors"][0], "y");
+  EXPECT_THAT(found["skipped"]["empty"].get<std::string>(), HasSubstr("no values"));
+  EXPECT_THAT(found["skipped"]["far"].get<std::string>(), HasSubstr("further apart"));
+  EXPECT_TRUE(found["skipped"].contains("nan"));
+  const ProgramResult shown = probe({"x.safetensors"});
+  EXPECT_THAT(shown.output, testing::AllOf(HasSubstr("left out: nan: "), HasSubstr("inf\n"),
+                                           testing::Not(HasSubstr("-nan"))));
+  write_safetensors(folder_ / "odd.safetensors", {{"nan", at::full({2, 2}, NAN)}});
+  expect_refused(3, {"odd.safetensors"}, "nan: the range of nan is not finite");
+}
+
+TEST_F(ProbeTest, TheFileThatIsReadStays) {
+  write_safetensors(folder_ / "x.safetensors", {{"x", at::ones({2, 2})}, {"y", at::ones({3})}});
+  expect_refused(2, {"x.safetensors", "--tensor", "x", "--out", "./x.safetensors"}, "--out");
+  EXPECT_EQ(SafetensorsFile(folder_ / "x.safetensors").names().size(), 2u);
+}
+
 TEST_F(ProbeTest, QuantizedTensorsKeepTheirShape) {
   const at::Tensor x = at::randn({2, 3, 5, 4});
   write_safetensors(folder_ / "x.safetensors", {{"x", x}});
@@ -150,6 +175,7 @@ TEST_F(ProbeTest, GradientsAndStoredParameters) {
   write_safetensors(folder_ / "x.safetensors", {{"x", at::tensor({-1.0f, 0.3f, 2.0f})},
                                                 {"x.gy", at::tensor({1.0f, 10.0f, 100.0f})},
                                                 {"x.scale", at::tensor({-0.5f})},
+                                                {"x.zero", at::zeros({1})},
                                                 {"x.zp", at::tensor({1.0f})}});
   std::vector<std::string> options = {"x.safetensors",
                                       "--tensor",
@@ -179,6 +205,7 @@ TEST_F(ProbeTest, GradientsAndStoredParameters) {
   expect_refused(2, {"x.safetensors", "--tensor", "x", "--zero_point", "x.zp"}, "needs --scale");
   expect_refused(3, {"x.safetensors", "--tensor", "x", "--scale", "x.gy"}, "3 scales");
   expect_refused(3, {"x.safetensors", "--tensor", "x", "--scale", "{}.none"}, "x.none");
+  expect_refused(3, {"x.safetensors", "--tensor", "x", "--scale", "x.zero"}, "a scale is 0");
 }
 
 TEST_F(ProbeTest, Hdf5) {

@@ -117,7 +117,7 @@ TEST_F(SweepFileTest, AllMistakesAreShownWithTheirLines) {
   EXPECT_THAT(text, HasSubstr("table.yaml:1:1: gird: unknown key; did you mean \"grid\"?"));
   EXPECT_THAT(text, HasSubstr("table.yaml:2:10: workers: must be in [1, 1024], found \"many\""));
   EXPECT_THAT(text, HasSubstr("table.yaml:4:9: seed: expected a list of values, found \"3\""));
-  EXPECT_THAT(text, HasSubstr("table.yaml:5:6: b: expected a list"));
+  EXPECT_THAT(text, HasSubstr("table.yaml:5:6: b: expected a list of values, found an empty one"));
   EXPECT_THAT(text, HasSubstr("c has 2 values, d has 1"));
   EXPECT_THAT(text, HasSubstr("table.yaml:7:8: list[0]: expected a map"));
   EXPECT_THAT(text, HasSubstr("\"e\" is not swept"));
