@@ -1,6 +1,7 @@
 #include "framework/text/pre_tokenizers.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "framework/text/unicode.h"
 
@@ -108,6 +109,34 @@ void CharacterSplit::split(Words& words) const {
     }
     add_part(parts, done, word.end, false);
     add_words(parts, behavior_, result);
+  }
+  words.spans = std::move(result);
+}
+
+void ScriptSplit::split(Words& words) const {
+  std::vector<Span> result;
+  for (const Span& word : words.spans) {
+    std::optional<int> last;
+    for (int32_t i = word.begin; i < word.end; ++i) {
+      const std::optional<int> script = unicode::script(words.text.text[static_cast<size_t>(i)]);
+      if (script && script != last) {
+        result.push_back({i, i});
+        last = script;
+      }
+      if (last) result.back().end = i + 1;
+    }
+  }
+  words.spans = std::move(result);
+}
+
+void FixedLengthSplit::split(Words& words) const {
+  std::vector<Span> result;
+  for (const Span& word : words.spans) {
+    for (int32_t begin = word.begin; begin < word.end;) {
+      const int32_t end = begin + std::min(length_, word.end - begin);
+      result.push_back({begin, end});
+      begin = end;
+    }
   }
   words.spans = std::move(result);
 }

@@ -45,6 +45,23 @@ class CharacterSplit final : public PreTokenizer {
   SplitBehavior behavior_;
 };
 
+// Splits every word where the script changes (unicode::script()); characters of none belong to what
+// stands before them, and are left out where nothing does.
+class ScriptSplit final : public PreTokenizer {
+ public:
+  void split(Words& words) const override;
+};
+
+// Splits every word into pieces of so many characters; the last one may be shorter.
+class FixedLengthSplit final : public PreTokenizer {
+ public:
+  explicit FixedLengthSplit(int32_t length) : length_(length) {}
+  void split(Words& words) const override;
+
+ private:
+  int32_t length_;
+};
+
 // Gives every word that does not begin with a blank one.
 class PrefixSpace final : public PreTokenizer {
  public:

@@ -137,10 +137,18 @@ void read_simple_split(const JsonView& part, const std::string& type, Steps& ste
     steps.push_back(std::make_unique<Metaspace>(read_character(part, "replacement", "\u2581"),
                                                 read_prepend_scheme(part),
                                                 part.get_bool("split", true)));
+  } else if (type == "UnicodeScripts") {
+    steps.push_back(std::make_unique<ScriptSplit>());
+  } else if (type == "FixedLength") {
+    constexpr int32_t kUsualLength = 5;
+    const auto length = part.find("length");
+    steps.push_back(std::make_unique<FixedLengthSplit>(
+        length ? static_cast<int32_t>(length->as_integer(1, INT32_MAX)) : kUsualLength));
   } else {
     fail_unsupported(part,
                      "Sequence, BertPreTokenizer, ByteLevel, Whitespace, WhitespaceSplit, "
-                     "Punctuation, Digits, Split, CharDelimiterSplit, Metaspace");
+                     "Punctuation, Digits, Split, CharDelimiterSplit, Metaspace, UnicodeScripts, "
+                     "FixedLength");
   }
 }
 

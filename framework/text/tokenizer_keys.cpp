@@ -169,7 +169,7 @@ constexpr std::array kNormalizerKeys = {
 constexpr std::array kPreTokenizerKeys = {
     KnownKey{"type", kHonoured, "",
              "Sequence, BertPreTokenizer, ByteLevel, Whitespace, WhitespaceSplit, Punctuation, "
-             "Digits, Split, CharDelimiterSplit, Metaspace"},
+             "Digits, Split, CharDelimiterSplit, Metaspace, UnicodeScripts, FixedLength"},
     KnownKey{"pretokenizers", kHonoured},
     KnownKey{"add_prefix_space", kHonoured},
     KnownKey{"use_regex", kHonoured},
@@ -178,6 +178,7 @@ constexpr std::array kPreTokenizerKeys = {
     KnownKey{"pattern", kHonoured},
     KnownKey{"individual_digits", kHonoured},
     KnownKey{"delimiter", kHonoured},
+    KnownKey{"length", kHonoured},
     KnownKey{"replacement", kHonoured},
     KnownKey{"prepend_scheme", kHonoured},
     KnownKey{"split", kHonoured},

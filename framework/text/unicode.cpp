@@ -4,6 +4,7 @@
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 #include <unicode/unistr.h>
+#include <unicode/uscript.h>
 #include <unicode/utf16.h>
 #include <unicode/utf8.h>
 
@@ -18,6 +19,7 @@ namespace {
 
 constexpr int kCategoryVersion = 8;
 constexpr int kNormalizationVersion = 9;
+constexpr int kScriptVersion = 9;
 
 bool assigned_in(char32_t c, int unicode_version) {
   UVersionInfo age;
@@ -124,6 +126,19 @@ bool is_punctuation(char32_t c) {
 bool is_word_character(char32_t c) {
   return u_isUAlphabetic(static_cast<UChar32>(c)) ||
          has_category(c, U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK) || c == 0x200C || c == 0x200D;
+}
+
+std::optional<int> script(char32_t c) {
+  // Since Unicode 9 these have another script.
+  if (c == 0x0589 || c == 0x061C) return USCRIPT_COMMON;
+  if (c == 0x0953 || c == 0x0954) return USCRIPT_DEVANAGARI;
+  constexpr char32_t kLongVowel = 0x30FC;
+  if (c == U' ' || !assigned_in(c, kScriptVersion)) return std::nullopt;
+  UErrorCode status = U_ZERO_ERROR;
+  const UScriptCode found = uscript_getScript(static_cast<UChar32>(c), &status);
+  if (U_FAILURE(status) || found == USCRIPT_UNKNOWN) return std::nullopt;
+  const bool is_kana = found == USCRIPT_HIRAGANA || found == USCRIPT_KATAKANA || c == kLongVowel;
+  return is_kana ? USCRIPT_HAN : found;
 }
 
 void append_lowercase(char32_t c, std::u32string& out) {

@@ -28,6 +28,10 @@ bool is_punctuation(char32_t c);      // categories P*, and every ASCII symbol
 bool is_word_character(char32_t c);   // \w of Rust regular expressions
 bool is_alphanumeric(char32_t c);     // categories L* and N*, as str.isalnum() of Python
 
+// A number for the script that a character is written in, as the pre-tokenizer UnicodeScripts tells
+// them apart (Unicode 9): kana counts as Han; none for a blank and for what is not assigned.
+std::optional<int> script(char32_t c);
+
 // Appends the lower-case form of one code point, without regard to its neighbours (so a final
 // sigma stays a plain one); U+0130 gives two code points.
 void append_lowercase(char32_t c, std::u32string& out);

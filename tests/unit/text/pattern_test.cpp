@@ -22,17 +22,22 @@ AlignedText aligned(const std::string& text) {
   return result;
 }
 
-std::vector<std::string> split(const std::string& expression, const std::string& text) {
+std::vector<std::string> split(const PreTokenizer& pre_tokenizer, const std::string& text) {
   Words words{aligned(text), {}, true};
   words.spans.push_back({0, static_cast<int32_t>(words.text.text.size())});
-  PatternSplit(std::make_unique<RegexPattern>(expression), SplitBehavior::kIsolated, false)
-      .split(words);
+  pre_tokenizer.split(words);
   std::vector<std::string> pieces;
   for (const Span& span : words.spans) {
     const auto begin = static_cast<size_t>(span.begin), end = static_cast<size_t>(span.end);
     pieces.push_back(unicode::encode_utf8(words.text.text.substr(begin, end - begin)));
   }
   return pieces;
+}
+
+std::vector<std::string> split(const std::string& expression, const std::string& text) {
+  return split(
+      PatternSplit(std::make_unique<RegexPattern>(expression), SplitBehavior::kIsolated, false),
+      text);
 }
 
 struct SplitCase {
@@ -120,6 +125,26 @@ TEST(RegexPattern, RefusesWhatIcuWouldReadInAnotherWay) {
         R"([a)",        R"(\)",       R"((?<n)",  R"(\p{L)",  R"(\x{41)",      R"(\u41)"}) {
     EXPECT_THROW(RegexPattern{expression}, DataError) << expression;
   }
+}
+
+TEST(PreTokenizers, UnicodeScriptsDividesWhereTheScriptChanges) {
+  using Pieces = std::vector<std::string>;
+  const ScriptSplit scripts;
+  EXPECT_EQ(split(scripts, "  a"), Pieces({"a"}));  // as the library does
+  EXPECT_EQ(split(scripts, " "), Pieces());
+  EXPECT_EQ(split(scripts, "a b \u4E2D\u3072 \u30FC1"),
+            Pieces({"a b ", "\u4E2D\u3072 \u30FC", "1"}));
+  EXPECT_EQ(split(scripts, "1 a 2"), Pieces({"1 ", "a ", "2"}));
+  EXPECT_EQ(split(scripts, "\u0378a\u0378\u4E2D"), Pieces({"a\u0378", "\u4E2D"}));
+}
+
+TEST(PreTokenizers, FixedLengthCountsCharacters) {
+  using Pieces = std::vector<std::string>;
+  const FixedLengthSplit threes(3);
+  EXPECT_EQ(split(threes, "abcdefgh"), Pieces({"abc", "def", "gh"}));
+  EXPECT_EQ(split(threes, "\u00E9\u4E2D\u6587\u5B57a"), Pieces({"\u00E9\u4E2D\u6587", "\u5B57a"}));
+  EXPECT_EQ(split(threes, ""), Pieces());
+  EXPECT_EQ(split(FixedLengthSplit(INT32_MAX), "abc"), Pieces({"abc"}));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 #include <set>
@@ -74,6 +75,27 @@ std::u32string normalized(char32_t c, const BertNormalizerOptions& options) {
   BertNormalizer(options).normalize(text);
   EXPECT_EQ(text.text.size(), text.source.size());
   return text.text;
+}
+
+// Scripts have the same numbers here and there, but for their names.
+TEST(Scripts, AreThoseOfTheLibrary) {
+  std::ifstream in(test::data_folder() / "scripts.txt");
+  std::vector<int> expected(kCodePoints, -1);
+  uint32_t first = 0, last = 0;
+  for (int number = 0; in >> std::hex >> first >> last >> std::dec >> number;) {
+    std::fill(expected.begin() + first, expected.begin() + last + 1, number);
+  }
+  std::map<int, int> names, numbers;
+  for (char32_t c = 0; c < kCodePoints; ++c) {
+    if (is_surrogate(c)) continue;
+    const int found = unicode::script(c).value_or(-1);
+    ASSERT_EQ(names.try_emplace(expected[c], found).first->second, found)
+        << "U+" << std::hex << uint32_t(c);
+    ASSERT_EQ(numbers.try_emplace(found, expected[c]).first->second, expected[c])
+        << "U+" << std::hex << uint32_t(c);
+  }
+  EXPECT_EQ(names.at(-1), -1);
+  EXPECT_EQ(names.size(), 136u);
 }
 
 TEST_F(CodePoints, ClassesAreTheLibrarys) {
