@@ -90,8 +90,18 @@ void Training::store(const std::vector<double>& losses) {
   context_.progress.save(state);
 }
 
+void clamp_scores(const Batch& batch, Outputs& outputs) {
+  if (!batch.labels.defined() || !batch.labels.is_floating_point()) {
+    throw ConfigError(fmt::format(
+        "{}: clamp_scores is for scores, but the labels of this task are none; leave it out",
+        kName));
+  }
+  outputs["logits"] = clamped_scores(outputs["logits"]);
+}
+
 at::Tensor Training::loss_of(const Batch& batch) const {
-  const Outputs outputs = context_.model.forward(batch, network_.pass());
+  Outputs outputs = context_.model.forward(batch, network_.pass(batch));
+  if (options_.clamp_scores) clamp_scores(batch, outputs);
   const auto& [weight, temperature] = options_.distillation;
   if (!teacher_) return task_loss(outputs, batch);
   Outputs real;

@@ -10,6 +10,7 @@
 #include "framework/base/error.h"
 #include "framework/plugin/registry.h"
 #include "framework/task/task.h"
+#include "framework/train/loss.h"
 #include "tasks/data/batching.h"
 #include "tasks/data/data_files.h"
 #include "tasks/data/glue_data.h"
@@ -33,6 +34,7 @@ struct Params {
   int64_t batch_size = 32;
   bool sort_by_length = true;
   bool trim = false;
+  bool clamp_scores = false;
   std::string encoding = "utf-8";
 
   template <class V>
@@ -52,11 +54,16 @@ struct Params {
     v("trim", &Params::trim,
       "take blanks off both ends of texts: those of SST-2 end in one, which byte-level tokenizers "
       "see");
+    v("clamp_scores", &Params::clamp_scores,
+      "stsb: predicted scores are cut to [0, 5], as BERT does in Qualcomm's code");
     v("encoding", &Params::encoding, "of text files: utf-8, latin-1, windows-1252, utf-16, ...");
   }
 
   static void check(const Params& params, Report& report) {
     check_encoding(params.encoding, report);
+    if (params.clamp_scores && params.name != "stsb") {
+      report.problem("clamp_scores", "is for stsb, whose labels are scores; leave it out");
+    }
   }
 };
 
@@ -215,10 +222,13 @@ void Glue::evaluate_set(const EvaluationSet& set, const Predictor& predictor,
       collect_outputs(set.batches, static_cast<int64_t>(examples.size()), predictor, done);
   std::vector<double> predictions;
   for (size_t i = 0; i < examples.size(); ++i) {
-    const std::vector<float>& logits = outputs[i]["logits"];
+    std::vector<float>& logits = outputs[i]["logits"];
     if (static_cast<int64_t>(logits.size()) != spec_.labels()) {
       throw Error(fmt::format("the model gave {} logits per sequence, {} needs {}", logits.size(),
                               spec_.name, spec_.labels()));
+    }
+    if (params_.clamp_scores) {
+      logits[0] = std::clamp(logits[0], kLowestScore, kHighestScore);
     }
     predictions.push_back(glue_prediction(spec_, order_, logits));
     const auto label =

@@ -118,7 +118,7 @@ class Tokens final : public Task {
 bool takes_positions(const nlohmann::json* config) {
   if (config == nullptr) return false;
   const nlohmann::json type = config->value("model_type", nlohmann::json());
-  return type == "bert" || type == "electra" || type == "distilbert";
+  return type == "bert" || type == "electra" || type == "distilbert" || type == "mobilebert";
 }
 
 Tokens::Tokens(const Params& params, const TaskContext& context)

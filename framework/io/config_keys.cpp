@@ -78,7 +78,7 @@ constexpr KnownKey kCommon[] = {
     {"auto_map", kNoEffect, "", "the library runs its own code for these families, too"},
 };
 
-// BERT, RoBERTa and ELECTRA.
+// BERT, RoBERTa, ELECTRA and MobileBERT.
 constexpr KnownKey kEncoder[] = {
     {"vocab_size", kHonoured},
     {"hidden_size", kHonoured},
@@ -108,6 +108,19 @@ constexpr KnownKey kElectra[] = {
     {"summary_use_proj", kNoEffect, "", "for multiple choice alone"},
     {"summary_activation", kNoEffect, "", "for multiple choice alone"},
     {"summary_last_dropout", kNoEffect, "", "for multiple choice alone"},
+};
+
+constexpr KnownKey kMobileBert[] = {
+    {"embedding_size", kHonoured},
+    {"trigram_input", kHonoured},
+    {"use_bottleneck", kHonoured},
+    {"intra_bottleneck_size", kHonoured},
+    {"use_bottleneck_attention", kHonoured},
+    {"key_query_shared_bottleneck", kHonoured},
+    {"num_feedforward_networks", kHonoured},
+    {"normalization_type", kHonoured, "", "no_norm or layer_norm"},
+    {"classifier_activation", kHonoured},
+    {"true_hidden_size", kHonoured, "", "must be what follows from use_bottleneck"},
 };
 
 constexpr KnownKey kDistilBert[] = {
@@ -306,8 +319,9 @@ constexpr KnownKey kGptNeox[] = {
 };
 
 constexpr KeyTable kCommonTable{"config.json: all families", kCommon};
-constexpr KeyTable kEncoderTable{"config.json: BERT, RoBERTa and ELECTRA", kEncoder};
+constexpr KeyTable kEncoderTable{"config.json: BERT, RoBERTa, ELECTRA and MobileBERT", kEncoder};
 constexpr KeyTable kElectraTable{"config.json: ELECTRA", kElectra};
+constexpr KeyTable kMobileBertTable{"config.json: MobileBERT", kMobileBert};
 constexpr KeyTable kDistilBertTable{"config.json: DistilBERT", kDistilBert};
 constexpr KeyTable kBartTable{"config.json: BART", kBart};
 constexpr KeyTable kLanguageModelTable{"config.json: language models", kLanguageModel};
@@ -327,6 +341,7 @@ FamilyTables tables_of(std::string_view family) {
   if (family == "distilbert") return {kDistilBertTable, kCommonTable};
   if (family == "bart") return {kBartTable, kCommonTable};
   if (family == "electra") return {kElectraTable, kEncoderTable};
+  if (family == "mobilebert") return {kMobileBertTable, kEncoderTable};
   constexpr std::pair<std::string_view, const KeyTable*> kLanguageModels[] = {
       {"llama", &kLlamaTable},
       {"opt", &kOptTable},
@@ -347,9 +362,10 @@ bool has(const KeyTable& table, std::string_view key) {
 }  // namespace
 
 std::vector<KeyTable> config_key_tables() {
-  return {kCommonTable, kEncoderTable,       kElectraTable, kDistilBertTable,
-          kBartTable,   kLanguageModelTable, kLlamaTable,   kOptTable,
-          kGpt2Table,   kBloomTable,         kGptNeoxTable, generation_key_table()};
+  return {
+      kCommonTable, kEncoderTable,       kElectraTable,         kMobileBertTable, kDistilBertTable,
+      kBartTable,   kLanguageModelTable, kLlamaTable,           kOptTable,        kGpt2Table,
+      kBloomTable,  kGptNeoxTable,       generation_key_table()};
 }
 
 void check_config_keys(const Checkpoint& checkpoint, std::string_view family) {

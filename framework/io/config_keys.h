@@ -19,8 +19,9 @@ std::vector<KeyTable> config_key_tables();
 KeyTable generation_key_table();
 
 // Checks config.json of a checkpoint against the table of a family ("bert", "roberta",
-// "distilbert", "electra" or "bart"). Keys of generation do not count here. Throws DataError that
-// lists refused values; unknown keys become a note of the checkpoint.
+// "distilbert", "electra", "mobilebert", "bart" or that of a language model). Keys of generation do
+// not count here. Throws DataError that lists refused values; unknown keys become a note of the
+// checkpoint.
 void check_config_keys(const Checkpoint& checkpoint, std::string_view family);
 
 }  // namespace quell

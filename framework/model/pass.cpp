@@ -25,6 +25,7 @@ Rows Pass::activation(SiteId id, Rows rows) const {
   if (id == kNoSite) return rows;
   const Action& action = actions_[static_cast<size_t>(id)];
   if (action.observe) {
+    const at::NoGradGuard no_gradients;  // a range is a constant
     const int64_t heads = points_.sites()[static_cast<size_t>(id)].heads;
     action.point->observer->observe(
         options_.observed_rows ? options_.observed_rows->of(rows.values, heads) : rows.values);

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
+#include <cmath>
 #include <limits>
 
 #include "framework/base/error.h"
@@ -40,7 +41,11 @@ void check_gradients(const LearnedQuantizer::Params& params, const QuantSpec& sp
 
 LearnedQuantizer::LearnedQuantizer(const Params& params, const QuantSpec& spec, Learns learns,
                                    const std::string& name)
-    : Quantizer(spec), params_(params), learns_zero_point_(learns == Learns::kScaleAndZeroPoint) {
+    : Quantizer(spec),
+      params_(params),
+      learns_range_(learns == Learns::kRange),
+      learns_zero_point_(learns == Learns::kScaleAndZeroPoint ||
+                         (learns_range_ && !spec.symmetric)) {
   check_gradients(params, spec, name);
   if (!spec.is_dynamic()) return;
   throw ConfigError(
@@ -51,7 +56,13 @@ LearnedQuantizer::LearnedQuantizer(const Params& params, const QuantSpec& spec, 
 }
 
 void LearnedQuantizer::init(const Range& range) {
-  set_parameters(parameters_from_range(range, spec()));
+  const at::NoGradGuard no_gradients;
+  QuantParameters parameters = parameters_from_range(range, spec());
+  if (learns_range_ && learns_zero_point_) {
+    parameters.zero_point =
+        range.min.clamp_max(0).div(parameters.scale).neg_().add_(parameters.levels.low);
+  }
+  set_parameters(parameters);
 }
 
 void LearnedQuantizer::set_parameters(const QuantParameters& parameters) {
@@ -136,8 +147,18 @@ void LearnedQuantizer::constrain() {
     scale_.mul_(log_scale_.exp());
     log_scale_.zero_();
   }
+  if (learns_range_) return constrain_range();
   scale_.abs_().clamp_min_(std::numeric_limits<float>::epsilon());
   if (learns_zero_point_) zero_point_.clamp_(levels_.low, levels_.high);
+}
+
+// As published in the forward pass, where what is cut off has no gradient any more.
+void LearnedQuantizer::constrain_range() {
+  constexpr double kSmallest = 1e-8;
+  constexpr float kHalf = 0.5F;  // rounded down at the lower end, and up at the other
+  scale_.clamp_min_(kSmallest);
+  if (!learns_zero_point_) return;
+  zero_point_.clamp_(levels_.low - kHalf, std::nextafter(levels_.high + kHalf, levels_.high));
 }
 
 }  // namespace quell

@@ -1,5 +1,6 @@
 // What quantizers that learn their grid by gradient descent share: Outlier Suppression's
-// LSQFakeQuantize and LSQPlusFakeQuantize (LSQ, arXiv 1902.08153; LSQ+, arXiv 2004.09576).
+// LSQFakeQuantize and LSQPlusFakeQuantize (LSQ, arXiv 1902.08153; LSQ+, arXiv 2004.09576), and the
+// learned ranges of Qualcomm's code.
 #pragma once
 
 #include <string>
@@ -48,7 +49,13 @@ class LearnedQuantizer : public Quantizer {
       v("transposed", &Params::transposed, "of a key: the tokens of a head come last");
     }
   };
-  enum class Learns { kScale, kScaleAndZeroPoint };
+  enum class Learns {
+    kScale,
+    kScaleAndZeroPoint,
+    // The same as Qualcomm's code has it: a zero point begins where the range has it, before it is
+    // rounded, and a symmetric grid keeps its own.
+    kRange,
+  };
 
   // Throws ConfigError for a dynamic granularity, which has nothing to learn, and for published
   // gradients of several scales, or of heads without a length. `name` is the plug-in's.
@@ -72,15 +79,17 @@ class LearnedQuantizer : public Quantizer {
   // keeps its bits, and parameters() is all there is to store. Then "zero_point".
   std::vector<LearnableTensor> learnable() override;
   // scale = |scale|, at least the epsilon of float32; a learned zero point lies in the grid. As
-  // published before each forward pass that does not observe.
+  // published before each forward pass that does not observe. Of a learned range the scale is at
+  // least 1e-8, and the rounded zero point lies in the grid.
   void constrain() override;
 
  private:
   at::Tensor scale() const;
+  void constrain_range();
   LearningRule rule() const;
 
   Params params_;
-  bool learns_zero_point_;
+  bool learns_range_, learns_zero_point_;
   at::Tensor scale_, zero_point_, log_scale_;  // [scales]; log_scale_ in the log domain only
   kernels::Levels levels_{0, 0};
 };

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Reduction.h>
 #include <ATen/ops/add.h>
+#include <ATen/ops/clamp.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/div.h>
 #include <ATen/ops/kl_div.h>
@@ -72,6 +73,10 @@ at::Tensor task_loss(const Outputs& outputs, const Batch& batch) {
   return position_loss(start->second, batch.start_positions, batch)
       .add(position_loss(outputs.at("end_logits"), batch.end_positions, batch))
       .div(2);
+}
+
+at::Tensor clamped_scores(const at::Tensor& scores) {
+  return at::clamp(scores, kLowestScore, kHighestScore);
 }
 
 at::Tensor without_padding(const at::Tensor& output, const Batch& batch) {

@@ -12,6 +12,11 @@ namespace quell {
 // sequence does not have, and for scores of a model with several outputs.
 at::Tensor task_loss(const Outputs& outputs, const Batch& batch);
 
+// The scores of a regression, cut to [0, 5] without a gradient outside: what BERT does in every
+// forward pass of the published code of Bondarenko et al. (EMNLP 2021).
+constexpr float kLowestScore = 0, kHighestScore = 5;
+at::Tensor clamped_scores(const at::Tensor& scores);
+
 // Rows of an output without those of padding: outputs per token have some, others none.
 at::Tensor without_padding(const at::Tensor& output, const Batch& batch);
 

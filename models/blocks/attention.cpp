@@ -45,15 +45,16 @@ Attention::Attention(ModelBuilder& builder, const std::string& name,
   const int64_t queries = shape_.heads * options.head_size;
   const int64_t width = shape_.key_heads * options.head_size;
   const auto project = [&](Projection& projection, const char* part, const StoredLinear& module,
-                           int64_t outputs, RowsOf rows) {
+                           int64_t outputs, RowsOf rows, int64_t inputs) {
     const std::string site = name + "." + part;
-    builder.linear(projection.linear, site, part, module, outputs, hidden, options.has_bias);
+    builder.linear(projection.linear, site, part, module, outputs, inputs, options.has_bias);
     projection.site = builder.activation_of(rows, site, part);
   };
   query.factor = options.query_factor;
-  project(query, "query", modules.query, queries, builder.scope().rows);
-  project(key, "key", modules.key, width, keys);
-  project(value, "value", modules.value, width, keys);
+  project(query, "query", modules.query, queries, builder.scope().rows, hidden);
+  project(key, "key", modules.key, width, keys, hidden);
+  project(value, "value", modules.value, width, keys,
+          options.value_inputs > 0 ? options.value_inputs : hidden);
   if (options.has_scores_site) {
     scores_site_ = builder.attention_matrix(name + ".scores", "scores", shape_.heads, keys);
   }
@@ -72,7 +73,7 @@ Rows Attention::read(const Pass& pass, const Projection& projection, const Rows&
 
 Rows Attention::forward(const Pass& pass, const Rows& rows, const Rows* memory,
                         const SharedSpans& spans, const RotaryAngles& angles, KeyValueCache* cache,
-                        const at::Tensor& kept) const {
+                        const at::Tensor& kept, const Rows* values_of) const {
   const bool few = kept.defined() && memory == nullptr && cache == nullptr && !spans->causal &&
                    !angles.cosines.defined() &&
                    pass.joins({query.site, scores_site_, probs_site_, context_site_});
@@ -83,8 +84,9 @@ Rows Attention::forward(const Pass& pass, const Rows& rows, const Rows* memory,
     keys.values = known->memory_keys;
     values.values = known->memory_values;
   } else {
-    keys = read(pass, key, memory == nullptr ? rows : *memory, angles);
-    values = value.forward(pass, memory == nullptr ? rows : *memory);
+    const Rows& read_rows = memory == nullptr ? rows : *memory;
+    keys = read(pass, key, read_rows, angles);
+    values = value.forward(pass, values_of == nullptr ? read_rows : *values_of);
     if (known != nullptr && memory != nullptr) {
       known->memory_keys = keys.values;
       known->memory_values = values.values;

@@ -11,6 +11,7 @@ namespace quell {
 struct AttentionOptions {
   int64_t hidden = 0;
   int64_t head_size = 0;
+  int64_t value_inputs = 0;      // features of the rows of which values are made; 0: hidden
   AttentionShape shape;          // heads, and how scores become probabilities
   double query_factor = 1;       // multiplies queries in front of their site
   bool has_scores_site = false;  // query times key is a site
@@ -36,10 +37,11 @@ class Attention {
 
   // Of each row what it attends to in `memory`, an encoder's rows, or, where that is null, in the
   // rows themselves. Only for the rows with the indices `kept`, one of each sequence, where there
-  // are such. A cache has keys and values that were read before, and takes the new ones.
+  // are such. A cache has keys and values that were read before, and takes the new ones. `values`
+  // are the rows of which values are made; null: those of which keys are.
   Rows forward(const Pass& pass, const Rows& rows, const Rows* memory, const SharedSpans& spans,
                const RotaryAngles& angles = {}, KeyValueCache* cache = nullptr,
-               const at::Tensor& kept = {}) const;
+               const at::Tensor& kept = {}, const Rows* values = nullptr) const;
   // Whether several heads read each head of the values.
   bool shares_values() const { return shape_.heads != shape_.key_heads; }
   SiteId context_site() const { return context_site_; }

@@ -1,8 +1,35 @@
 #include "models/blocks/embeddings.h"
 
+#include <ATen/ops/cat.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <vector>
+
 #include "models/blocks/layer.h"
 
 namespace quell {
+namespace {
+
+constexpr int64_t kNeighbours = 3;
+
+// Rows of the next token, of the token, and of the one before, [tokens, 3 * features].
+at::Tensor with_neighbours(const at::Tensor& rows, std::span<const int64_t> offsets) {
+  const int64_t tokens = rows.size(0);
+  std::vector<int64_t> next(static_cast<size_t>(tokens)), previous(next);
+  for (size_t i = 0; i + 1 < offsets.size(); ++i) {
+    for (int64_t row = offsets[i]; row < offsets[i + 1]; ++row) {
+      next[row] = row + 1 < offsets[i + 1] ? row + 1 : tokens;  // of the row of zeros
+      previous[row] = row > offsets[i] ? row - 1 : tokens;
+    }
+  }
+  const at::Tensor all = at::cat({rows, at::zeros({1, rows.size(1)}, rows.options())});
+  return at::cat({at::index_select(all, 0, at::tensor(next, at::kLong)), rows,
+                  at::index_select(all, 0, at::tensor(previous, at::kLong))},
+                 1);
+}
+
+}  // namespace
 
 Embeddings::Embeddings(ModelBuilder& builder, const std::string& name, const EmbeddingNames& names,
                        const EmbeddingShape& shape)
@@ -14,7 +41,12 @@ Embeddings::Embeddings(ModelBuilder& builder, const std::string& name, const Emb
   builder.table(word_, name + ".word", std::move(words));
   if (shape.word_features > 0) {
     projected_site_ = builder.activation(name + ".project.input", "embedding");
-    declare_projection(builder, name, names.projection, word_width, /*has_bias=*/false);
+    declare_projection(builder, name, names.projection,
+                       shape.trigrams ? kNeighbours * word_width : word_width,
+                       shape.has_projection_bias);
+  }
+  if (shape.stores_unread_projection) {
+    builder.unread(unread_projection_, names.projection, {shape.hidden, word_width});
   }
   if (shape.positions > 0) {
     builder.table(position_, name + ".position", {names.position, {shape.positions, width}});
@@ -23,12 +55,13 @@ Embeddings::Embeddings(ModelBuilder& builder, const std::string& name, const Emb
     builder.table(token_type_, name + ".token_type",
                   {names.token_type, {shape.token_types, width}});
   }
-  if (shape.has_sum_sites && shape.token_types > 0) {
-    sum_token_type_site_ = builder.activation(name + ".sum_token_type", "embedding_sum");
-  }
-  if (shape.has_sum_sites && shape.positions > 0) {
-    sum_position_site_ = builder.activation(name + ".sum_position", "embedding_sum");
-  }
+  const auto declare_sum = [&](SiteId& site, const char* part, int64_t entries) {
+    if (shape.has_sum_sites && entries > 0) site = builder.activation(name + part, "embedding_sum");
+  };
+  if (shape.positions_first) declare_sum(sum_position_site_, ".sum_position", shape.positions);
+  declare_sum(sum_token_type_site_, ".sum_token_type", shape.token_types);
+  if (!shape.positions_first) declare_sum(sum_position_site_, ".sum_position", shape.positions);
+  norm_.kind = shape.norm;
   norm_.epsilon = shape.norm_epsilon;
   if (shape.has_norm) builder.norm(norm_, name + ".norm", names.norm, width);
   if (shape.features > 0) {
@@ -54,7 +87,7 @@ std::optional<ScaleGroup> Embeddings::projection_group() {
 }
 
 Rows Embeddings::forward(const Pass& pass, const at::Tensor& ids, const at::Tensor& positions,
-                         const at::Tensor& types) const {
+                         const at::Tensor& types, std::span<const int64_t> offsets) const {
   const auto add = [&](Rows& rows, const EmbeddingTable& table, const at::Tensor& entries,
                        SiteId site) {
     rows.values.add_(pass.embedding(table, entries).values);
@@ -62,15 +95,18 @@ Rows Embeddings::forward(const Pass& pass, const at::Tensor& ids, const at::Tens
   };
   Rows rows = pass.embedding(word_, ids);
   if (shape_.word_factor != 1) rows.values.mul_(shape_.word_factor);
+  if (shape_.trigrams) rows = {with_neighbours(rows.values, offsets)};
   if (shape_.word_features > 0) {
     rows = projection_.forward(pass, pass.activation(projected_site_, std::move(rows)));
   }
-  if (shape_.token_types > 0) add(rows, token_type_, types, sum_token_type_site_);
-  if (shape_.positions > 0) {
+  const auto add_positions = [&] {
     add(rows, position_,
         shape_.first_position == 0 ? positions : positions.add(shape_.first_position),
         sum_position_site_);
-  }
+  };
+  if (shape_.positions > 0 && shape_.positions_first) add_positions();
+  if (shape_.token_types > 0) add(rows, token_type_, types, sum_token_type_site_);
+  if (shape_.positions > 0 && !shape_.positions_first) add_positions();
   if (shape_.has_norm) rows = pass.norm(norm_, rows);
   rows = pass.dropout(DropoutPlace::kHidden, std::move(rows));
   return shape_.features > 0 ? projection_.forward(pass, rows) : rows;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 
 #include "models/blocks/model_builder.h"
@@ -11,14 +12,21 @@ namespace quell {
 
 struct EmbeddingShape {
   int64_t vocabulary = 0, hidden = 0;
-  int64_t word_features = 0;   // of the table of tokens, where a linear makes `hidden` of them
-  int64_t features = 0;        // of all tables and the norm, where a linear behind it does so
-  int64_t positions = 0;       // rows of the table; 0: there is none
-  int64_t first_position = 0;  // its row of position 0
-  int64_t token_types = 0;     // rows of the table; 0: there is none
-  double word_factor = 1;      // multiplies the rows of tokens
-  bool has_sum_sites = false;  // partial sums are sites
+  int64_t word_features = 0;  // of the table of tokens, where a linear makes `hidden` of them
+  int64_t features = 0;       // of all tables and the norm, where a linear behind it does so
+  bool has_projection_bias = false;
+  bool stores_unread_projection = false;  // the linear is stored although nothing reads it
+  // The linear reads the rows of the next token, the token itself and the one before, side by side,
+  // with zeros where a sequence has none (MobileBERT, Sun et al. 2020).
+  bool trigrams = false;
+  int64_t positions = 0;         // rows of the table; 0: there is none
+  int64_t first_position = 0;    // its row of position 0
+  int64_t token_types = 0;       // rows of the table; 0: there is none
+  double word_factor = 1;        // multiplies the rows of tokens
+  bool positions_first = false;  // they are added in front of the token types
+  bool has_sum_sites = false;    // partial sums are sites
   bool has_norm = true;
+  NormKind norm = NormKind::kLayer;
   double norm_epsilon = 1e-5;
 };
 
@@ -36,9 +44,10 @@ class Embeddings {
              const EmbeddingShape& shape);
   Embeddings(const Embeddings&) = delete;
 
-  // Ids, positions and token types [tokens]; `types` is not read where there are none.
+  // Ids, positions and token types [tokens] of sequences with these offsets [sequences + 1];
+  // `types` is not read where there are none.
   Rows forward(const Pass& pass, const at::Tensor& ids, const at::Tensor& positions,
-               const at::Tensor& types) const;
+               const at::Tensor& types, std::span<const int64_t> offsets) const;
   // Null where there is none.
   Norm* norm() { return shape_.has_norm ? &norm_ : nullptr; }
   // What a linear behind the norm reads, where there is one.
@@ -51,6 +60,7 @@ class Embeddings {
   EmbeddingShape shape_;
   EmbeddingTable word_, position_, token_type_;
   Projection projection_;  // behind the table of tokens, or the norm
+  Linear unread_projection_;
   SiteId projected_site_ = kNoSite, sum_token_type_site_ = kNoSite, sum_position_site_ = kNoSite;
   Norm norm_;
 };

@@ -23,12 +23,15 @@ struct FamilyDefaults {
   int64_t vocabulary, hidden, layers, heads, ffn, positions, token_types, pad;
   int64_t embedding;     // width of the token table; 0: hidden
   double fixed_epsilon;  // of all norms; 0: config.json has a key for it
+  const char* nonlinearity = "gelu";
+  double hidden_dropout = kUsualDropout;
 };
 constexpr FamilyDefaults kFamilies[] = {
     {"bert", 30522, 768, 12, 12, 3072, 512, 2, 0, 0, 0},
     {"roberta", 50265, 768, 12, 12, 3072, 512, 2, 1, 0, 0},
     {"distilbert", 30522, 768, 6, 12, 3072, 512, 0, 0, 0, 1e-12},
     {"electra", 30522, 256, 12, 4, 1024, 512, 2, 0, 128, 0},
+    {"mobilebert", 30522, 512, 24, 4, 512, 512, 2, 0, 128, 0, "relu", 0},
 };
 
 const FamilyDefaults& defaults_of(std::string_view family) {
@@ -128,8 +131,8 @@ class Reader {
         fmt::format("{}: {} {} is not a multiple of {} {}", file_, hidden_key, hidden, key, heads));
   }
 
-  Nonlinearity nonlinearity(const char* key) const {
-    return nonlinearity_from_name(text(key, "gelu"), file_, key);
+  Nonlinearity nonlinearity(const char* key, const char* fallback) const {
+    return nonlinearity_from_name(text(key, fallback), file_, key);
   }
 
   // num_labels counts where it differs from the size of id2label.
@@ -180,13 +183,14 @@ HfEncoderConfig::HfEncoderConfig(const Checkpoint& checkpoint, std::string_view 
                                      : reader.id("pad_token_id", usual.pad);
   norm_epsilon = usual.fixed_epsilon > 0 ? usual.fixed_epsilon
                                          : reader.not_negative("layer_norm_eps", kUsualEpsilon);
-  nonlinearity = reader.nonlinearity(keys.nonlinearity);
+  nonlinearity = reader.nonlinearity(keys.nonlinearity, usual.nonlinearity);
   labels = reader.labels(2);
-  dropout.hidden = reader.share(keys.dropout, kUsualDropout);
+  dropout.hidden = reader.share(keys.dropout, usual.hidden_dropout);
   dropout.attention = reader.share(keys.attention_dropout, kUsualDropout);
   dropout.head = reader.share(keys.head_dropout, dropout.hidden);
+  embedding = usual.embedding > 0 ? reader.integer("embedding_size", 1, usual.embedding) : hidden;
+  if (family == "mobilebert") return;  // attention may be narrower, and tokens may be projected
   reader.check_heads(keys.heads, heads, keys.hidden, hidden);
-  embedding = usual.embedding == 0 ? hidden : reader.integer("embedding_size", 1, usual.embedding);
 }
 
 HfEncoderDecoderConfig::HfEncoderDecoderConfig(const Checkpoint& checkpoint) {
@@ -212,7 +216,7 @@ HfEncoderDecoderConfig::HfEncoderDecoderConfig(const Checkpoint& checkpoint) {
   labels = reader.labels(kLabels);
   scales_embeddings = reader.flag("scale_embedding", false);
   ties_head = reader.flag("tie_word_embeddings", true);
-  nonlinearity = reader.nonlinearity("activation_function");
+  nonlinearity = reader.nonlinearity("activation_function", "gelu");
   dropout.hidden = reader.share("dropout", kUsualDropout);
   dropout.attention = reader.share("attention_dropout", 0);
   dropout.activation = reader.share("activation_dropout", 0);

@@ -31,11 +31,11 @@ struct EncoderKeys {
 struct HfEncoderConfig {
   // A field that is left out has the value of Hugging Face transformers 5. Throws DataError naming
   // the file and the field, also for fields whose value would change results here. `family` is
-  // "bert", "roberta", "distilbert" or "electra".
+  // "bert", "roberta", "distilbert", "electra" or "mobilebert".
   HfEncoderConfig(const Checkpoint& checkpoint, std::string_view family, const EncoderKeys& keys);
 
   int64_t vocabulary_size, hidden, layers, heads, ffn, max_positions, token_types, pad_id, labels;
-  int64_t embedding;  // width of the tables of embeddings
+  int64_t embedding;  // width of the table of tokens, or of all tables
   double norm_epsilon;
   DropoutRates dropout;
   Nonlinearity nonlinearity;

@@ -47,6 +47,13 @@ void ModelBuilder::tensor(at::Tensor& place, ExpectedTensor stored) {
   scope_.segment->tensors.push_back({std::move(stored), &place});
 }
 
+void ModelBuilder::unread(Linear& linear, const std::string& module,
+                          std::vector<int64_t> weight_shape) {
+  const std::vector<int64_t> bias_shape = {weight_shape.at(0)};
+  tensor(linear.weight, {module + ".weight", std::move(weight_shape), /*optional=*/true});
+  tensor(linear.bias, {module + ".bias", bias_shape, /*optional=*/true});
+}
+
 void ModelBuilder::linear(Linear& linear, const std::string& name, const std::string& role,
                           const StoredLinear& stored, int64_t outputs, int64_t inputs,
                           bool has_bias, const std::string& tied_to) {

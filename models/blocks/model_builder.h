@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "framework/model/model.h"
 
@@ -56,6 +57,9 @@ class ModelBuilder {
   void norm(Norm& norm, const std::string& name, const std::string& module, int64_t features);
   // A tensor that is no site.
   void tensor(at::Tensor& place, ExpectedTensor stored);
+  // Weight and bias of a module that files may have, but nothing reads: kept for those that are
+  // written.
+  void unread(Linear& linear, const std::string& module, std::vector<int64_t> weight_shape);
 
  private:
   SiteId declare(SiteKind kind, RowsOf rows, const std::string& name, const std::string& role,

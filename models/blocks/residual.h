@@ -19,6 +19,7 @@ struct ResidualShape {
   NormKind norm = NormKind::kLayer;
   double epsilon = 1e-5;
   bool has_sum_site = false;  // the sum is a site of its own
+  bool drops_branch = true;   // whether the branch sees dropout
 };
 
 // The rows with these indices [n], or all where they are undefined.
@@ -28,6 +29,7 @@ inline Rows chosen_rows(const Rows& rows, const at::Tensor& indices) {
 
 struct Residual {
   NormPlace place = NormPlace::kPost;
+  bool drops_branch = true;
   Norm norm;
   Shortcut shortcut;
   SiteId sum_site = kNoSite;
@@ -37,6 +39,7 @@ struct Residual {
   void declare_front(ModelBuilder& builder, const ResidualShape& shape, const std::string& name,
                      const std::string& module, int64_t features) {
     place = shape.place;
+    drops_branch = shape.drops_branch;
     norm.kind = shape.norm;
     norm.epsilon = shape.epsilon;
     if (place == NormPlace::kPre) builder.norm(norm, name + ".norm", module, features);
@@ -59,7 +62,7 @@ struct Residual {
     if (place == NormPlace::kPost && shortcut.is_plain() && pass.joins({sum_site})) {
       return pass.norm_of_sum(norm, branch, x);
     }
-    branch = pass.dropout(DropoutPlace::kHidden, std::move(branch));
+    if (drops_branch) branch = pass.dropout(DropoutPlace::kHidden, std::move(branch));
     const Rows sum = pass.activation(sum_site, {shortcut.add(std::move(branch.values), x.values)});
     return place == NormPlace::kPost ? pass.norm(norm, sum) : sum;
   }

@@ -44,12 +44,13 @@ void Transformer::declare_embeddings(Stack& stack, ModelBuilder& builder, bool i
   if (is_encoder) {
     segment.run = [&embeddings](State& state, const ModelInput& input, const Pass& pass) {
       state.rows = embeddings.forward(pass, input.batch.token_ids, input.position_ids,
-                                      input.batch.segment_ids);
+                                      input.batch.segment_ids, input.batch.offsets);
     };
   } else {
     segment.run = [&embeddings](State& state, const ModelInput& input, const Pass& pass) {
       state.memory = std::move(state.rows);
-      state.rows = embeddings.forward(pass, input.target_ids, input.target_position_ids, {});
+      state.rows = embeddings.forward(pass, input.target_ids, input.target_position_ids, {},
+                                      input.batch.target_offsets());
     };
   }
 }

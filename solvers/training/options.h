@@ -29,6 +29,18 @@ struct EnumNames<Decayed> {
                                                                {"published", Decayed::kPublished}};
 };
 
+// Ranges that are not learned, but follow what their observers see in training.
+enum class Followed { kNone, kWeights, kActivations, kAll };
+
+template <>
+struct EnumNames<Followed> {
+  static constexpr std::pair<const char*, Followed> values[] = {
+      {"none", Followed::kNone},
+      {"weights", Followed::kWeights},
+      {"activations", Followed::kActivations},
+      {"all", Followed::kAll}};
+};
+
 struct DistillationOptions {
   double weight = 0;
   double temperature = 1;
@@ -57,7 +69,9 @@ struct QatOptions {
   double weight_decay = 0.01;
   Decayed decayed = Decayed::kWeights;
   double max_gradient_norm = 1;
+  Followed follow = Followed::kWeights;
   std::optional<double> dropout;
+  bool clamp_scores = false;
   DistillationOptions distillation;
   int64_t checkpoint_every = 500;
 
@@ -86,8 +100,15 @@ struct QatOptions {
       "migrated gammas shrink, too");
     v("max_gradient_norm", &QatOptions::max_gradient_norm,
       "gradients are scaled down to this norm; 0: never", at_least(0));
+    v("follow", &QatOptions::follow,
+      "ranges that are not learned, but follow what their observers see: of weights, anew before "
+      "every step; of activations, which go on from calibration with every batch that is trained "
+      "on; all, of both, as in Qualcomm's code where nothing is learned; or none");
     v("dropout", &QatOptions::dropout, "everywhere; absent: as config.json says",
       in_range(0, 0.99));
+    v("clamp_scores", &QatOptions::clamp_scores,
+      "of a regression: scores are cut to [0, 5] in front of the loss, as Qualcomm's BERT does; "
+      "those outside have no gradient");
     v("distillation", &QatOptions::distillation, "learn from the float network");
     v("checkpoint_every", &QatOptions::checkpoint_every,
       "steps after which the progress is stored, so that a stopped run can go on; 0: never",

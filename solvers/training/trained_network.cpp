@@ -23,6 +23,14 @@ DropoutRates rates_of(const PipelineContext& context, const QatOptions& options)
 std::string stored_name(const TrainedTensor& trained) { return "tensor." + trained.name; }
 std::string stored_prefix(const Site& site) { return "quantizer." + site.key() + "."; }
 
+bool follows(const QatOptions& options, Followed kind) {
+  return options.follow == kind || options.follow == Followed::kAll;
+}
+
+std::string observer_part(const Site& site, size_t part) {
+  return fmt::format("observer.{}.{}", site.key(), part);
+}
+
 const at::Tensor& stored(const NamedTensors& state, const std::string& name,
                          const at::Tensor& like) {
   const auto found = state.find(name);
@@ -54,10 +62,10 @@ TrainedNetwork::TrainedNetwork(PipelineContext& context, const QatOptions& optio
     : context_(context),
       quantize_(options.quantize),
       dropout_(rates_of(context, options), derived_seed(context.seed, kDropoutSeed)),
-      pass_(context.points,
-            {.quantize = context.points.calibrated(quantize_, quantize_), .dropout = &dropout_}) {
+      pass_{.quantize = context.points.calibrated(quantize_, quantize_), .dropout = &dropout_} {
   collect_parameters(options);
   if (quantize_) collect_learnable(options);
+  if (quantize_ && follows(options, Followed::kActivations)) collect_observed(options);
   for (TrainedTensor& trained : tensors_) trained.tensor.set_requires_grad(true);
 }
 
@@ -91,13 +99,40 @@ void TrainedNetwork::collect_learnable(const QatOptions& options) {
     const std::vector<LearnableTensor> learnable = point->quantizer->learnable();
     if (!learnable.empty()) {
       learned_.push_back(id);
-    } else if (site.kind == SiteKind::kWeight && point->range.min.defined()) {
+    } else if (site.kind == SiteKind::kWeight && point->range.min.defined() &&
+               follows(options, Followed::kWeights)) {
       followed_.push_back(id);
     }
     for (const LearnableTensor& one : learnable) {
       tensors_.push_back({site.key() + "." + one.name, one.tensor, factor, decay});
     }
   }
+}
+
+void TrainedNetwork::collect_observed(const QatOptions& options) {
+  for (size_t i = 0; i < context_.model.sites().size(); ++i) {
+    const auto id = static_cast<SiteId>(i);
+    const Site& site = context_.model.sites()[i];
+    if (site.kind == SiteKind::kWeight || !pass_.quantize.contains(id)) continue;
+    const SitePoint& point = *context_.points.point(id);
+    if (point.spec.is_dynamic() || !point.quantizer->learnable().empty()) continue;
+    if (options.checkpoint_every > 0 && point.observer->state().empty()) {
+      throw ConfigError(
+          fmt::format("qat: follow: {} with the observer {} of {}, whose state cannot be stored; "
+                      "set checkpoint_every: 0, or take another observer",
+                      enum_name(options.follow), point.observer_settings, site.key()));
+    }
+    observed_.push_back(id);
+    pass_.observe.insert(id);
+  }
+}
+
+Pass TrainedNetwork::pass(const Batch& batch) const {
+  PassOptions options = pass_;
+  if (batch.padding_unobserved) {
+    options.observed_rows.emplace(batch.offsets, batch.valid_lengths);
+  }
+  return Pass(context_.points, std::move(options));
 }
 
 void TrainedNetwork::follow_weights() {
@@ -125,6 +160,11 @@ NamedTensors TrainedNetwork::state() const {
     add_named(stored_prefix(context_.model.sites()[static_cast<size_t>(id)]),
               context_.points.point(id)->quantizer->state(), state);
   }
+  for (const SiteId id : observed_) {
+    const Site& site = context_.model.sites()[static_cast<size_t>(id)];
+    const std::vector<at::Tensor> parts = context_.points.point(id)->observer->state();
+    for (size_t i = 0; i < parts.size(); ++i) state[observer_part(site, i)] = parts[i];
+  }
   for (const TrainedTensor& trained : parameters()) {
     state[stored_name(trained)] = trained.tensor.detach();
   }
@@ -137,6 +177,17 @@ void TrainedNetwork::restore(const NamedTensors& state) {
     const Site& site = context_.model.sites()[static_cast<size_t>(id)];
     context_.points.point(id)->quantizer->set_state(part_of(state, stored_prefix(site)));
   }
+  for (const SiteId id : observed_) {
+    const Site& site = context_.model.sites()[static_cast<size_t>(id)];
+    std::vector<at::Tensor> parts;
+    for (auto part = state.find(observer_part(site, 0)); part != state.end();
+         part = state.find(observer_part(site, parts.size()))) {
+      parts.push_back(part->second);
+    }
+    SitePoint& point = *context_.points.point(id);
+    point.observer->set_state(parts);
+    use_range(site, point);
+  }
   for (const TrainedTensor& trained : parameters()) {
     at::Tensor(trained.tensor).copy_(stored(state, stored_name(trained), trained.tensor));
   }
@@ -144,6 +195,9 @@ void TrainedNetwork::restore(const NamedTensors& state) {
 
 void TrainedNetwork::finish() {
   follow_weights();
+  for (const SiteId id : observed_) {
+    use_range(context_.model.sites()[static_cast<size_t>(id)], *context_.points.point(id));
+  }
   for (const SiteId id : learned_) context_.points.point(id)->range = {};
   for (size_t i = 0; i < context_.model.sites().size(); ++i) {
     const auto id = static_cast<SiteId>(i);

@@ -258,7 +258,8 @@ ClosedForm closed_form(const at::Tensor& rows, const at::Tensor& dy,
   return {dy * inside, sum(dy * slope), sum(-dy * scale * inside.logical_not())};
 }
 
-// Gradients of what is learned carry the factor of LSQ, 1 / sqrt(values per scale * highest code).
+// Gradients of what is learned carry the factor of LSQ, 1 / sqrt(values per scale * highest code),
+// but those of learned_range none.
 Violation gradients_are_the_closed_form(const Entry& entry) {
   return on_all_specs([&](const QuantSpec& spec) -> Violation {
     const at::AutoGradMode gradients(true);
@@ -272,7 +273,9 @@ Violation gradients_are_the_closed_form(const Entry& entry) {
     // A gradient of zero may have either sign.
     if (!rows.grad().equal(expected.rows)) return "another gradient of the values";
     const at::Tensor per_scale = at::bincount(scale_index(spec).reshape({-1})).to(at::kDouble);
-    const at::Tensor factor = (per_scale * parameters.levels.high).rsqrt();
+    const at::Tensor factor = entry.name() == "learned_range"
+                                  ? at::ones_like(per_scale)
+                                  : (per_scale * parameters.levels.high).rsqrt();
     for (const auto& [name, tensor] : made.quantizer->learnable()) {
       const at::Tensor& sums = name == "scale" ? expected.scale : expected.zero_point;
       // The expected terms are float32, which moves a sum of 96 codes by 1e-6 of the largest.

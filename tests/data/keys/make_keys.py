@@ -43,6 +43,8 @@ SIZES = {
     "bert": (transformers.BertConfig, ENCODER),
     "roberta": (transformers.RobertaConfig, ENCODER),
     "electra": (transformers.ElectraConfig, ENCODER | dict(embedding_size=48)),
+    "mobilebert": (transformers.MobileBertConfig,
+                   ENCODER | dict(embedding_size=24, intra_bottleneck_size=24, num_feedforward_networks=2)),
     "distilbert": (transformers.DistilBertConfig,
                    dict(vocab_size=24, dim=48, n_layers=1, n_heads=4, hidden_dim=12, max_position_embeddings=14,
                         initializer_range=0.3)),
@@ -96,6 +98,12 @@ ENCODER_VALUES = COMMON_VALUES | {
     "initializer_range": [0.1], "summary_type": ["mean"], "summary_use_proj": [False], "summary_activation": ["relu"],
     "summary_last_dropout": [0.3],
 }
+MOBILEBERT_VALUES = ENCODER_VALUES | {
+    "trigram_input": FLAGS + [REMOVED], "use_bottleneck": FLAGS + [REMOVED], "intra_bottleneck_size": [12, 48, REMOVED],
+    "use_bottleneck_attention": FLAGS + [REMOVED], "key_query_shared_bottleneck": FLAGS + [REMOVED],
+    "num_feedforward_networks": [2, 3, 0, REMOVED], "normalization_type": ["layer_norm", "no_norm", "rms_norm", REMOVED],
+    "classifier_activation": FLAGS + [REMOVED], "true_hidden_size": [24, 12, 48], "embedding_size": [48, REMOVED],
+}
 VALUES = {
     "bert": ENCODER_VALUES, "roberta": ENCODER_VALUES, "electra": ENCODER_VALUES,
     "distilbert": COMMON_VALUES | {
@@ -116,6 +124,7 @@ VALUES = {
         "static_position_embeddings": FLAGS, "extra_pos_embeddings": [2], "add_bias_logits": FLAGS,
         "layer_norm_eps": [0.1], "decoder": [{"num_beams": 2}],
     },
+    "mobilebert": MOBILEBERT_VALUES,
 }
 
 EPSILONS = [1e-12, 1e-5, 0.1, 0.0, REMOVED]

@@ -140,6 +140,31 @@ def qualcomm_groups(source, target):
         copy(source, target, f"run_{run}.safetensors")
 
 
+def qualcomm_mobilebert(source, target):
+    """All runs, without the values around every node."""
+    copy(source, target, "config.json", "model.safetensors", "inputs.safetensors")
+    for run in ("w8a8_minmax", "w32a8", "w8a32", "w4a32_minmax"):
+        write_json(target / f"run_{run}.json", json.load(open(source / f"run_{run}.json")))
+        tensors = read_tensors(source / f"run_{run}.safetensors")
+        write_tensors(target / f"run_{run}.safetensors",
+                      {k: v for k, v in tensors.items() if not k.startswith("trace.")})
+
+
+def qualcomm_qat(source, target):
+    """What is known of steps 0 and 1; later ones depend on the last bit."""
+    target.mkdir(exist_ok=True)
+    for run in ("w8a8_learn", "w4a8_learn_emb2", "w8a8_perch_fixw", "w8a8_running_train"):
+        full = json.load(open(source / f"qat_{run}.json"))
+        kept = {k: full[k] for k in ("cmd", "range_parameters")}
+        kept |= {k: full[k][:2] for k in ("log", "ranges_train_mode") if k in full}
+        write_json(target / f"qat_{run}.json", kept)
+        tensors = read_tensors(source / f"qat_{run}.safetensors")
+        write_tensors(target / f"qat_{run}.safetensors",
+                      {k: v for k, v in tensors.items()
+                       if k.startswith(("before.", "grad0.", "ranges_after_step.0", "logits_step.0",
+                                        "logits_step.1", "logits_before."))})
+
+
 def observers(source, target):
     """All single tensors but the largest."""
     target.mkdir(exist_ok=True)
@@ -183,6 +208,8 @@ def main():
     qualcomm(goldens / "qualcomm/bert_s0", HERE / "qualcomm")
     adaround(goldens / "qualcomm/bert_s0", HERE / "qualcomm_adaround")
     qualcomm_groups(goldens / "qualcomm/bert_h48", HERE / "qualcomm_h48")
+    qualcomm_mobilebert(goldens / "qualcomm/mobilebert_s0", HERE / "qualcomm_mobilebert")
+    qualcomm_qat(goldens / "qualcomm/bert_s0", HERE / "qualcomm_qat")
 
 
 main()

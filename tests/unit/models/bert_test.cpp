@@ -65,6 +65,34 @@ TEST_F(BertTest, ReadsWhatItsConfigurationSays) {
             (std::vector<int64_t>{8, 3}));
 }
 
+// DistilRoBERTa is a RoBERTa with six layers and one type of tokens.
+TEST(Roberta, OfDistilRobertasShape) {
+  const auto folder = test_data() / "models/distilroberta";
+  QuantizedNetwork network(folder, "{rules: []}");
+  EXPECT_EQ(network.model().segments().size(), 8u);
+  const Batch batch = read_batches(folder / "inputs.safetensors", {"b4.input_ids"})[0];
+  const at::Tensor golden = SafetensorsFile(folder / "logits.safetensors").read("fp.logits")[4];
+  EXPECT_LE(max_difference(network.logits(batch, false, false), golden), float_tolerance(golden));
+}
+
+// BERT-large: 24 layers, 16 heads. No tensor is read.
+TEST(Bert, LargeShapeHasTheSitesOfTheQualcommPaper) {
+  const TemporaryFolder folder;
+  folder.write("config.json", R"({"model_type": "bert", "hidden_size": 1024,
+      "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096,
+      "architectures": ["BertForSequenceClassification"]})");
+  const Checkpoint checkpoint(folder.path(), WeightFiles::kOptional);
+  const auto model = ModelChoice(all_plugins().models, "bert").create(checkpoint);
+  int64_t weights = 0, activations = 0;
+  for (const Site& site : model->sites()) {
+    const bool named = std::any_of(site.published_names.begin(), site.published_names.end(),
+                                   [](const auto& name) { return name.first == "qualcomm"; });
+    (site.kind == SiteKind::kWeight ? weights : activations) += named;
+  }
+  EXPECT_EQ(weights, 8 * 24 + 6);
+  EXPECT_EQ(activations, 13 * 24 + 5);
+}
+
 TEST_F(BertTest, LeavesOutRowsThatNobodyReads) {
   const at::NoGradGuard no_gradients;
   QuantizedNetwork network = load();

@@ -153,7 +153,7 @@ TEST_P(ConfigKeys, FoldersThatTheLibraryRefuses) {
 
 INSTANTIATE_TEST_SUITE_P(Families, ConfigKeys,
                          testing::Values("bert", "roberta", "distilbert", "electra", "bart",
-                                         "llama", "opt", "gpt2", "bloom", "gpt_neox"),
+                                         "mobilebert", "llama", "opt", "gpt2", "bloom", "gpt_neox"),
                          [](const auto& test) { return std::string(test.param); });
 
 // The ids of all texts, those of one source together, or the error.

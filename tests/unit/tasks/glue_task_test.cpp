@@ -268,6 +268,12 @@ TEST_F(GlueTask, Regression) {
   options.samples = 3;
   options.split = "dev";
   EXPECT_EQ(task->calibration(options, 1)[0].labels.scalar_type(), at::kFloat);
+  // All three cut to 5: predictions hold what metrics were computed of.
+  const Evaluation cut = make(", clamp_scores: true", "stsb")->evaluate({lengths}, nullptr);
+  for (const auto& prediction : cut.predictions) {
+    EXPECT_THAT(prediction.outputs.at("logits"), ElementsAre(5.0F));
+  }
+  EXPECT_THROW(make(", clamp_scores: true", "sst2"), ConfigError);
 }
 
 TEST_F(GlueTask, NotesWhatWasLeftOut) {
