@@ -211,7 +211,8 @@ std::vector<int64_t> groups_by_range(const at::Tensor& ranges, int64_t groups) {
   return group_of;
 }
 
-void check(const Site& site, const QuantSpec& spec, const at::Tensor& ranges, int64_t expected) {
+void check_ranges(const Site& site, const QuantSpec& spec, const at::Tensor& ranges,
+                  int64_t expected) {
   if (ranges.numel() != expected) {
     throw ConfigError(
         fmt::format("{}: {} has {} features, but its layer shares the groups of {} features; write "
@@ -247,7 +248,7 @@ void PermuteGroups::run(PipelineContext& context) {
     const QuantSpec& spec = context.points.point(id)->spec;
     const SiteId source = source_of(id, sites, context);
     const at::Tensor ranges = seen.at(source).ranges();
-    check(site, spec, ranges, seen.at(id).range.min.numel());
+    check_ranges(site, spec, ranges, seen.at(id).range.min.numel());
     auto& groups = known[{source, spec.groups}];
     if (groups == nullptr) {
       groups = std::make_shared<FeatureGroups>(groups_by_range(ranges, spec.groups), spec.groups);
