@@ -14,24 +14,9 @@ struct Params {
   }
 };
 
-class EmaMinMax final : public BatchRangeObserver {
+class EmaMinMax final : public EmaOfBatches {
  public:
-  EmaMinMax(const Params& params, const QuantSpec& spec)
-      : BatchRangeObserver(spec), momentum_(params.momentum) {}
-
- private:
-  // The published code multiplies float32 tensors by doubles that are first rounded to float32.
-  float average(float known, float batch) const {
-    return static_cast<float>(1.0 - momentum_) * batch + static_cast<float>(momentum_) * known;
-  }
-  float update_min(float known, float batch, int64_t) const override {
-    return average(known, batch);
-  }
-  float update_max(float known, float batch, int64_t) const override {
-    return average(known, batch);
-  }
-
-  double momentum_;
+  EmaMinMax(const Params& params, const QuantSpec& spec) : EmaOfBatches(spec, params.momentum) {}
 };
 
 }  // namespace
@@ -39,7 +24,7 @@ class EmaMinMax final : public BatchRangeObserver {
 void register_observer_ema_minmax(Plugins& plugins) {
   add_plugin<EmaMinMax, Params>(plugins.observers, "ema_minmax",
                                 "Exponential moving average of each batch's extremes.",
-                                "Qualcomm running_minmax");
+                                "Qualcomm running_minmax; OS+ EMAMinMaxObserver");
 }
 
 }  // namespace quell

@@ -4,7 +4,6 @@
 
 #include <ATen/ops/abs.h>
 #include <ATen/ops/ge.h>
-#include <ATen/ops/mul.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/where.h>
 #include <fmt/format.h>
@@ -14,6 +13,7 @@
 #include "framework/base/error.h"
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
+#include "transforms/scaling/absorb.h"
 
 namespace quell {
 namespace {
@@ -60,30 +60,14 @@ class GammaMigration final : public Transform {
   Params params_;
 };
 
-// Parameters that were found for the old values are no good any more.
-void values_changed(SiteId id, SitePoints& points) {
-  if (SitePoint* point = points.point(id)) point->calibrated = point->spec.is_dynamic();
-  points.weight_changed(id);
-}
-
 void GammaMigration::migrate(ScaleGroup& group, PipelineContext& context) const {
   Norm& norm = *group.norm;
   const at::Tensor movable = at::ge(at::abs(norm.weight), params_.smallest_gamma);
-  report(context.model.sites()[static_cast<size_t>(group.site)].name, movable, context.log);
+  report(name_of(group, context.model), movable, context.log);
   const at::Tensor moved = at::where(movable, norm.weight, at::ones_like(norm.weight));
-  if (norm.bias.defined()) norm.bias.div_(moved);
-  norm.weight.div_(moved);  // exactly 1 where it moved
+  absorb(group, {.scale = moved}, context.points);  // the weight is exactly 1 where it moved
   if (params_.epsilon) norm.epsilon = *params_.epsilon;
   group.gamma_moved = true;
-  values_changed(norm.weight_site, context.points);
-  values_changed(group.site, context.points);
-  for (Linear* reader : group.readers) {
-    reader->weight.mul_(moved);
-    values_changed(reader->weight_site, context.points);
-  }
-  for (Shortcut* shortcut : group.shortcuts) {
-    shortcut->scale = shortcut->scale.defined() ? at::mul(shortcut->scale, moved) : moved.clone();
-  }
 }
 
 void GammaMigration::report(const std::string& name, const at::Tensor& movable, Log& log) const {

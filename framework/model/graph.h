@@ -31,6 +31,9 @@ struct ScaleGroup {
   std::vector<Linear*> readers = {};
   std::vector<Shortcut*> shortcuts = {};
   LocalOutput local = {};  // empty where the group has none
+  // The same only up to where the readers' outputs meet: the context of attention, the product of a
+  // gate. Empty where they do not meet.
+  LocalOutput combined = {};
   // Outlier Suppression leaves this one as it is: the last norm of an encoder.
   bool outlier_suppression_skips = false;
   // The gamma of its norm was moved elsewhere: it has none any more to be trained.

@@ -62,9 +62,9 @@ class Model {
   // Equal for sites that read the same tied tensor.
   std::string weight_identity(SiteId id) const { return identity(tensor_of(id)); }
   // Every tensor that the outputs depend on, by its name in a Hugging Face folder: the very ones
-  // that the model uses, so that they can be trained in place and stored; a tied one once. The
-  // scales that shortcuts have after gamma migration, which Hugging Face does not know, are called
-  // "...shortcut.scale".
+  // that the model uses, so that they can be trained in place and stored; a tied one once. What
+  // transforms add, which Hugging Face does not know, is called "...shortcut.scale" and
+  // "...shortcut.shift", and "....added_bias" where a linear or a norm had no bias.
   std::map<std::string, at::Tensor> parameters() const;
   // The same as a Hugging Face folder has them: parts of a tensor put together again.
   std::map<std::string, at::Tensor> stored_parameters() const;

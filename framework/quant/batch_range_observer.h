@@ -66,4 +66,22 @@ class MeanOfBatches : public BatchRangeObserver {
   }
 };
 
+// Exponential moving average over batches, from the first one on.
+class EmaOfBatches : public BatchRangeObserver {
+ public:
+  // `momentum` in [0, 1] is the weight of what was known before a batch.
+  EmaOfBatches(const QuantSpec& spec, double momentum)
+      : BatchRangeObserver(spec), momentum_(momentum) {}
+
+ private:
+  // The published codes multiply float32 tensors by doubles that are first rounded to float32.
+  float average(float known, float batch) const {
+    return static_cast<float>(1.0 - momentum_) * batch + static_cast<float>(momentum_) * known;
+  }
+  float update_min(float known, float batch, int64_t) const final { return average(known, batch); }
+  float update_max(float known, float batch, int64_t) const final { return average(known, batch); }
+
+  double momentum_;
+};
+
 }  // namespace quell

@@ -22,13 +22,14 @@ kernels::Side side_of(const at::Tensor& rows);
 Range search_ranges(const at::Tensor& rows, const QuantSpec& spec, kernels::Side side,
                     const RangeSearch& search);
 
-// `Combination` (WidestOfBatches, MeanOfBatches) puts the ranges of batches together. As published,
-// the first batch decides for all of them whether there is a side.
+// `Combination` (WidestOfBatches, MeanOfBatches, EmaOfBatches) puts the ranges of batches together.
+// As published, the first batch decides for all of them whether there is a side.
 template <class Combination>
 class RangeSearchObserver : public Combination {
  public:
-  RangeSearchObserver(const QuantSpec& spec, RangeSearch search)
-      : Combination(spec), search_(std::move(search)) {}
+  template <class... More>
+  RangeSearchObserver(const QuantSpec& spec, RangeSearch search, More&&... more)
+      : Combination(spec, std::forward<More>(more)...), search_(std::move(search)) {}
 
   void reset() final {
     Combination::reset();

@@ -74,6 +74,12 @@ Rows Attention::read(const Pass& pass, const Projection& projection, const Rows&
 Rows Attention::forward(const Pass& pass, const Rows& rows, const Rows* memory,
                         const SharedSpans& spans, const RotaryAngles& angles, KeyValueCache* cache,
                         const at::Tensor& kept, const Rows* values_of) const {
+  return output.forward(pass, context(pass, rows, memory, spans, angles, cache, kept, values_of));
+}
+
+Rows Attention::context(const Pass& pass, const Rows& rows, const Rows* memory,
+                        const SharedSpans& spans, const RotaryAngles& angles, KeyValueCache* cache,
+                        const at::Tensor& kept, const Rows* values_of) const {
   const bool few = kept.defined() && memory == nullptr && cache == nullptr && !spans->causal &&
                    !angles.cosines.defined() &&
                    pass.joins({query.site, scores_site_, probs_site_, context_site_});
@@ -96,10 +102,10 @@ Rows Attention::forward(const Pass& pass, const Rows& rows, const Rows* memory,
     }
   }
   if (pass.joins({scores_site_, probs_site_})) {
-    const Rows context = pass.activation(
+    const Rows result = pass.activation(
         context_site_,
         pass.attention(few ? one_query_spans(*spans) : *spans, shape_, queries, keys, values));
-    return output.forward(pass, few ? context : chosen_rows(context, kept));
+    return few ? result : chosen_rows(result, kept);
   }
   // Scores and probabilities exist only here: as [heads * queries, keys] per sequence, or, where a
   // site needs true rows, as one [sum of heads * queries, columns] matrix.
@@ -110,8 +116,7 @@ Rows Attention::forward(const Pass& pass, const Rows& rows, const Rows* memory,
   matrices.values = attention_probs(layout, std::move(matrices.values));
   matrices = pass.activation(probs_site_, {std::move(matrices.values)});
   matrices = pass.dropout(DropoutPlace::kAttention, std::move(matrices));
-  const Rows context = pass.activation(context_site_, pass.context(layout, matrices, values));
-  return output.forward(pass, chosen_rows(context, kept));
+  return chosen_rows(pass.activation(context_site_, pass.context(layout, matrices, values)), kept);
 }
 
 }  // namespace quell

@@ -42,6 +42,10 @@ class Attention {
   Rows forward(const Pass& pass, const Rows& rows, const Rows* memory, const SharedSpans& spans,
                const RotaryAngles& angles = {}, KeyValueCache* cache = nullptr,
                const at::Tensor& kept = {}, const Rows* values = nullptr) const;
+  // The same in front of the output's linear.
+  Rows context(const Pass& pass, const Rows& rows, const Rows* memory, const SharedSpans& spans,
+               const RotaryAngles& angles = {}, KeyValueCache* cache = nullptr,
+               const at::Tensor& kept = {}, const Rows* values = nullptr) const;
   // Whether several heads read each head of the values.
   bool shares_values() const { return shape_.heads != shape_.key_heads; }
   SiteId context_site() const { return context_site_; }

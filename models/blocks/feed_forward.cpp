@@ -27,13 +27,14 @@ FeedForward::FeedForward(ModelBuilder& builder, const std::string& name,
 }
 
 Rows FeedForward::forward(const Pass& pass, const Rows& rows) const {
-  Rows hidden = up.forward(pass, rows);
-  if (gated()) {
-    const Rows open = gate.forward(pass, rows);
-    hidden = pass.activation(product_site_, {at::mul(open.values, hidden.values)});
-  }
-  hidden = pass.dropout(DropoutPlace::kActivation, std::move(hidden));
-  return down.forward(pass, hidden);
+  return down.forward(pass, pass.dropout(DropoutPlace::kActivation, hidden(pass, rows)));
+}
+
+Rows FeedForward::hidden(const Pass& pass, const Rows& rows) const {
+  Rows result = up.forward(pass, rows);
+  if (!gated()) return result;
+  const Rows open = gate.forward(pass, rows);
+  return pass.activation(product_site_, {at::mul(open.values, result.values)});
 }
 
 bool FeedForward::passes_factors() const {

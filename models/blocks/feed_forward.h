@@ -28,6 +28,8 @@ class FeedForward {
               const FeedForwardOptions& options);
 
   Rows forward(const Pass& pass, const Rows& rows) const;
+  // What the second linear reads, without dropout.
+  Rows hidden(const Pass& pass, const Rows& rows) const;
 
   bool gated() const { return gate.linear.weight_site != kNoSite; }
   // What the second linear reads.

@@ -97,15 +97,20 @@ void Layer::declare(AttentionBlock& block, ModelBuilder& builder, const LayerSha
   block.residual.declare_back(builder, shape.residual, name, norm, shortcut, hidden);
 }
 
-Rows Layer::attend(const AttentionBlock& block, const Pass& pass, const Rows& rows,
-                   const State& state, const ModelInput& input, const at::Tensor& kept) const {
+Rows Layer::context(const AttentionBlock& block, const Pass& pass, const Rows& rows,
+                    const State& state, const ModelInput& input, const at::Tensor& kept) const {
   if (&block == &cross_) {
-    return block.attention->forward(pass, rows, &state.memory, input.cross_attention, {},
+    return block.attention->context(pass, rows, &state.memory, input.cross_attention, {},
                                     state.cache, kept);
   }
-  return block.attention->forward(pass, rows, nullptr,
+  return block.attention->context(pass, rows, nullptr,
                                   causal_ ? input.target_attention : input.self_attention,
                                   input.rotary, state.cache, kept);
+}
+
+Rows Layer::attend(const AttentionBlock& block, const Pass& pass, const Rows& rows,
+                   const State& state, const ModelInput& input, const at::Tensor& kept) const {
+  return block.attention->output.forward(pass, context(block, pass, rows, state, input, kept));
 }
 
 Rows Layer::feed_forward(const Pass& pass, Rows rows) const {
@@ -183,6 +188,10 @@ void Layer::add_attention_groups(AttentionBlock& block, Norm*& last, const AddGr
                                  const Pass& pass) {
       return attend(block, pass, rows, state, input, {});
     };
+    group.combined = [this, &block](const Rows& rows, const State& state, const ModelInput& input,
+                                    const Pass& pass) {
+      return context(block, pass, rows, state, input, {});
+    };
     add(std::move(group));
   }
   add_value_group(attention, add);
@@ -209,6 +218,11 @@ void Layer::add_ffn_groups(FeedForwardBlock& block, Norm*& last, const AddGroup&
     group.local = [&ffn](const Rows& rows, const State&, const ModelInput&, const Pass& pass) {
       return ffn.forward(pass, rows);
     };
+    if (ffn.gated()) {
+      group.combined = [&ffn](const Rows& rows, const State&, const ModelInput&, const Pass& pass) {
+        return ffn.hidden(pass, rows);
+      };
+    }
     add(std::move(group));
   }
   if (ffn.passes_factors()) {

@@ -85,6 +85,9 @@ class Layer {
                const std::string& shortcut, RowsOf keys);
   void declare_ffns(ModelBuilder& builder, const LayerShape& shape, const LayerNames& names,
                     int64_t index);
+  // What the block's attention gives of `rows`, in front of its output's linear, and behind it.
+  Rows context(const AttentionBlock& block, const Pass& pass, const Rows& rows, const State& state,
+               const ModelInput& input, const at::Tensor& kept) const;
   Rows attend(const AttentionBlock& block, const Pass& pass, const Rows& rows, const State& state,
               const ModelInput& input, const at::Tensor& kept) const;
   Rows feed_forward(const Pass& pass, Rows rows) const;

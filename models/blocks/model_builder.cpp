@@ -3,6 +3,13 @@
 #include <fmt/format.h>
 
 namespace quell {
+namespace {
+
+// What a shift makes of a module without bias. Hugging Face would not read a "bias" there, so that
+// a checkpoint which has one is another model.
+constexpr const char* kAddedBias = ".added_bias";
+
+}  // namespace
 
 SiteId ModelBuilder::declare(SiteKind kind, RowsOf rows, const std::string& name,
                              const std::string& role, const std::string& alias, int64_t heads,
@@ -66,9 +73,9 @@ void ModelBuilder::linear(Linear& linear, const std::string& name, const std::st
   ExpectedTensor matrix = expected(".weight", {outputs, inputs});
   matrix.tied_to = tied_to;
   linear.weight_site = weight(linear.weight, name, role, std::move(matrix));
-  if (!has_bias) return;
-  ExpectedTensor bias = expected(".bias", {outputs});
+  ExpectedTensor bias = expected(has_bias ? ".bias" : kAddedBias, {outputs});
   bias.part.transposed = false;
+  bias.optional = !has_bias;
   tensor(linear.bias, std::move(bias));
 }
 
@@ -79,7 +86,8 @@ void ModelBuilder::table(EmbeddingTable& table, const std::string& name, Expecte
 void ModelBuilder::norm(Norm& norm, const std::string& name, const std::string& module,
                         int64_t features) {
   norm.weight_site = weight(norm.weight, name, "norm", {module + ".weight", {features}});
-  if (norm.kind != NormKind::kRms) tensor(norm.bias, {module + ".bias", {features}});
+  const bool has_bias = norm.kind != NormKind::kRms;
+  tensor(norm.bias, {module + (has_bias ? ".bias" : kAddedBias), {features}, !has_bias});
   norm.output_site = activation(name, "norm");
 }
 

@@ -35,7 +35,8 @@ struct Residual {
   SiteId sum_site = kNoSite;
 
   // To be declared in front of the branch, and behind it. Only a model with norms behind its sums
-  // that was trained after gamma migration has a tensor of the name `shortcut_scale`.
+  // that was trained after a transform has a tensor of the name `shortcut_scale`, "...scale", or
+  // one of the name "...shift".
   void declare_front(ModelBuilder& builder, const ResidualShape& shape, const std::string& name,
                      const std::string& module, int64_t features) {
     place = shape.place;
@@ -50,7 +51,9 @@ struct Residual {
     if (shape.has_sum_site) sum_site = builder.activation(name + ".residual", "residual");
     if (place == NormPlace::kPre) return;
     builder.norm(norm, name + ".norm", module, features);
+    const std::string stem = shortcut_scale.substr(0, shortcut_scale.rfind('.'));
     builder.tensor(shortcut.scale, {shortcut_scale, {features}, /*optional=*/true});
+    builder.tensor(shortcut.shift, {stem + ".shift", {features}, /*optional=*/true});
   }
 
   // What the branch reads of x.

@@ -170,8 +170,8 @@ Violation empty_is_error(const Entry& entry) {
 }
 
 // Those that keep nothing between batches that another process could go on with.
-const std::set<std::string> kWithoutState = {"mse",          "mse_fast",   "avg_mse",
-                                             "avg_mse_fast", "summed_mse", "cross_entropy"};
+const std::set<std::string> kWithoutState = {
+    "mse", "mse_fast", "avg_mse", "avg_mse_fast", "summed_mse", "cross_entropy", "ema_mse_fast"};
 
 // A state goes on where it was taken, also in an observer for other bits; and through storage, so
 // every part is a tensor of its own.

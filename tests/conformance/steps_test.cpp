@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
+#include <deque>
 #include <optional>
 
 #include "tasks/data/labelled_sequences.h"
@@ -39,6 +40,26 @@ const std::vector<Use>& uses() {
       {"bart writes", "parity/outlier_suppression_bart_gen", "outlier_suppression_bart", first,
        false},
       {"llama writes", "models/llama", nullptr, {"b4.input_ids"}, false}};
+  return all;
+}
+
+// What transforms have to leave as it is: the same, and every other family of models.
+const std::vector<Use>& uses_of_transforms() {
+  static const std::vector<Use> all = [] {
+    std::vector<Use> list = uses();
+    const std::vector<std::string> first = {"b0.input_ids", "b1.input_ids"},
+                                   only = {"b4.input_ids"};
+    list.push_back(
+        {"roberta classifies", "parity/outlier_suppression_roberta", "outlier_suppression", first});
+    for (const char* folder :
+         {"distilbert", "electra", "opt", "opt_post_norm", "opt_no_biases", "llama_biases", "gpt2",
+          "bloom", "gpt_neox", "gpt_neox_sequential"}) {
+      static std::deque<std::string> folders;
+      folders.push_back(std::string("models/") + folder);
+      list.push_back({folder, folders.back().c_str(), nullptr, only, false});
+    }
+    return list;
+  }();
   return all;
 }
 
@@ -122,28 +143,41 @@ std::string params_for(const Entry& entry, const Use& use) {
 }
 
 template <class Check>
-Violation for_each_use(const Check& check) {
-  return first_violation(uses(), [&](const Use& use) -> Violation {
+Violation for_each_use(const std::vector<Use>& all, const Check& check) {
+  return first_violation(all, [&](const Use& use) -> Violation {
     const Violation violation = check(use);
     return violation.empty() ? "" : fmt::format("{}: {}", use.name, violation);
   });
 }
+template <class Check>
+Violation for_each_use(const Check& check) {
+  return for_each_use(uses(), check);
+}
 
 using TransformEntry = TransformRegistry::Entry;
 
+// How far a chain of steps moves float outputs.
+double moved_by(const std::vector<std::pair<std::string, std::string>>& transforms, const Use& use,
+                QuantizedNetwork& network) {
+  const at::Tensor before = outputs(use, network, false, false);
+  for (const auto& [name, params] : transforms) {
+    run_step(all_plugins().transforms.get(name), params, use, network);
+  }
+  const double moved = max_difference(outputs(use, network, false, false), before);
+  return moved / float_tolerance(before);
+}
+
 // Rewritten weights are rounded to float32.
 Violation float_outputs_stay(const TransformEntry& entry) {
-  return for_each_use([&](const Use& use) -> Violation {
+  return for_each_use(uses_of_transforms(), [&](const Use& use) -> Violation {
     QuantizedNetwork network(folder_of(use), quant(use));
-    const at::Tensor before = outputs(use, network, false, false);
-    run_step(entry, params_for(entry, use), use, network);
-    const double moved = max_difference(outputs(use, network, false, false), before);
-    return moved <= float_tolerance(before) ? "" : fmt::format("outputs moved by {}", moved);
+    const double moved = moved_by({{entry.name(), ""}}, use, network);
+    return moved <= 1 ? "" : fmt::format("outputs moved by {} times the tolerance", moved);
   });
 }
 
 Violation transforms_are_repeatable(const TransformEntry& entry) {
-  return for_each_use([&](const Use& use) -> Violation {
+  return for_each_use(uses_of_transforms(), [&](const Use& use) -> Violation {
     QuantizedNetwork first(folder_of(use), quant(use)), second(folder_of(use), quant(use));
     run_step(entry, params_for(entry, use), use, first);
     run_step(entry, params_for(entry, use), use, second);
@@ -165,6 +199,46 @@ TEST_P(TransformLaws, Hold) {
 INSTANTIATE_TEST_SUITE_P(Registry, TransformLaws,
                          testing::ValuesIn(all_plugins().transforms.names()),
                          [](const auto& test) { return test.param; });
+
+// Transforms one after another, and in their other forms.
+TEST(TransformChains, LeaveFloatOutputs) {
+  const std::vector<std::vector<std::pair<std::string, std::string>>> chains = {
+      {{"shift_scale", "{shift: always, network: float, batches: 2}"}},
+      {{"shift_scale", "{scale: false, losses: published}"}},
+      {{"shift_scale", "{shift: never, smallest_threshold: 0.05, candidates: 10}"}},
+      {{"gamma_migration", ""}, {"shift_scale", "{candidates: 10}"}},
+      {{"shift_scale", "{candidates: 10, shift: always}"}, {"gamma_migration", ""}},
+      {{"smooth_quant", ""}, {"shift_scale", "{candidates: 10}"}},
+      {{"smooth_quant", "{alpha: 0.8}"}, {"gamma_migration", ""}}};
+  for (const auto& chain : chains) {
+    for (const Use& use : uses_of_transforms()) {
+      QuantizedNetwork network(folder_of(use), quant(use));
+      EXPECT_LE(moved_by(chain, use, network), 1)
+          << use.name << ": " << chain.front().first << " " << chain.front().second;
+    }
+  }
+}
+
+// Every transform leaves a network that solvers find parameters for, and that quantizes as well as
+// before at 8 bits, whatever it does at fewer.
+TEST(TransformChains, GoWithTokenWiseClipping) {
+  const auto noise = [](const Use& use, const std::vector<std::string>& transforms) {
+    QuantizedNetwork network(folder_of(use), quant(use));
+    const at::Tensor plain = outputs(use, network, false, false);
+    for (const std::string& name : transforms) {
+      run_step(all_plugins().transforms.get(name), "", use, network);
+    }
+    run_step(all_plugins().solvers.get("token_wise_clipping"), "", use, network);
+    return at::sub(outputs(use, network, true, true), plain).square().mean().item<double>();
+  };
+  for (const Use& use : uses()) {
+    const double alone = noise(use, {});
+    for (const std::vector<std::string>& transforms :
+         {std::vector<std::string>{"shift_scale"}, {"gamma_migration", "shift_scale"}}) {
+      EXPECT_LE(noise(use, transforms), 4 * alone) << use.name << " " << transforms.size();
+    }
+  }
+}
 
 using SolverEntry = SolverRegistry::Entry;
 

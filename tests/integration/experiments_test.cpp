@@ -66,8 +66,8 @@ TEST(Experiments, LoadAndFitTheModel) {
         std::any_of(plan.begin(), plan.end(), [](const auto& site) { return site.quantize; }));
   }
   // Quick start 3; Outlier Suppression 7 methods, 8 tasks of GLUE, 2 of SQuAD, 4 of summarization;
-  // SQuAD 3; Qualcomm 12.
-  EXPECT_GE(names.size(), 39u);
+  // SQuAD 3; Qualcomm 12; Outlier Suppression+ 5.
+  EXPECT_GE(names.size(), 44u);
 }
 
 // The files by method need nothing but a fresh clone.
@@ -78,10 +78,11 @@ TEST(Experiments, MethodsLoadWithoutSettings) {
         source_folder() / "experiments/outlier_suppression" / (std::string(name) + ".yaml");
     EXPECT_NO_THROW(load_experiment(file, {}, all_plugins())) << name;
   }
-  for (const auto& file :
-       fs::directory_iterator(source_folder() / "experiments/qualcomm")) {
-    if (file.path().extension() != ".yaml" || file.path().stem() == "base") continue;
-    EXPECT_NO_THROW(load_experiment(file.path(), {}, all_plugins())) << file.path();
+  for (const char* folder : {"experiments/qualcomm", "experiments/outlier_suppression_plus"}) {
+    for (const auto& file : fs::directory_iterator(source_folder() / folder)) {
+      if (file.path().extension() != ".yaml" || file.path().stem() == "base") continue;
+      EXPECT_NO_THROW(load_experiment(file.path(), {}, all_plugins())) << file.path();
+    }
   }
 }
 

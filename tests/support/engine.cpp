@@ -111,10 +111,11 @@ at::Tensor QuantizedNetwork::logits(const Batch& batch, bool weights, bool activ
   return model_->forward(batch, pass(weights, activations, std::move(tap))).at("logits");
 }
 
-std::string QuantizedNetwork::transform(const std::string& name, const std::string& params) {
+std::string QuantizedNetwork::transform(const std::string& name, const std::string& params,
+                                        std::span<const Batch> batches) {
   const at::NoGradGuard no_gradients;
   Log log(Verbosity::kQuiet);
-  PipelineContext pipeline{*model_, *points_, {}, log};
+  PipelineContext pipeline{*model_, *points_, batches, log};
   const auto& entry = all_plugins().transforms.get(name);
   entry.create(read_params(entry, params).get())->run(pipeline);
   return log.text();

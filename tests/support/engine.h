@@ -52,7 +52,8 @@ class QuantizedNetwork {
     solve("calibrate", batches, params);
   }
   // Runs a transform with parameters in YAML; what it logged.
-  std::string transform(const std::string& name, const std::string& params = "");
+  std::string transform(const std::string& name, const std::string& params = "",
+                        std::span<const Batch> batches = {});
   // Names that `source` ("outlier_suppression", "qualcomm") gives to the quantized sites, sorted.
   std::vector<std::string> quantized_names(const std::string& source) const;
   // The logits with or without quantization of weights and activations.

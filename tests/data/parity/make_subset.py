@@ -181,6 +181,29 @@ def observers(source, target):
                {"columns": ["tokens", "ratio", "quantile of 0..tokens-1"], "rows": rows})
 
 
+def outlier_suppression_plus(source, target):
+    """What a group's search saw and found, what was migrated, and the logits for given ranges."""
+    target.mkdir(exist_ok=True)
+    copy(source, target, "observers.json", "observers.safetensors")
+    runs = {"opt_s0": ("int8", "int6", "int6_token", "int4_group16"),
+            "bloom_s0": ("int8", "int6", "int4_token_bmm"),
+            "llama_s0": ("int6_token", "int6_token_disable")}
+    for model, configs in runs.items():
+        copy(source / model, target / model, "config.json", "model.safetensors")
+        write_tensors(target / model / "inputs.safetensors",
+                      {k: v for k, v in read_tensors(source / model / "inputs.safetensors").items()
+                       if k.startswith(("input_ids", "attention_mask", "fp_logits"))})
+        for run in configs:
+            full = json.load(open(source / model / f"run_{run}.json"))
+            write_json(target / model / f"run_{run}.json", {
+                "quant": full["config"]["quant"], "groups": full["groups"],
+                "nodes": [{k: n[k] for k in ("name", "fake_quant_enabled")} for n in full["nodes"]]})
+            kept = {k: v for k, v in read_tensors(source / model / f"run_{run}.safetensors").items()
+                    if k.startswith(("mig.", "migrated.", "fp_logits_migrated", "q_logits.", "node.", "ln."))
+                    and not k.startswith("node.") or k.endswith((".scale", ".zero_point"))}
+            write_tensors(target / model / f"run_{run}.safetensors", kept)
+
+
 def quantization_aware_training(source, target):
     copy(source, target, "config.json", "model.safetensors", "inputs.safetensors")
     full = json.load(open(source / "qat.json"))
@@ -204,6 +227,7 @@ def main():
     for case in ("cls", "qa", "gen"):
         bart(goldens / f"outlier_suppression/bart_{case}", HERE / f"outlier_suppression_bart_{case}")
     observers(goldens / "outlier_suppression/units", HERE / "observers")
+    outlier_suppression_plus(goldens / "outlier_suppression_plus", HERE / "outlier_suppression_plus")
     quantization_aware_training(goldens / "outlier_suppression/qat_bert", HERE / "qat_bert")
     qualcomm(goldens / "qualcomm/bert_s0", HERE / "qualcomm")
     adaround(goldens / "qualcomm/bert_s0", HERE / "qualcomm_adaround")

@@ -1,0 +1,117 @@
+#include "transforms/scaling/absorb.h"
+
+#include <ATen/ops/mul.h>
+#include <ATen/ops/mv.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <algorithm>
+
+#include "framework/base/error.h"
+
+namespace quell {
+namespace {
+
+void values_changed(SiteId id, SitePoints& points) {
+  if (id == kNoSite) return;
+  if (SitePoint* point = points.point(id)) point->calibrated = point->spec.is_dynamic();
+  points.weight_changed(id);
+}
+
+void add_to(at::Tensor& sum, const at::Tensor& more) {
+  if (sum.defined()) {
+    sum.add_(more);
+  } else {
+    sum = more.clone();
+  }
+}
+
+void absorb_shift(ScaleGroup& group, const at::Tensor& shift) {
+  QUELL_ASSERT(group.norm != nullptr, "only a norm takes a shift");
+  add_to(group.norm->bias, shift.neg());
+  for (Linear* reader : group.readers) add_to(reader->bias, at::mv(reader->weight, shift));
+  for (Shortcut* shortcut : group.shortcuts) {
+    add_to(shortcut->shift, shortcut->scale.defined() ? at::mul(shortcut->scale, shift) : shift);
+  }
+}
+
+void absorb_scale(ScaleGroup& group, const at::Tensor& scale) {
+  if (Norm* norm = group.norm) {
+    norm->weight.div_(scale);
+    if (norm->bias.defined()) norm->bias.div_(scale);
+  }
+  for (Linear* producer : group.producers) {
+    producer->weight.div_(scale.unsqueeze(1));
+    if (producer->bias.defined()) producer->bias.div_(scale);
+  }
+  for (Linear* reader : group.readers) reader->weight.mul_(scale);
+  for (Shortcut* shortcut : group.shortcuts) {
+    shortcut->scale = shortcut->scale.defined() ? at::mul(shortcut->scale, scale) : scale.clone();
+  }
+}
+
+bool is_usual(const ScaleGroup& group, const Site& site, UsualGroups usual) {
+  if (group.norm != nullptr) return !group.outlier_suppression_skips;
+  return usual == UsualGroups::kNormsAndProducts && site.role == "product";
+}
+
+std::string list_of_groups(Model& model) {
+  std::vector<std::string> keys;
+  for (const ScaleGroup& group : model.graph().groups) {
+    keys.push_back(model.sites()[static_cast<size_t>(group.site)].key());
+  }
+  return fmt::format("{}", fmt::join(keys, ", "));
+}
+
+}  // namespace
+
+void absorb(ScaleGroup& group, const ChannelChange& change, SitePoints& points) {
+  if (change.shift.defined()) absorb_shift(group, change.shift);
+  if (change.scale.defined()) absorb_scale(group, change.scale);
+  values_changed(group.site, points);
+  if (group.norm != nullptr) values_changed(group.norm->weight_site, points);
+  for (const Linear* producer : group.producers) values_changed(producer->weight_site, points);
+  for (const Linear* reader : group.readers) values_changed(reader->weight_site, points);
+}
+
+bool has_biases(const ScaleGroup& group) {
+  return group.norm != nullptr && group.norm->bias.defined() &&
+         std::all_of(group.readers.begin(), group.readers.end(),
+                     [](const Linear* reader) { return reader->bias.defined(); });
+}
+
+const std::string& name_of(const ScaleGroup& group, const Model& model) {
+  return model.sites()[static_cast<size_t>(group.site)].name;
+}
+
+std::vector<ScaleGroup*> chosen_groups(Model& model, const std::vector<std::string>& patterns,
+                                       UsualGroups usual, const std::string& step) {
+  std::vector<ScaleGroup*> chosen;
+  std::vector<bool> used(patterns.size(), false);
+  for (ScaleGroup& group : model.graph().groups) {
+    const Site& site = model.sites()[static_cast<size_t>(group.site)];
+    bool wanted = patterns.empty() && is_usual(group, site, usual);
+    for (size_t i = 0; i < patterns.size(); ++i) {
+      if (!matches(site, patterns[i])) continue;
+      wanted = used[i] = true;
+    }
+    if (wanted) chosen.push_back(&group);
+  }
+  const auto unused = std::find(used.begin(), used.end(), false);
+  if (unused != used.end()) {
+    throw ConfigError(fmt::format(
+        "{}: sites: pattern \"{}\" names no rows that could be scaled; those of this model are {}",
+        step, patterns[static_cast<size_t>(unused - used.begin())], list_of_groups(model)));
+  }
+  if (!chosen.empty()) return chosen;
+  throw ConfigError(fmt::format(
+      "{}: this model has no norm in front of linears; leave the step out of the pipeline", step));
+}
+
+Range feature_extremes(const at::Tensor& rows) {
+  QuantSpec spec;
+  spec.granularity = Granularity::kChannel;
+  spec.axis = 1;
+  return min_max(rows, spec);
+}
+
+}  // namespace quell
