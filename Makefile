@@ -70,6 +70,7 @@ bench: benchmarks
 	  done; \
 	  echo; echo "== quantized forward pass"; $(BUILD)/tests/forward_benchmark || status=1; \
 	  echo; echo "== engines"; $(BUILD)/tests/engine_benchmark || status=1; \
+	  echo; echo "== adaround"; $(BUILD)/tests/adaround_benchmark || status=1; \
 	  exit $$status
 
 # Whether they run at all.

@@ -1,6 +1,7 @@
 #include "solvers/adaround/block_reconstruction.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
@@ -171,7 +172,11 @@ BlockReconstruction::Gradients BlockReconstruction::gradients(size_t batch) cons
   const std::vector<at::Tensor> targets = handed_on(targets_->get(batch));
   at::Tensor loss;
   for (size_t i = 0; i < found.size(); ++i) {
-    const at::Tensor part = found[i].sub(targets[i]).square().sum();
+    // While gradients are recorded a model leaves no rows out that nobody reads.
+    const bool has_more = found[i].size(0) > targets[i].size(0);
+    const at::Tensor compared =
+        has_more ? at::index_select(found[i], 0, networks_.input(batch).first_rows) : found[i];
+    const at::Tensor part = compared.sub(targets[i]).square().sum();
     loss = loss.defined() ? loss.add(part) : part;
   }
   Gradients result{loss.item<double>(), {}};

@@ -49,7 +49,8 @@ class Reconstruction {
   // with one row for each sequence, over features.
   virtual double loss_factor() const = 0;
 
-  // Mean squared error of the outputs of all rows. With `weights` [rows, columns].
+  // Mean squared error of the outputs of all rows, with `weights` [rows, columns]. Forgets which
+  // rows were chosen.
   virtual double mean_squared_error(const at::Tensor& weights) = 0;
   // The values [rows, columns] that have the smallest error, where each may be chosen by itself:
   // then of two neighbours the nearer one is the better, and there is nothing to learn. Undefined

@@ -70,13 +70,14 @@ std::vector<Batch> batches_of(const Use& use, const std::vector<std::string>& ke
 }
 
 std::string quant(const Use& use, const char* observer = "prune_minmax",
-                  const char* quantizer = "lsq_plus") {
+                  const char* quantizer = "lsq_plus", const char* weights = "fixed") {
   // Some groups of features, for what works on them.
   const std::string rules = fmt::format(
       "{{sites: ['weight:*', 'activation:*'], bits: 8}},"
       " {{sites: 'activation:*', observer: {}, quantizer: {}}},"
+      " {{sites: 'weight:*', quantizer: {}}},"
       " {{sites: 'activation:*.ffn.norm', granularity: feature_groups, groups: 4}}",
-      observer, quantizer);
+      observer, quantizer, weights);
   if (use.placement == nullptr) {
     return fmt::format("{{rules: [{{sites: ['weight:*', 'activation:*'], quantize: true}}, {}]}}",
                        rules);
@@ -138,6 +139,7 @@ void run_step(const Entry& entry, const std::string& params, const Use& use,
 template <class Entry>
 std::string params_for(const Entry& entry, const Use& use) {
   if (entry.name() == "by_block") return "{steps: [calibrate]}";
+  if (entry.name() == "adaround") return "{iterations: 3}";
   const bool unlabelled = entry.name() == "qat" && !use.has_training;
   return unlabelled ? "{data: calibration, distillation: {weight: 1}}" : "";
 }
@@ -242,6 +244,12 @@ TEST(TransformChains, GoWithTokenWiseClipping) {
 
 using SolverEntry = SolverRegistry::Entry;
 
+// A network that the solver has something to do on.
+std::string quant_for(const SolverEntry& entry, const Use& use) {
+  return entry.name() == "adaround" ? quant(use, "prune_minmax", "lsq_plus", "adaround")
+                                    : quant(use);
+}
+
 void solve(const SolverEntry& entry, const Use& use, QuantizedNetwork& network) {
   network.calibrate(batches_of(use, use.calibration));  // what a solver may start from
   run_step(entry, params_for(entry, use), use, network);
@@ -249,7 +257,7 @@ void solve(const SolverEntry& entry, const Use& use, QuantizedNetwork& network) 
 
 Violation gives_parameters_to_all_sites(const SolverEntry& entry) {
   return for_each_use([&](const Use& use) -> Violation {
-    QuantizedNetwork network(folder_of(use), quant(use));
+    QuantizedNetwork network(folder_of(use), quant_for(entry, use));
     solve(entry, use, network);
     int64_t sites = 0;
     for (size_t id = 0; id < network.model().sites().size(); ++id) {
@@ -265,7 +273,7 @@ Violation gives_parameters_to_all_sites(const SolverEntry& entry) {
 
 Violation float_network_stays(const SolverEntry& entry) {
   return for_each_use([&](const Use& use) -> Violation {
-    QuantizedNetwork network(folder_of(use), quant(use));
+    QuantizedNetwork network(folder_of(use), quant_for(entry, use));
     const at::Tensor before = outputs(use, network, false, false);
     solve(entry, use, network);
     return equal_bits(outputs(use, network, false, false), before) ? ""
@@ -275,7 +283,8 @@ Violation float_network_stays(const SolverEntry& entry) {
 
 Violation solvers_are_repeatable(const SolverEntry& entry) {
   return for_each_use([&](const Use& use) -> Violation {
-    QuantizedNetwork first(folder_of(use), quant(use)), second(folder_of(use), quant(use));
+    QuantizedNetwork first(folder_of(use), quant_for(entry, use)),
+        second(folder_of(use), quant_for(entry, use));
     for (QuantizedNetwork* network : {&first, &second}) {
       solve(entry, use, *network);
       if (entry.obeys("gives_parameters_to_all_sites")) continue;
@@ -330,6 +339,8 @@ TEST(StepRefusals, NothingToLearnOrToClip) {
     };
     EXPECT_THAT(message_of<ConfigError>([&] { run("learn_scales"); }),
                 HasSubstr("give some of them `quantizer: lsq`"));
+    EXPECT_THAT(message_of<ConfigError>([&] { run("adaround"); }),
+                HasSubstr("give some of them `quantizer: adaround`"));
     EXPECT_THAT(message_of<ConfigError>([&] { run("token_wise_clipping"); }),
                 HasSubstr("give some of them `observer: prune_minmax`"));
   }

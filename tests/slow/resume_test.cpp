@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <chrono>
@@ -53,8 +54,11 @@ class Resume : public testing::Test {
   }
   // Starts a run, and kills it once it has stored progress of the step.
   bool kill_in(const std::string& step, const std::string& option) const {
-    const pid_t child = start_quell(arguments("killed", option), folder_.path());
-    const fs::path progress = folder_ / "killed/progress" / step;
+    return kill_in(step, option, folder_.path());
+  }
+  bool kill_in(const std::string& step, const std::string& option, const fs::path& folder) const {
+    const pid_t child = start_quell(arguments("killed", option), folder);
+    const fs::path progress = folder / "killed/progress" / step;
     int status = 0;
     while (!fs::exists(progress)) {
       if (::waitpid(child, &status, WNOHANG) == child) return false;
@@ -87,6 +91,38 @@ TEST_F(Resume, KilledInEveryLongStepEndsInTheSameBytes) {
   const auto written = fs::last_write_time(folder_ / "killed/metrics.json");
   EXPECT_EQ(run_quell(arguments("killed", "--resume"), folder_.path()).exit_code, 0);
   EXPECT_EQ(fs::last_write_time(folder_ / "killed/metrics.json"), written);
+}
+
+// Weight by weight and block by block: finished ones are kept, and the one at hand.
+TEST_F(Resume, KilledWhileRoundingIsLearned) {
+  for (const std::string reconstruct : {"layer", "block"}) {
+    SCOPED_TRACE(reconstruct);
+    const TemporaryFolder folder;
+    folder.write("experiment.yaml", fmt::format(R"(
+name: resume
+threads: 1
+model: {{path: quickstart/model}}
+task: {{type: glue, name: sst2, path: quickstart/data, max_length: 128, batch_size: 32}}
+calibration: {{samples: 64}}
+quant:
+  include: placements/qualcomm.yaml
+  rules:
+    - {{sites: "weight:*", bits: 4, symmetric: true, observer: minmax, quantizer: adaround}}
+    - {{sites: "activation:*", quantize: false}}
+pipeline: [calibrate, adaround: {{iterations: {}, loss: batches, reconstruct: {}}}]
+stages: [quantized]
+record: {{site_errors: false}}
+)",
+                                                reconstruct == "layer" ? 250 : 60, reconstruct));
+    ASSERT_EQ(run_quell(arguments("whole", ""), folder.path()).exit_code, 0);
+    ASSERT_TRUE(kill_in("1-adaround.safetensors", "", folder.path()));
+    const ProgramResult resumed = run_quell(arguments("killed", "--resume"), folder.path());
+    ASSERT_EQ(resumed.exit_code, 0) << resumed.errors;
+    for (const char* name : {"metrics.json", "predictions.jsonl", "results.h5"}) {
+      EXPECT_TRUE(read_file(folder / "whole" / name) == read_file(folder / "killed" / name))
+          << name;
+    }
+  }
 }
 
 TEST(ResumeFiles, OfAnotherExperimentAreRefused) {
