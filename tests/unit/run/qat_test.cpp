@@ -239,8 +239,51 @@ INSTANTIATE_TEST_SUITE_P(
                     Kind{"fixed_grids", "fixed", "dropout: 0"},
                     Kind{"learned_grids", "lsq_plus", "scale_learning_rate: 1.0e-4"},
                     Kind{"learned_logarithms", "{type: lsq, log_domain: true}", "warmup: 0"},
+                    Kind{"learned_ranges", "{type: learned_range, log_domain: true}", "warmup: 0"},
+                    Kind{"ranges_that_follow", "fixed", "follow: all"},
                     Kind{"teacher", "lsq", "distillation: {weight: 0.5, temperature: 2}"}),
     [](const auto& test) { return std::string(test.param.name); });
+
+TEST(Qat, RangesFollowOnlyWhereTheyAreAskedTo) {
+  const auto moved = [](const std::string& follow) {
+    Trained run;
+    run.network.calibrate(run.batches);
+    const at::Tensor weight = run.network.point("weight:classifier").quantizer->parameters().scale;
+    const SitePoint& gelu = run.network.point("activation:encoder.0.ffn.gelu");
+    const at::Tensor activation = gelu.quantizer->parameters().scale;
+    run.run(
+        fmt::format("{{data: calibration, epochs: 1, warmup: 0, learning_rate: 1.0e-2, "
+                    "follow: {}}}",
+                    follow));
+    return std::pair(
+        !equal_bits(weight, run.network.point("weight:classifier").quantizer->parameters().scale),
+        !equal_bits(activation, gelu.quantizer->parameters().scale));
+  };
+  EXPECT_EQ(moved("none"), std::pair(false, false));
+  EXPECT_EQ(moved("weights"), std::pair(true, false));
+  EXPECT_EQ(moved("activations"), std::pair(false, true));
+  EXPECT_EQ(moved("all"), std::pair(true, true));
+}
+
+TEST(Qat, RefusesWhatItCannotGoOnWith) {
+  const std::vector<Batch> batches = labelled_batches();
+  QuantizedNetwork network(tiny_model(),
+                           "{include: placements/outlier_suppression.yaml, rules: ["
+                           "{sites: ['weight:*', 'activation:*'], bits: 8},"
+                           "{sites: 'activation:*', observer: mse}]}");
+  network.calibrate(batches);
+  EXPECT_THAT(message_of<ConfigError>([&] {
+                network.solve("qat", batches, "{data: calibration, epochs: 1, follow: all}");
+              }),
+              testing::AllOf(HasSubstr("mse"), HasSubstr("checkpoint_every: 0")));
+  EXPECT_NO_THROW(network.solve("qat", batches,
+                                "{data: calibration, epochs: 1, follow: all, "
+                                "checkpoint_every: 0}"));
+  EXPECT_THAT(message_of<ConfigError>([&] {
+                network.solve("qat", batches, "{data: calibration, epochs: 1, clamp_scores: true}");
+              }),
+              HasSubstr("clamp_scores"));
+}
 
 TEST(Qat, DistillationComparesWithTheNetworkBefore) {
   const std::string options =

@@ -95,6 +95,14 @@ TEST(TaskLoss, CrossEntropyOfClassesAndSquaredErrorOfScores) {
   EXPECT_NEAR(task_loss(one, labelled(at::tensor({0.0F, 5.0F}))).item<double>(), 2.5, 1e-6);
 }
 
+TEST(ClampedScores, HaveNoGradientOutside) {
+  at::Tensor scores = at::tensor({-1.0F, 2.0F, 6.0F}).requires_grad_(true);
+  const at::Tensor cut = clamped_scores(scores);
+  EXPECT_TRUE(cut.equal(at::tensor({0.0F, 2.0F, 5.0F})));
+  cut.sum().backward();
+  EXPECT_TRUE(scores.grad().equal(at::tensor({0.0F, 1.0F, 0.0F})));
+}
+
 TEST(TaskLoss, RefusesWhatDoesNotFit) {
   const Outputs two = {{"logits", at::tensor({0.0F, 0.0F}).view({1, 2})}};
   EXPECT_THROW(task_loss(two, Batch{}), DataError);
