@@ -82,7 +82,7 @@ void print_results(const Json& json) {
     std::vector<std::string> row = {stage};
     for (const auto& [metric, value] : values.items()) {
       if (metrics.size() == 1) metrics[0].push_back(metric);
-      row.push_back(percent(value.get<double>()));
+      row.push_back(metric_text(metric, value.get<double>()));
     }
     metrics.push_back(row);
   }

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "framework/task/metric_names.h"
+
 namespace quell {
 namespace {
 
@@ -55,10 +57,9 @@ std::string text_table(const std::vector<std::vector<std::string>>& rows) {
 
 void print_json(const nlohmann::ordered_json& json) { fmt::print("{}\n", json.dump(2)); }
 
-std::string percent(double fraction) {
-  if (std::isnan(fraction)) return "n/a";
-  // A length, not a fraction.
-  return fmt::format("{:.2f}", fraction > 1 ? fraction : 100 * fraction);
+std::string metric_text(std::string_view metric, double value) {
+  if (std::isnan(value)) return "n/a";
+  return fmt::format("{:.2f}", is_fraction(metric) && value <= 1 ? 100 * value : value);
 }
 
 }  // namespace quell

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace quell {
@@ -16,7 +17,7 @@ void print_json(const nlohmann::ordered_json& json);
 // The page docs/keys.md: what quell does with the keys of Hugging Face files.
 std::string keys_reference();
 
-// A fraction in percent, "83.94"; "n/a" for NaN.
-std::string percent(double fraction);
+// The value of a metric, in percent where it is a fraction: "83.94"; "n/a" for NaN.
+std::string metric_text(std::string_view metric, double value);
 
 }  // namespace quell

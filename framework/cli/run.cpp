@@ -93,7 +93,8 @@ void print_summary(const std::vector<Summary>& summaries) {
       row[1] = names[metric].first;
       for (const auto& [stage, metrics] : summary.stages) {
         for (size_t column = first_stage; column < size_column; ++column) {
-          if (rows[0][column] == stage) row[column] = percent(metrics[metric].second);
+          if (rows[0][column] == stage)
+            row[column] = metric_text(metrics[metric].first, metrics[metric].second);
         }
       }
       if (metric == 0) row[size_column] = fmt::format("{:.2f}x", summary.size_ratio);

@@ -40,7 +40,7 @@ void print_table(const std::vector<SensitivityRow>& rows, const SensitivityOptio
   std::map<std::string, size_t> places;
   for (const SensitivityRow& row : rows) {
     if (row.setting != setting || row.metrics.empty()) continue;
-    const std::string value = percent(row.metrics[0].second);
+    const std::string value = metric_text(row.metrics[0].first, row.metrics[0].second);
     if (row.group.empty()) {
       table.push_back(
           {row.mode == "float" ? "nothing" : "everything", fmt::format("{}", row.sites), value});

@@ -262,7 +262,31 @@ AttentionSpans one_query_spans(const AttentionSpans& spans) {
   return result;
 }
 
+// Behind a context, the keys of a sequence are those of the context and then its own.
+static SharedSpans spans_behind_contexts(const Batch& batch) {
+  AttentionSpans spans{.queries = batch.offsets,
+                       .keys = {0},
+                       .valid_keys = {},
+                       .causal = true,
+                       .pad_to = batch.pad_to};
+  std::vector<int64_t> rows;
+  const auto add = [&](int64_t sequence) {
+    for (int64_t row = batch.offsets[sequence]; row < batch.offsets[sequence + 1]; ++row) {
+      rows.push_back(row);
+    }
+  };
+  for (int64_t i = 0; i < batch.sequences(); ++i) {
+    if (batch.contexts[i] >= 0) add(batch.contexts[i]);
+    add(i);
+    spans.keys.push_back(std::ssize(rows));
+    spans.valid_keys.push_back(batch.context_length(i) + batch.length(i));
+  }
+  spans.key_rows = at::tensor(rows, at::kLong);
+  return std::make_shared<AttentionSpans>(std::move(spans));
+}
+
 SharedSpans causal_attention_spans(const Batch& batch) {
+  if (!batch.contexts.empty()) return spans_behind_contexts(batch);
   return std::make_shared<AttentionSpans>(
       AttentionSpans{batch.target_offsets(), batch.target_offsets(), batch.target_valid_lengths(),
                      /*causal=*/true, batch.target_pad_to()});

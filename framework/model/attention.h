@@ -20,6 +20,9 @@ struct AttentionSpans {
   // The last query sees all keys, and each one before it one key less.
   bool causal = false;
   int64_t pad_to = 0;  // columns of rows that must be equally wide; 0: the longest
+  // Where sequences share a context: of each key its row among the packed ones, [keys.back()]
+  // int64. Undefined: keys are the packed rows themselves.
+  at::Tensor key_rows = {};
 
   int64_t sequences() const { return static_cast<int64_t>(valid_keys.size()); }
   int64_t query_count(int64_t sequence) const { return queries[sequence + 1] - queries[sequence]; }

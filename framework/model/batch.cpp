@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 #include <algorithm>
+#include <utility>
 
 #include "framework/base/error.h"
 
@@ -66,6 +67,19 @@ Batch pack(std::span<const TokenSequence> sequences, int64_t keep_padding_to, in
       segments[row] = has_segments && position < given ? sequence.segment_ids[position] : 0;
       positions[row] = position;
     }
+  }
+  return batch;
+}
+
+Batch pack_behind(std::span<const TokenSequence> sequences, std::vector<int64_t> contexts) {
+  Batch batch = pack(sequences);
+  batch.contexts = std::move(contexts);
+  QUELL_ASSERT(std::ssize(batch.contexts) == batch.sequences(), "a context for every sequence");
+  for (int64_t i = 0; i < batch.sequences(); ++i) {
+    const int64_t context = batch.contexts[i];
+    if (context < 0) continue;
+    QUELL_ASSERT(context < i && batch.contexts[context] < 0, "a context in front, without its own");
+    batch.position_ids.narrow(0, batch.offsets[i], batch.length(i)).add_(batch.length(context));
   }
   return batch;
 }

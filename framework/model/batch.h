@@ -41,6 +41,12 @@ struct Batch {
   // is defined, language models give "log_likelihood" [target tokens] float32 (0 where none is
   // asked for) in place of "logits".
   at::Tensor scored_ids;  // [target tokens] int64
+  // With scored_ids: also "best_log_likelihood" [target tokens], that of the likeliest id.
+  bool scores_best = false;
+  // Of each sequence the one before it in the batch whose tokens, computed once, stand in front of
+  // its own; -1: it begins a text. Position ids count on, a context has none itself, and only
+  // sequences without padding, of a model without encoder, may have one. Empty: none has.
+  std::vector<int64_t> contexts;
 
   int64_t tokens() const { return offsets.back(); }
   int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
@@ -56,6 +62,10 @@ struct Batch {
   const at::Tensor& target_position_ids() const {
     return decoder_token_ids.defined() ? decoder_position_ids : position_ids;
   }
+  // Tokens in front of those of the sequence.
+  int64_t context_length(int64_t sequence) const {
+    return contexts.empty() || contexts[sequence] < 0 ? 0 : length(contexts[sequence]);
+  }
   int64_t target_tokens() const { return target_offsets().back(); }
   int64_t target_pad_to() const { return decoder_token_ids.defined() ? decoder_pad_to : pad_to; }
   bool keeps_padding() const;  // some position of the sequences is padding
@@ -66,6 +76,9 @@ struct Batch {
 // of losses and metrics. Otherwise positions from `valid_length` on are dropped.
 Batch pack(std::span<const TokenSequence> sequences, int64_t keep_padding_to = 0,
            int64_t pad_id = 0);
+
+// The same with `contexts` as Batch::contexts says, and nothing padded.
+Batch pack_behind(std::span<const TokenSequence> sequences, std::vector<int64_t> contexts);
 
 // Adds the decoder side to a batch of as many sequences; the rest as in pack().
 void pack_decoder(Batch& batch, std::span<const TokenSequence> sequences,

@@ -29,7 +29,8 @@ Batch gather(std::span<const Batch> batches, std::span<const BatchSequence> chos
   QUELL_ASSERT(!chosen.empty(), "at least one sequence");
   Batch result;
   for (const Batch& batch : batches) {
-    QUELL_ASSERT(!batch.decoder_token_ids.defined(), "batches without a decoder side");
+    QUELL_ASSERT(!batch.decoder_token_ids.defined() && batch.contexts.empty(),
+                 "batches without a decoder side and without contexts");
     result.pad_to = std::max(result.pad_to, columns(batch));
   }
   const auto of_tokens = [&](at::Tensor Batch::*tensor) {

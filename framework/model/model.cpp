@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <set>
 
@@ -13,9 +14,11 @@
 namespace quell {
 namespace {
 
-void check_lengths(const std::vector<int64_t>& offsets, const char* side, const Model& model) {
+// `in_front`: Batch::context_length() of a sequence.
+void check_lengths(const std::vector<int64_t>& offsets, const char* side, const Model& model,
+                   const std::function<int64_t(int64_t)>& in_front) {
   for (size_t i = 0; i + 1 < offsets.size(); ++i) {
-    const int64_t length = offsets[i + 1] - offsets[i];
+    const int64_t length = in_front(static_cast<int64_t>(i)) + offsets[i + 1] - offsets[i];
     if (length <= model.max_positions()) continue;
     throw DataError(
         fmt::format("sequence {} of a batch has {} {}tokens, but the model has {} positions; lower "
@@ -48,14 +51,14 @@ int64_t elements(const std::vector<int64_t>& shape) {
 }  // namespace
 
 void Model::check(const Batch& batch) const {
-  check_lengths(batch.offsets, "", *this);
+  check_lengths(batch.offsets, "", *this, [&](int64_t i) { return batch.context_length(i); });
   check_ids(batch.token_ids, *this);
   if (batch.scored_ids.defined()) {
     QUELL_ASSERT(batch.scored_ids.numel() == batch.target_tokens(), "an id for every target token");
     check_ids(batch.scored_ids, *this, /*least=*/-1);
   }
   if (!batch.decoder_token_ids.defined()) return;
-  check_lengths(batch.decoder_offsets, "decoder ", *this);
+  check_lengths(batch.decoder_offsets, "decoder ", *this, [](int64_t) { return int64_t{0}; });
   check_ids(batch.decoder_token_ids, *this);
 }
 

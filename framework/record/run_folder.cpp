@@ -40,6 +40,7 @@ std::string metrics_json(const RunRecord& run) {
     auto& stage = stages[result.stage] = nlohmann::ordered_json::object();
     for (const auto& [name, value] : result.evaluation.metrics) stage[name] = number(value);
   }
+  for (const auto& [name, value] : run.task_protocol) root["protocol"][name] = value;
   const ModelSize& size = run.size;
   root["model_bytes"] = {{"float", size.float_bytes},
                          {"quantized", size.quantized_bytes},
@@ -128,6 +129,7 @@ std::string predictions_jsonl(const RunRecord& run) {
     text += '}';
     if (first.text) append_texts(stages, i, text);
     if (!first.nbest.empty()) append_nbest(stages, i, text);
+    for (const auto& [name, hash] : first.hashes) text += fmt::format(",\"{}\":\"{}\"", name, hash);
     text += "}\n";
   }
   return text;

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "framework/model/record.h"
@@ -111,6 +112,7 @@ struct RunRecord {
   std::filesystem::path model_folder;
   std::string model_fingerprint;  // SHA-256 of its files; empty where only outliers are looked at
   std::vector<std::string> task_files;
+  std::vector<std::pair<std::string, std::string>> task_protocol;  // see Task::protocol()
   std::vector<PartTime> times;
 };
 

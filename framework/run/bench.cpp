@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -58,6 +59,9 @@ TaskContext task_context(const Bench& bench) {
   context.vocabulary_size = model.vocabulary_size();
   if (model.writes_text()) {
     context.generation = generation_defaults(*bench.checkpoint, model.max_positions());
+    context.is_language_model =
+        std::none_of(model.segments().begin(), model.segments().end(),
+                     [](const Segment& segment) { return segment.is_encoder; });
   }
   return context;
 }

@@ -28,7 +28,8 @@ static void to_json(json& node, const Prediction& prediction) {
   node = {{"set", prediction.set},
           {"index", prediction.index},
           {"id", prediction.id},
-          {"outputs", prediction.outputs}};
+          {"outputs", prediction.outputs},
+          {"hashes", prediction.hashes}};
   if (prediction.label) node["label"] = *prediction.label;
   if (prediction.text) node["text"] = bytes_of(*prediction.text);
   for (const std::string& text : prediction.more_texts) node["more"].push_back(bytes_of(text));
@@ -42,6 +43,7 @@ static void from_json(const json& node, Prediction& prediction) {
   node.at("index").get_to(prediction.index);
   node.at("id").get_to(prediction.id);
   node.at("outputs").get_to(prediction.outputs);
+  node.at("hashes").get_to(prediction.hashes);
   if (node.contains("label")) prediction.label = node.at("label").get<double>();
   if (node.contains("text")) prediction.text = text_from(node.at("text"));
   for (const json& text : node.value("more", json::array())) {

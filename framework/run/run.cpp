@@ -379,6 +379,7 @@ RunRecord Run::finish() {
   record_.calibration_indices = bench_.task->calibration_indices();
   record_.model_folder = checkpoint.folder();
   record_.task_files = bench_.task->files();
+  record_.task_protocol = bench_.task->protocol();
   return std::move(record_);
 }
 

@@ -31,7 +31,9 @@ std::map<ExampleKey, ExamplePrediction> read_predictions(const std::filesystem::
       if (line.contains("label")) example.label = line.at("label").get<double>();
       const auto& outputs = line.at("outputs");
       if (!outputs.contains(stage)) return;
-      if (const auto logits = outputs.at(stage).find("logits"); logits != outputs.at(stage).end()) {
+      for (const char* name : {"logits", "log_likelihood"}) {
+        const auto logits = outputs.at(stage).find(name);
+        if (logits == outputs.at(stage).end()) continue;
         for (const auto& value : *logits) {
           example.logits.push_back(value.is_null() ? std::nan("") : value.get<double>());
         }

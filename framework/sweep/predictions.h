@@ -15,7 +15,7 @@ using ExampleKey = std::pair<std::string, int64_t>;  // set, row of the data fil
 
 struct ExamplePrediction {
   std::optional<double> label;
-  std::vector<double> logits;       // empty where the task stores none
+  std::vector<double> logits;       // or log-likelihoods of choices; empty where there are none
   std::optional<std::string> text;  // the answer or the summary
 
   // The class of the largest logit; none for a regression or a text.

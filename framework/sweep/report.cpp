@@ -11,6 +11,7 @@
 #include "framework/config/scalar.h"
 #include "framework/sweep/report_items.h"
 #include "framework/sweep/sweep_file.h"
+#include "framework/task/metric_names.h"
 
 namespace quell {
 namespace {
@@ -184,11 +185,11 @@ class ReportMaker {
     cell.mean = mean(cell.values);
     cell.deviation = standard_deviation(cell.values);
     cell.interval = bootstrap_interval(cell.values);
-    cell.percent = is_fraction(cell.metric);
+    cell.percent = is_fraction(cell.metric) && stays_below_one(cell.metric);
     return cell;
   }
 
-  bool is_fraction(const std::string& metric) const {
+  bool stays_below_one(const std::string& metric) const {
     constexpr double kRounding = 1e-9;  // correlations may exceed 1 in the last bits
     return std::all_of(items_.begin(), items_.end(), [&](const ReportItem& item) {
       return item.metric != metric || std::isnan(item.value) ||
@@ -233,8 +234,7 @@ class ReportMaker {
 
   // As far as two digits behind the point show.
   static bool is_best(const ReportCell& cell, const std::vector<const ReportCell*>& rivals) {
-    const bool lower = cell.metric.find("loss") != std::string::npos ||
-                       cell.metric.find("perplexity") != std::string::npos;
+    const bool lower = lower_is_better(cell.metric);
     const auto shown = [&](const ReportCell& any) {
       const double value = std::round(any.mean * (any.percent ? 1e4 : 1e2));
       return lower ? -value : value;

@@ -41,8 +41,8 @@ struct Predictor {
 void predict_all(const Predictor& predictor, std::span<const Batch> batches,
                  const OutputSink& sink);
 
-// Metrics in the order in which they are shown; fractions in [0, 1], correlations in [-1, 1], which
-// are shown in percent; other quantities, such as lengths, are larger than 1.
+// Metrics in the order in which they are shown: fractions in [0, 1] and correlations in [-1, 1], or
+// what metric_names.h knows as another quantity.
 // NaN where a metric is not defined (constant predictions for a correlation).
 using Metrics = std::vector<std::pair<std::string, double>>;
 
@@ -62,6 +62,8 @@ struct Prediction {
   std::optional<std::string> text = {};      // the answer or the summary
   std::vector<std::string> more_texts = {};  // the next best ones, where they were asked for
   std::vector<RankedText> nbest = {};  // all candidates, the best first, where they were asked for
+  // By which samples of different programs are compared: "doc_hash" -> SHA-256.
+  std::map<std::string, std::string> hashes = {};
 };
 
 struct Evaluation {
@@ -120,6 +122,7 @@ struct TaskContext {
   int64_t vocabulary_size = 0;
   std::optional<GenerationOptions> generation = {};  // the model's defaults; absent where it writes
                                                      // no text
+  bool is_language_model = false;  // without encoder: takes Batch::scored_ids and contexts
 };
 
 // What `quell score` is asked.
@@ -155,6 +158,8 @@ class Task {
   virtual std::vector<std::string> files() const = 0;
   // What the user should know about the data, one sentence each: rows left out, ...
   virtual std::vector<std::string> notes() const { return {}; }
+  // By which rules it evaluates, for the results file: "harness" -> "lm-evaluation-harness 0.4.13".
+  virtual std::vector<std::pair<std::string, std::string>> protocol() const { return {}; }
   // The metrics of stored predictions. Throws DataError when the two files do not fit together.
   virtual Metrics score(const ScoreOptions&) const {
     throw ConfigError(

@@ -51,6 +51,9 @@ class Tokenizer {
   // Largest id of a token that is not special; a model's embedding table needs one row more.
   virtual int64_t largest_id() const = 0;
   virtual int64_t pad_id() const = 0;
+  // The tokens that the files name as begin and end of a text, where they name some.
+  virtual std::optional<int64_t> bos_id() const { return std::nullopt; }
+  virtual std::optional<int64_t> eos_id() const { return std::nullopt; }
   // The model_max_length of tokenizer_config.json, absent when unlimited.
   virtual std::optional<int64_t> model_max_length() const = 0;
   // What a user should know of the files, one line each: keys that nobody knows.

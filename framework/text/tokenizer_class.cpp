@@ -169,10 +169,13 @@ const ClassEntry* find_class(std::string_view name) {
   return found == kClasses.end() ? nullptr : &*found;
 }
 
-// LLaMA 3 names LLaMA's class, but is spelled in bytes.
-bool is_byte_level_llama(const TokenizerSettings& settings) {
+// LLaMA 3 names LLaMA's class, but is spelled in bytes. Folders of transformers 4 say "legacy":
+// what release 5 makes of them differs in texts that begin with a blank from tokenizer.json and
+// SentencePiece, which agree, and with which the model was trained.
+bool is_llama_as_stored(const TokenizerSettings& settings) {
   const auto file = settings.folder() / "tokenizer.json";
-  return file_exists(file) && read_file(file).find("\"ByteLevel\"") != std::string::npos;
+  return file_exists(file) && (settings.flag("legacy", false) ||
+                               read_file(file).find("\"ByteLevel\"") != std::string::npos);
 }
 
 // What transformers takes for a model without a class in the files.
@@ -199,7 +202,7 @@ TokenizerClass choose_tokenizer_class(const TokenizerSettings& settings) {
   if (!name) return {"", kAsStored, !type};  // a model that transformers does not know has no types
   const std::string_view plain = without_fast(*name);
   if (const ClassEntry* entry = find_class(plain)) {
-    if (entry->build == kLlama && is_byte_level_llama(settings)) return {*name, kAsStored, false};
+    if (entry->build == kLlama && is_llama_as_stored(settings)) return {*name, kAsStored, false};
     return {*name, entry->build, entry->has_types};
   }
   if (std::find(kOtherBuilds.begin(), kOtherBuilds.end(), plain) != kOtherBuilds.end()) {

@@ -114,6 +114,11 @@ TokenizerStages stages_from_tokenizer_json(const TokenizerSettings& settings,
   const DeclaredTokens declared(settings, tokenizer_json);
   declared.add_to(stages, stored_defaults(tokenizer_json));
   stages.pad_id = read_pad_id(tokenizer_json, declared, stages.vocabulary);
+  const auto id = [&](const char* role) -> std::optional<int64_t> {
+    return stages.vocabulary.find(declared.text(role).value_or(""));
+  };
+  stages.bos_id = id("bos_token");
+  stages.eos_id = id("eos_token");
   return stages;
 }
 

@@ -42,6 +42,7 @@ struct TokenizerStages {
   bool cleans_up = false;       // texts that are written lose blanks before punctuation
   bool has_types = true;        // the model is told which text a token belongs to
   int64_t pad_id = 0;
+  std::optional<int64_t> bos_id, eos_id;
   int64_t largest_id = 0;  // of the tokens that are not special
   std::optional<int64_t> model_max_length;
   std::vector<std::string> notes;
@@ -58,6 +59,8 @@ class TokenizerPipeline final : public Tokenizer {
   int64_t vocabulary_size() const override { return stages_.vocabulary.size(); }
   int64_t largest_id() const override { return stages_.largest_id; }
   int64_t pad_id() const override { return stages_.pad_id; }
+  std::optional<int64_t> bos_id() const override { return stages_.bos_id; }
+  std::optional<int64_t> eos_id() const override { return stages_.eos_id; }
   std::optional<int64_t> model_max_length() const override { return stages_.model_max_length; }
   const std::vector<std::string>& notes() const override { return stages_.notes; }
 

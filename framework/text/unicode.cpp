@@ -164,16 +164,31 @@ bool is_alphanumeric(char32_t c) {
   return has_category(c, U_GC_L_MASK | U_GC_N_MASK);
 }
 
+static std::u32string to_utf32(const icu::UnicodeString& text) {
+  std::u32string result;
+  for (int32_t i = 0; i < text.length(); i = text.moveIndex32(i, 1)) {
+    result.push_back(static_cast<char32_t>(text.char32At(i)));
+  }
+  return result;
+}
+
 std::u32string lowercase(std::u32string_view text) {
   icu::UnicodeString whole;
   for (const char32_t c : text) whole.append(static_cast<UChar32>(c));
   whole.toLower(icu::Locale::getRoot());
-  std::u32string result;
-  for (int32_t i = 0; i < whole.length(); i = whole.moveIndex32(i, 1)) {
-    result.push_back(static_cast<char32_t>(whole.char32At(i)));
-  }
-  return result;
+  return to_utf32(whole);
 }
+
+std::u32string capitalize(std::u32string_view text) {
+  if (text.empty()) return {};
+  icu::UnicodeString first(static_cast<UChar32>(text.front()));
+  first.toTitle(nullptr, icu::Locale::getRoot());
+  std::u32string result = to_utf32(first), lowered_first;
+  append_lowercase(text.front(), lowered_first);
+  return result + lowercase(text).substr(lowered_first.size());
+}
+
+bool is_python_blank(char32_t c) { return is_whitespace(c) || (c >= 0x1C && c <= 0x1F); }
 
 void append_decomposition(char32_t c, std::u32string& out, Decomposition kind) {
   if (c < 0xA0 || !assigned_in(c, kNormalizationVersion)) {

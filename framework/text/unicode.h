@@ -40,6 +40,13 @@ void append_lowercase(char32_t c, std::u32string& out);
 // the final one.
 std::u32string lowercase(std::u32string_view text);
 
+// The whole text in lower case but its first character, which is in title case, as
+// str.capitalize() of Python.
+std::u32string capitalize(std::u32string_view text);
+
+// White space as str.strip() of Python sees it, which adds four separators of ASCII.
+bool is_python_blank(char32_t c);
+
 enum class Decomposition { kCanonical, kCompatibility };
 
 // Appends the full decomposition of `c`, in canonical order; `c` itself if it has none.

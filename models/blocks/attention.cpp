@@ -101,6 +101,8 @@ Rows Attention::context(const Pass& pass, const Rows& rows, const Rows* memory,
       values.values = cache->append(known->values, values.values);
     }
   }
+  keys = chosen_rows(keys, spans->key_rows);
+  values = chosen_rows(values, spans->key_rows);
   if (pass.joins({scores_site_, probs_site_})) {
     const Rows result = pass.activation(
         context_site_,

@@ -1,17 +1,40 @@
 #include "models/blocks/language_head.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <algorithm>
 
+#include "framework/kernels/log_sum.h"
+#include "framework/quant/parallel.h"
 #include "models/blocks/residual.h"
 
 namespace quell {
 namespace {
 
 constexpr int64_t kLogitsAtOnce = int64_t{1} << 24;  // 64 MiB
+// Enough to read the table's rows seldom, and few enough for logits to stay in the cache.
+constexpr int64_t kRowsAtOnce = 256;
+
+// Of each row the largest logit, and the logarithm of the sum of exponentials less it.
+struct Normalizer {
+  at::Tensor largest, log_sum;
+
+  explicit Normalizer(const at::Tensor& logits) {
+    if (at::GradMode::is_enabled()) {
+      largest = logits.amax(1);
+      log_sum = logits.sub(largest.unsqueeze(1)).exp_().sum(1).log_();
+      return;
+    }
+    const at::Tensor dense = logits.contiguous();
+    largest = at::empty({dense.size(0)}, dense.options());
+    log_sum = at::empty({dense.size(0)}, dense.options());
+    kernels::log_sum(dense.const_data_ptr<float>(), dense.size(0), dense.size(1),
+                     largest.mutable_data_ptr<float>(), log_sum.mutable_data_ptr<float>(),
+                     parallel_for);
+  }
+};
 
 }  // namespace
 
@@ -42,33 +65,40 @@ Outputs LanguageHead::run(const Rows& rows, const ModelInput& input, const Pass&
     // A copy: the rows are those of a state, which stays as it is.
     last = projection_.forward(pass, pass.activation(projected_site_, {rows.values.clone()}));
   }
-  const at::Tensor& ids = input.batch.scored_ids;
-  if (ids.defined()) return {{"log_likelihood", log_likelihood(last, ids, pass)}};
+  if (input.batch.scored_ids.defined()) return log_likelihood(last, input.batch, pass);
   return {{"logits", table_.forward(pass, last).values}};
 }
 
-at::Tensor LanguageHead::log_likelihood(const Rows& rows, const at::Tensor& ids,
-                                        const Pass& pass) const {
+Outputs LanguageHead::log_likelihood(const Rows& rows, const Batch& batch, const Pass& pass) const {
+  const at::Tensor& ids = batch.scored_ids;
   const bool whole = pass.needs_rows(table_.site);
   const at::Tensor asked = ids.ge(0);
   const at::Tensor chosen = whole ? at::arange(ids.numel(), at::kLong) : asked.nonzero().squeeze(1);
   const int64_t count = chosen.numel();
-  const int64_t step = whole ? count : std::max<int64_t>(kLogitsAtOnce / vocabulary_, 1);
-  at::Tensor result = at::zeros({ids.numel()});
-  std::vector<at::Tensor> parts;
+  const int64_t step =
+      whole ? count : std::clamp<int64_t>(kLogitsAtOnce / vocabulary_, 1, kRowsAtOnce);
+  at::Tensor likelihood = at::zeros({ids.numel()}), best = at::zeros({ids.numel()});
   for (int64_t begin = 0; begin < count; begin += step) {
     const at::Tensor indices = chosen.slice(0, begin, begin + step);
     const at::Tensor logits = table_.forward(pass, chosen_rows(rows, indices)).values;
     const at::Tensor columns = ids.index_select(0, indices).clamp_min_(0).unsqueeze(1);
-    parts.push_back(logits.gather(1, columns).squeeze(1).sub(at::logsumexp(logits, {1})));
+    const Normalizer by(logits);
+    const at::Tensor found = logits.gather(1, columns).squeeze(1);
+    likelihood.index_copy_(0, indices, found.sub(by.largest).sub_(by.log_sum));
+    best.index_copy_(0, indices, by.log_sum.neg());
   }
-  if (!parts.empty()) result.index_copy_(0, chosen, at::cat(parts));
-  return result.mul(asked);
+  Outputs outputs{{"log_likelihood", likelihood.mul(asked)}};
+  if (batch.scores_best) outputs["best_log_likelihood"] = best.mul(asked);
+  return outputs;
 }
 
 Outputs LanguageHead::zero_outputs(const Batch& batch) const {
-  if (batch.scored_ids.defined()) return {{"log_likelihood", at::zeros({batch.target_tokens()})}};
-  return {{"logits", at::zeros({batch.target_tokens(), vocabulary_})}};
+  if (!batch.scored_ids.defined()) {
+    return {{"logits", at::zeros({batch.target_tokens(), vocabulary_})}};
+  }
+  Outputs outputs{{"log_likelihood", at::zeros({batch.target_tokens()})}};
+  if (batch.scores_best) outputs["best_log_likelihood"] = at::zeros({batch.target_tokens()});
+  return outputs;
 }
 
 }  // namespace quell

@@ -20,8 +20,9 @@ struct LanguageHeadOptions {
 std::string tied_table(const ConfigFields& config, const std::string& table, bool usual);
 
 // "logits" [target tokens, vocabulary] or, where a batch has `scored_ids`, "log_likelihood" [target
-// tokens], computed for some rows after another: unless something looks at all logits, they are
-// never there at once. A shared table is quantized on its own.
+// tokens] and, where it has `scores_best`, "best_log_likelihood", computed for some rows after
+// another: unless something looks at all logits, they are never there at once. A shared table is
+// quantized on its own.
 class LanguageHead final : public Head {
  public:
   explicit LanguageHead(LanguageHeadOptions options) : options_(std::move(options)) {}
@@ -36,7 +37,7 @@ class LanguageHead final : public Head {
   Outputs zero_outputs(const Batch& batch) const override;
 
  private:
-  at::Tensor log_likelihood(const Rows& rows, const at::Tensor& ids, const Pass& pass) const;
+  Outputs log_likelihood(const Rows& rows, const Batch& batch, const Pass& pass) const;
 
   LanguageHeadOptions options_;
   int64_t vocabulary_ = 0;

@@ -5,8 +5,11 @@
 #include <ATen/ops/outer.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/tensor.h>
+#include <fmt/format.h>
 #include <cmath>
 #include <numbers>
+
+#include "framework/base/error.h"
 
 namespace quell {
 namespace {
@@ -92,7 +95,14 @@ RotaryAngles rotary_angles(const RotaryShape& shape, const Batch& batch) {
   const std::vector<int64_t>& offsets = batch.target_offsets();
   for (int64_t i = 0; shape.positions > 0 && i < batch.sequences(); ++i) {
     const int64_t length = batch.target_valid_lengths()[i], rows = offsets[i + 1] - offsets[i];
-    if (length <= shape.positions) continue;
+    if (length + batch.context_length(i) <= shape.positions) continue;
+    if (!batch.contexts.empty()) {
+      throw ConfigError(fmt::format(
+          "a text of {} tokens is longer than the {} that \"dynamic\" scaling was trained with: "
+          "its "
+          "frequencies are its own, and its context cannot be shared; set share_contexts to false",
+          length + batch.context_length(i), shape.positions));
+    }
     const auto features = static_cast<double>(2 * shape.frequencies.size());
     const double excess = static_cast<double>(length) / static_cast<double>(shape.positions);
     const double base = shape.base * std::pow(shape.factor * excess - (shape.factor - 1),

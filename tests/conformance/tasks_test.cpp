@@ -39,9 +39,27 @@ std::filesystem::path questions() {
   return file;
 }
 
+// Items in the layout of PIQA.
+std::filesystem::path choices() {
+  static const TemporaryFolder folder;
+  static const std::filesystem::path file = [] {
+    std::string text;
+    for (int i = 0; i < 45; ++i) {
+      const nlohmann::json row = {{"goal", fmt::format("open door {}", i)},
+                                  {"sol1", "turn the handle"},
+                                  {"sol2", "sing a song"},
+                                  {"label", i % 2}};
+      text += row.dump() + "\n";
+    }
+    return folder.write("choices.jsonl", text);
+  }();
+  return file;
+}
+
 std::vector<Example> examples() {
   const auto quickstart = source_folder() / "experiments/quickstart";
   const auto golden = test_data() / "parity/outlier_suppression";
+  const auto language = test_data() / "language";
   return {{"glue",
            fmt::format("{{name: sst2, path: {}, max_length: 64}}", (quickstart / "data").string()),
            quickstart / "model"},
@@ -57,13 +75,23 @@ std::vector<Example> examples() {
           {"summarization",
            fmt::format("{{train_file: {0}, dev_file: {0}, max_source_length: 64}}",
                        (test_data() / "summarization/articles.jsonl").string()),
-           quickstart / "model"}};
+           quickstart / "model"},
+          {"perplexity",
+           fmt::format("{{train_file: {0}, dev_file: {0}, kind: rolling, length: 64, "
+                       "calibration_length: 16}}",
+                       (language / "items/wikitext.txt").string()),
+           language / "model"},
+          {"multiple_choice",
+           fmt::format("{{name: piqa, train_file: {0}, dev_file: {0}}}", choices().string()),
+           language / "model"}};
 }
 
 // A task with what it needs to know of its model.
 struct Made {
   explicit Made(const Example& example) : config(read_json_file(example.model / "config.json")) {
-    if (std::filesystem::exists(example.model / "vocab.txt")) {
+    const bool language = std::filesystem::exists(example.model / "tokenizer.json");
+    context.is_language_model = language;
+    if (language || std::filesystem::exists(example.model / "vocab.txt")) {
       tokenizer = load_tokenizer(example.model);
     }
     context.tokenizer = tokenizer.get();
@@ -115,13 +143,17 @@ Violation calibration_follows_the_seed(const Example& example) {
 Evaluation evaluate(Task& task, int64_t labels) {
   Predictor predictor;
   predictor.predict = [&](const Batch& batch) -> Outputs {
-    at::Tensor logits = at::full({batch.sequences(), labels}, 0.25);
+    at::Tensor logits = at::full({batch.sequences(), std::max<int64_t>(labels, 1)}, 0.25);
     for (int64_t i = 0; i < batch.sequences(); ++i) {
       logits[i][0] = batch.token_ids[batch.offsets[i + 1] - 2].item<int64_t>() % 7 * 0.125;
     }
     at::Tensor starts = at::full({batch.tokens()}, 0.25);
     for (int64_t i = 0; i < batch.tokens(); ++i) starts[i] = i % 5 * 0.125;
-    return {{"logits", logits}, {"start_logits", starts}, {"end_logits", starts.clone()}};
+    Outputs outputs{{"logits", logits}, {"start_logits", starts}, {"end_logits", starts.clone()}};
+    if (batch.scored_ids.defined()) {
+      outputs["log_likelihood"] = batch.scored_ids.remainder(7).to(at::kFloat).mul_(-0.125);
+    }
+    return outputs;
   };
   predictor.generate = [](const Batch& batch, const GenerationOptions&) {
     std::vector<GeneratedSequence> written(batch.sequences());
@@ -136,7 +168,8 @@ Evaluation evaluate(Task& task, int64_t labels) {
 
 Violation evaluation_is_repeatable(const Example& example) {
   const Made first(example), second(example);
-  const auto labels = static_cast<int64_t>(first.config["id2label"].size());
+  const auto labels =
+      static_cast<int64_t>(first.config.value("id2label", nlohmann::json::object()).size());
   const Evaluation one = evaluate(*first.task, labels), two = evaluate(*second.task, labels);
   if (one.metrics != two.metrics) return "metrics differ";
   if (one.predictions.empty()) return "no predictions";

@@ -37,13 +37,15 @@ std::vector<fs::path> experiments() {
 }
 
 // The sites of a model of the kind that an experiment is for: the quick start's classifier, the
-// same with a head for questions, or a BART that writes.
+// same with a head for questions, a BART that writes, or a LLaMA.
 std::vector<Site> sites_for(const std::string& folder) {
-  const bool writes = folder == "summarization";
-  Checkpoint checkpoint(writes ? test_data() / "parity/outlier_suppression_bart_gen"
-                               : quickstart() / "model");
+  const bool writes = folder == "summarization", predicts = folder == "language";
+  Checkpoint checkpoint(writes     ? test_data() / "parity/outlier_suppression_bart_gen"
+                        : predicts ? test_data() / "language/model"
+                                   : quickstart() / "model");
   if (folder == "squad") checkpoint.start_head({"ForQuestionAnswering", "qa_outputs.", 0});
-  return ModelChoice(all_plugins().models, writes ? "bart" : "bert").create(checkpoint)->sites();
+  const std::string type = writes ? "bart" : predicts ? "llama" : "bert";
+  return ModelChoice(all_plugins().models, type).create(checkpoint)->sites();
 }
 
 TEST(Experiments, LoadAndFitTheModel) {
@@ -66,8 +68,8 @@ TEST(Experiments, LoadAndFitTheModel) {
         std::any_of(plan.begin(), plan.end(), [](const auto& site) { return site.quantize; }));
   }
   // Quick start 3; Outlier Suppression 7 methods, 8 tasks of GLUE, 2 of SQuAD, 4 of summarization;
-  // SQuAD 3; Qualcomm 12; Outlier Suppression+ 5.
-  EXPECT_GE(names.size(), 44u);
+  // SQuAD 3; Qualcomm 12; Outlier Suppression+ 5; language models 3.
+  EXPECT_GE(names.size(), 47u);
 }
 
 // The files by method need nothing but a fresh clone.

@@ -14,6 +14,7 @@
 #include "framework/base/file.h"
 #include "framework/io/config_keys.h"
 #include "framework/io/safetensors.h"
+#include "framework/model/packed_engine.h"
 #include "framework/record/model_folder.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
@@ -82,6 +83,45 @@ TEST_P(Decoders, GiveLogLikelihoodsOfIds) {
   const at::Tensor found = network.model().forward(batch, pass).at("log_likelihood");
   EXPECT_LE(max_difference(found, expected), float_tolerance(logits));
   EXPECT_TRUE(seen);
+}
+
+// Two texts that begin alike, with what they share computed once, and a third one.
+TEST_P(Decoders, SharedContextsChangeNothing) {
+  QuantizedNetwork network(folder(), kFloat);
+  const Batch batch = batch_of(folder());
+  const int64_t* ids = batch.token_ids.const_data_ptr<int64_t>();
+  ASSERT_GE(batch.length(0), 5);
+  const std::vector<int64_t> start(ids, ids + 3);
+  std::vector<TokenSequence> whole(3),
+      parts = {{start}, {{ids[3], ids[4]}}, {{ids[4]}}, {{ids[1], ids[0]}}};
+  for (size_t i = 0; i < 2; ++i) {
+    whole[i].ids = start;
+    whole[i].ids.insert(whole[i].ids.end(), parts[i + 1].ids.begin(), parts[i + 1].ids.end());
+  }
+  whole[2] = parts[3];
+  const Batch shared = pack_behind(parts, {-1, 0, 0, -1});
+  EXPECT_EQ(shared.position_ids[shared.offsets[1]].item<int64_t>(), 3);
+  const PackedEngine engine;
+  for (const Engine* own :
+       {static_cast<const Engine*>(nullptr), static_cast<const Engine*>(&engine)}) {
+    const at::NoGradGuard no_gradients;
+    const Pass pass(network.points(), {.engine = own});
+    const at::Tensor alone = network.model().forward(pack(whole), pass).at("logits");
+    const at::Tensor found = network.model().forward(shared, pass).at("logits");
+    // Rows behind the context: 2 and 1, then the third text.
+    const at::Tensor expected =
+        at::cat({alone.slice(0, 3, 5), alone.slice(0, 8, 9), alone.slice(0, 9)});
+    if (own != nullptr) {
+      EXPECT_TRUE(at::equal(found.slice(0, 3), expected));
+    } else {
+      EXPECT_LE(max_difference(found.slice(0, 3), expected), float_tolerance(expected));
+    }
+  }
+  if (std::string(GetParam()) != "llama_dynamic") return;
+  // Its frequencies follow from the length of the whole text.
+  const std::vector<TokenSequence> longer = {
+      {std::vector<int64_t>(network.model().max_positions() - 1, ids[0])}, {{ids[1]}}};
+  EXPECT_THROW(network.model().bind(pack_behind(longer, {-1, 0})), ConfigError);
 }
 
 TEST_P(Decoders, EveryKeyOfTheFolderIsKnown) {

@@ -38,7 +38,9 @@ TEST(LanguageHead, ScoresSomeRowsAfterAnother) {
   input.batch.scored_ids = at::tensor(std::vector<int64_t>{0, 1, -1, 1, -1, 2, 1}, at::kLong);
   const at::Tensor hidden = at::arange(7, at::kFloat).unsqueeze(1);
   const at::NoGradGuard no_gradients;
-  const at::Tensor found = head.run({hidden}, input, pass).at("log_likelihood");
+  input.batch.scores_best = true;
+  const Outputs outputs = head.run({hidden}, input, pass);
+  const at::Tensor found = outputs.at("log_likelihood"), best = outputs.at("best_log_likelihood");
   EXPECT_THAT(rows, ElementsAre(2, 2, 1));
   for (int64_t i = 0; i < 7; ++i) {
     // One logit is i, all others are 0.
@@ -46,6 +48,8 @@ TEST(LanguageHead, ScoresSomeRowsAfterAnother) {
     const int64_t id = input.batch.scored_ids[i].item<int64_t>();
     const double expected = id < 0 ? 0 : (id == 1 ? static_cast<double>(i) : 0) - std::log(sum);
     EXPECT_NEAR(found[i].item<double>(), expected, 1e-5) << i;
+    const double largest = id < 0 ? 0 : static_cast<double>(i) - std::log(sum);
+    EXPECT_NEAR(best[i].item<double>(), largest, 1e-5) << i;
   }
 }
 

@@ -22,6 +22,8 @@ void register_task_glue(Plugins& plugins);
 void register_task_squad(Plugins& plugins);
 void register_task_tokens(Plugins& plugins);
 void register_task_summarization(Plugins& plugins);
+void register_task_perplexity(Plugins& plugins);
+void register_task_multiple_choice(Plugins& plugins);
 
 inline std::filesystem::path shared_folder() { return source_folder() / ".." / "shared"; }
 
@@ -68,6 +70,8 @@ inline std::unique_ptr<Task> make_task(const std::string& name, const std::strin
   register_task_squad(plugins);
   register_task_tokens(plugins);
   register_task_summarization(plugins);
+  register_task_perplexity(plugins);
+  register_task_multiple_choice(plugins);
   Problems problems;
   const ConfigNode node = parse_yaml(yaml, "test.yaml", problems);
   ReadContext read_context{problems};

@@ -158,5 +158,22 @@ TEST(BertNormalizer, SourcesStayInsideTheText) {
   }
 }
 
+// As str.capitalize() and str.isspace() of Python 3.11.
+TEST(Python, CapitalizesAndKnowsBlanks) {
+  const std::pair<std::u32string, std::u32string> cases[] = {{U"", U""},
+                                                             {U"she KNEADS", U"She kneads"},
+                                                             {U"\u00e9VA Digs", U"\u00c9va digs"},
+                                                             {U"1A", U"1a"},
+                                                             {U"\u00df\u00c4", U"Ss\u00e4"},
+                                                             {U"\u01c6X", U"\u01c5x"},
+                                                             {U"\u0130A", U"\u0130a"},
+                                                             {U"X\u03a3 A", U"X\u03c2 a"}};
+  for (const auto& [text, expected] : cases) EXPECT_TRUE(unicode::capitalize(text) == expected);
+  for (const char32_t c : U"\x1c\x1d\x1e\x1f \t\n\u0085\u00a0\u3000") {
+    EXPECT_EQ(unicode::is_python_blank(c), c != 0) << static_cast<uint32_t>(c);
+  }
+  EXPECT_FALSE(unicode::is_python_blank(0x1b));
+}
+
 }  // namespace
 }  // namespace quell
