@@ -12,6 +12,7 @@
 #include "framework/config/node.h"
 #include "framework/quant/scale_map.h"
 #include "framework/run/run.h"
+#include "framework/task/metric_names.h"
 
 namespace quell {
 namespace {
@@ -40,12 +41,6 @@ int64_t least_cost(const std::vector<AllocationChoice>& choices) {
              choices.begin(), choices.end(),
              [](const auto& left, const auto& right) { return left.cost < right.cost; })
       ->cost;
-}
-
-// More of a perplexity is worse, and so it is of bits per byte.
-bool lower_is_better(const std::string& metric) {
-  return metric == "output_error" || metric.find("perplexity") != std::string::npos ||
-         metric.starts_with("bits_per");
 }
 
 double value_of(const SensitivityRow& row, const std::string& metric) {
@@ -162,7 +157,7 @@ Allocation allocate_settings(const ExperimentSpec& spec, const AllocationOptions
   Allocation result;
   result.metric = options.metric.empty() ? of_float.metrics.front().first : options.metric;
   result.float_value = value_of(of_float, result.metric);
-  const double sign = lower_is_better(result.metric) ? -1 : 1;
+  const double sign = lower_is_better(result.metric) || result.metric == kOutputError ? -1 : 1;
 
   const SiteBytes bytes(bench);
   std::vector<std::vector<AllocationChoice>> choices(groups.size());

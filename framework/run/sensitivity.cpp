@@ -204,7 +204,7 @@ std::vector<SensitivityRow> measure_sensitivity(const ExperimentSpec& spec,
       const Evaluation evaluation = one.sites.empty() ? of_float : network.evaluate(one.sites);
       one.row.metrics = evaluation.metrics;
       const double error = output_error(evaluation, of_float);
-      if (!std::isnan(error)) one.row.metrics.emplace_back("output_error", error);
+      if (!std::isnan(error)) one.row.metrics.emplace_back(kOutputError, error);
       const std::string name =
           one.row.group.empty() ? one.row.mode : one.row.group + " " + one.row.mode;
       log.info(fmt::format("{:<40} {:.4f}", name,

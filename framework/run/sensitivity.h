@@ -43,6 +43,9 @@ struct SensitivityOptions {
   std::filesystem::path file;  // sensitivity.json, written after every evaluation
 };
 
+// The metric of SensitivityRow that no task has.
+inline constexpr const char* kOutputError = "output_error";
+
 // One evaluation.
 struct SensitivityRow {
   std::string group;    // "" for no and for all sites

@@ -14,7 +14,6 @@
 #include "framework/base/file.h"
 #include "framework/io/config_keys.h"
 #include "framework/io/safetensors.h"
-#include "framework/model/packed_engine.h"
 #include "framework/record/model_folder.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
@@ -101,7 +100,7 @@ TEST_P(Decoders, SharedContextsChangeNothing) {
   whole[2] = parts[3];
   const Batch shared = pack_behind(parts, {-1, 0, 0, -1});
   EXPECT_EQ(shared.position_ids[shared.offsets[1]].item<int64_t>(), 3);
-  const PackedEngine engine;
+  const auto engine = make_engine("packed");
   for (const Engine* own :
        {static_cast<const Engine*>(nullptr), static_cast<const Engine*>(&engine)}) {
     const at::NoGradGuard no_gradients;
