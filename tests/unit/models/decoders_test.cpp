@@ -101,8 +101,7 @@ TEST_P(Decoders, SharedContextsChangeNothing) {
   const Batch shared = pack_behind(parts, {-1, 0, 0, -1});
   EXPECT_EQ(shared.position_ids[shared.offsets[1]].item<int64_t>(), 3);
   const auto engine = make_engine("packed");
-  for (const Engine* own :
-       {static_cast<const Engine*>(nullptr), static_cast<const Engine*>(&engine)}) {
+  for (const Engine* own : {static_cast<const Engine*>(nullptr), engine.get()}) {
     const at::NoGradGuard no_gradients;
     const Pass pass(network.points(), {.engine = own});
     const at::Tensor alone = network.model().forward(pack(whole), pass).at("logits");
