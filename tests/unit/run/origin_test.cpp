@@ -61,6 +61,7 @@ constexpr Change kChanges[] = {
     {"calibration.padding", "keep", "CSNF"},  // which decides on the engine
     {"calibration.pad_to", "64", "CSN"},
     {"quant.include", "", ""},  // its rules are among the others
+    {"quant.groups", "", ""},   // rules have the patterns
     {"quant.rules[0].sites", "[\"weight:*.query\"]", "CS"},
     {"quant.rules[0].quantize", "false", "CS"},
     {"quant.rules[0].bits", "5", "CS"},
@@ -77,6 +78,8 @@ constexpr Change kChanges[] = {
     {"pipeline[0].gamma_migration.smallest_gamma", "0.5", "CSN"},
     {"pipeline[1].calibrate.from", "{other_file}", "CS"},
     {"pipeline[1].calibrate.entry", "[x]", "CS"},
+    {"pipeline[1].calibrate.first_batch", "1", "CS"},
+    {"pipeline[1].calibrate.batches", "1", "CS"},
     {"stages", "[float]", "C"},
     {"record.site_errors", "false", "C"},
     {"record.site_error_batches", "2", "C"},
