@@ -11,6 +11,7 @@
 
 #include "framework/config/load.h"
 #include "framework/io/safetensors.h"
+#include "framework/model/gather.h"
 #include "framework/solve/stored_calibration.h"
 #include "tasks/data/labelled_sequences.h"
 #include "tests/support/equal_bits.h"
@@ -216,6 +217,23 @@ bool rounds_as_published() {
   const at::Tensor expected = SafetensorsFile(golden / "logits.safetensors").read("fp.logits");
   const auto batches = read_batches(golden / "inputs.safetensors", {"b0.input_ids"}, 32);
   return equal_bits(network.logits(batches[0], false, false), expected[0]);
+}
+
+bool products_ignore_company() {
+  const auto golden = test_data() / "parity/outlier_suppression";
+  QuantizedNetwork network(golden, "{rules: []}");
+  const auto batches =
+      read_batches(golden / "inputs.safetensors", {"b0.input_ids", "b1.input_ids"});
+  for (size_t batch = 0; batch < batches.size(); ++batch) {
+    const at::Tensor together = network.logits(batches[batch], false, false);
+    for (int64_t count = 1; count < batches[batch].sequences(); ++count) {
+      std::vector<BatchSequence> chosen;
+      for (int64_t i = 0; i < count; ++i) chosen.push_back({batch, i});
+      const at::Tensor alone = network.logits(gather(batches, chosen), false, false);
+      if (!equal_bits(alone, together.narrow(0, 0, count).contiguous())) return false;
+    }
+  }
+  return true;
 }
 
 std::unique_ptr<TrainingData> training_data(const std::vector<Batch>& batches) {

@@ -99,6 +99,9 @@ std::vector<Batch> read_batches(const std::filesystem::path& file,
 // Whether matrix products of this processor round as those of the published code's runs, so that
 // numbers that follow from them can be compared to the bit.
 bool rounds_as_published();
+// Whether a row of LibTorch's matrix products has the same bits whatever rows are multiplied along.
+// On Intel's processors MKL has other kernels for other numbers of rows.
+bool products_ignore_company();
 
 // The sequences of batches with labels, without padding, as training data.
 std::unique_ptr<TrainingData> training_data(const std::vector<Batch>& batches);

@@ -6,9 +6,11 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/mse_loss.h>
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "framework/solve/output_loss.h"
 #include "tests/support/engine.h"
@@ -56,6 +58,12 @@ class OutputLossTest : public testing::Test {
     return sum;
   }
 
+  // Sequences run in other company than in their batches.
+  static void expect_same(float found, float expected, const std::string& what = "") {
+    static const float tolerance = products_ignore_company() ? 0 : 1e-5f;
+    EXPECT_LE(std::abs(found - expected), tolerance * expected) << found << " " << expected << what;
+  }
+
   const at::NoGradGuard no_gradients_;
   const std::filesystem::path folder_ = test_data() / "parity/outlier_suppression";
   const std::vector<Batch> batches_ =
@@ -79,7 +87,7 @@ TEST_F(OutputLossTest, EqualsFullPassesBitForBit) {
     for (const auto& [first, second] : kSettings) {
       set(first, second);
       const auto found = loss.evaluate(kNoLimit);
-      EXPECT_EQ(found.loss, full_loss()) << cache << " " << sequences;
+      expect_same(found.loss, full_loss(), fmt::format(" {} {}", cache, sequences));
       EXPECT_EQ(found.batches, 4);
     }
   }
@@ -151,14 +159,17 @@ TEST_F(OutputLossTest, GivesUpWithinABatch) {
     const float limit = share * full;
     const auto found = loss.evaluate(limit);
     EXPECT_GE(found.loss, limit);
-    EXPECT_LE(found.loss, full);
-    EXPECT_EQ(found.loss == full, found.batches == 4) << share;
+    if (found.batches == 4) {
+      expect_same(found.loss, full);
+    } else {
+      EXPECT_LT(found.loss, full) << share;
+    }
     if (share < 0.02f) {
       EXPECT_EQ(loss.effort().sequences, 2);
       EXPECT_EQ(found.batches, 0);
       EXPECT_LT(found.loss, losses[0]);
     }
-    EXPECT_EQ(loss.evaluate(kNoLimit).loss, full);
+    expect_same(loss.evaluate(kNoLimit).loss, full);
     EXPECT_EQ(loss.effort().sequences, 32) << "every sequence once";
   }
 }
@@ -216,15 +227,18 @@ TEST_F(OutputLossTest, ReplaysAStoppedSearch) {
     for (size_t i = 0; i < std::size(kSettings); ++i) {
       set(kSettings[i].first, kSettings[i].second);
       const auto found = resumed.evaluate(kLimits[i]);
-      EXPECT_EQ(std::pair(found.loss, found.batches), expected[i]) << i;
+      expect_same(found.loss, expected[i].first);
+      EXPECT_EQ(found.batches, expected[i].second) << i;
       if (i == kStop - 1) {
         EXPECT_EQ(resumed.effort().sequences, 0);
       }
     }
     const int64_t rest = whole.effort().sequences - sequences_before;
     set(kSettings[1].first, kSettings[1].second);
-    EXPECT_EQ(resumed.evaluate(kNoLimit).loss, continued);
-    EXPECT_EQ(resumed.losses(), whole.losses());
+    expect_same(resumed.evaluate(kNoLimit).loss, continued);
+    const std::vector<float> losses = resumed.losses();
+    ASSERT_EQ(losses.size(), whole.losses().size());
+    for (size_t i = 0; i < losses.size(); ++i) expect_same(losses[i], whole.losses()[i]);
     // Batches of which some outputs were not kept run again when they become whole.
     EXPECT_GE(resumed.effort().sequences, rest);
     EXPECT_LE(resumed.effort().sequences, rest + 32);
