@@ -121,10 +121,16 @@ Rows Layer::feed_forward(const Pass& pass, Rows rows) const {
   return rows;
 }
 
+Rows Layer::narrow_context(const Pass& pass, const Rows& query_rows, const Rows& value_rows,
+                           const ModelInput& input, const at::Tensor& kept) const {
+  return own_.attention->context(pass, query_rows, nullptr, input.self_attention, {}, nullptr, kept,
+                                 &value_rows);
+}
+
 Rows Layer::attend_narrow(const Pass& pass, const Rows& query_rows, const Rows& value_rows,
                           const ModelInput& input, const at::Tensor& kept) const {
-  return own_.attention->forward(pass, query_rows, nullptr, input.self_attention, {}, nullptr, kept,
-                                 &value_rows);
+  return own_.attention->output.forward(pass,
+                                        narrow_context(pass, query_rows, value_rows, input, kept));
 }
 
 Rows Layer::run_narrow(const Pass& pass, const Rows& wide, const ModelInput& input,
@@ -262,6 +268,10 @@ void Layer::add_bottleneck_groups(Norm*& last, const AddGroup& add) {
     inside.shortcuts = {&own_.residual.shortcut};
     inside.local = [this](const Rows& rows, const State&, const ModelInput& input,
                           const Pass& pass) { return attend_narrow(pass, rows, rows, input, {}); };
+    inside.combined = [this](const Rows& rows, const State&, const ModelInput& input,
+                             const Pass& pass) {
+      return narrow_context(pass, rows, rows, input, {});
+    };
     add(std::move(inside));
   } else if (bottleneck.reads == BottleneckAttention::kOwnRows) {
     ScaleGroup inside = norm_group(bottleneck.attention_norm);
@@ -269,6 +279,10 @@ void Layer::add_bottleneck_groups(Norm*& last, const AddGroup& add) {
     inside.local = [this](const Rows& rows, const State& state, const ModelInput& input,
                           const Pass& pass) {
       return attend_narrow(pass, rows, state.rows, input, {});
+    };
+    inside.combined = [this](const Rows& rows, const State& state, const ModelInput& input,
+                             const Pass& pass) {
+      return narrow_context(pass, rows, state.rows, input, {});
     };
     add(std::move(inside));
   }

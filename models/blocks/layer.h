@@ -91,7 +91,10 @@ class Layer {
   Rows attend(const AttentionBlock& block, const Pass& pass, const Rows& rows, const State& state,
               const ModelInput& input, const at::Tensor& kept) const;
   Rows feed_forward(const Pass& pass, Rows rows) const;
-  // Attention inside a bottleneck, and all that is between its ends.
+  // Attention inside a bottleneck, in front of its output's linear and behind it, and all that is
+  // between the bottleneck's ends.
+  Rows narrow_context(const Pass& pass, const Rows& query_rows, const Rows& value_rows,
+                      const ModelInput& input, const at::Tensor& kept) const;
   Rows attend_narrow(const Pass& pass, const Rows& query_rows, const Rows& value_rows,
                      const ModelInput& input, const at::Tensor& kept) const;
   Rows run_narrow(const Pass& pass, const Rows& wide, const ModelInput& input,

@@ -185,7 +185,7 @@ Violation scale_groups_are_complete(const fs::path& folder) {
 }
 
 // What a search may compare is what the network has: a group's local output, from the rows of its
-// site, is that of the last site that it runs.
+// site, is that of the last site that it runs, and so is what its readers' outputs are combined to.
 Violation local_outputs_are_the_networks(const fs::path& folder) {
   QuantizedNetwork network(folder, "{rules: []}");
   Model& model = network.model();
@@ -201,24 +201,29 @@ Violation local_outputs_are_the_networks(const fs::path& folder) {
     states.push_back(state);
     segment.run(state, input, pass);
   }
-  bool found_one = false;
-  for (const ScaleGroup& group : model.graph().groups) {
-    if (!group.local) continue;
-    found_one = true;
+  const auto check = [&](const ScaleGroup& group, const LocalOutput& output) -> Violation {
     size_t index = states.size() - 1;  // of the segment that reads the rows
     while (model.segments()[index].first_site > group.readers.at(0)->weight_site) --index;
     SiteId last = kNoSite;
     const Pass local = network.pass(
         false, false, [&](SiteId id, const at::Tensor&, const at::Tensor&) { last = id; });
-    const at::Tensor found = group.local({rows.at(group.site)}, states[index], input, local).values;
+    const at::Tensor found = output({rows.at(group.site)}, states[index], input, local).values;
     const std::string& name = model.sites()[static_cast<size_t>(group.site)].name;
     if (last == kNoSite) return "the local output of " + name + " runs no site";
-    if (max_difference(found, rows.at(last)) > float_tolerance(rows.at(last))) {
-      return fmt::format("the local output of {} is not what {} has", name,
-                         model.sites()[static_cast<size_t>(last)].name);
-    }
+    if (max_difference(found, rows.at(last)) <= float_tolerance(rows.at(last))) return "";
+    return fmt::format("the local output of {} is not what {} has", name,
+                       model.sites()[static_cast<size_t>(last)].name);
+  };
+  int64_t local = 0, combined = 0;
+  for (const ScaleGroup& group : model.graph().groups) {
+    if (!group.local) continue;
+    ++local;
+    if (Violation violation = check(group, group.local); !violation.empty()) return violation;
+    if (!group.combined) continue;
+    ++combined;
+    if (Violation violation = check(group, group.combined); !violation.empty()) return violation;
   }
-  return found_one ? "" : "no group has a local output";
+  return local > 0 && combined > 0 ? "" : "no group has a local output";
 }
 
 Violation size_counts_every_parameter(const fs::path& folder) {

@@ -23,8 +23,10 @@ namespace {
 
 // Products of fewer rows are slow; more would give losers up later.
 constexpr int64_t kTokensOfPiece = 128;
-// At once, whatever the number of threads: what is known of losers does not depend on it.
-constexpr size_t kPiecesOfRound = 4;
+// At least, whatever the number of threads: what is known of losers does not depend on it.
+constexpr int64_t kTokensOfRound = 128;
+// Of quantized weights that are kept from round to round.
+constexpr int64_t kMostBytes = int64_t{512} << 20;
 
 // In double precision, in an order that vectors allow.
 double squared_distance(const at::Tensor& found, const at::Tensor& expected) {
@@ -90,6 +92,14 @@ ThresholdLoss::ThresholdLoss(const ScaleGroup& group, const Model& model, const 
   for (const ReaderWeights::Matrix& matrix : weights_.matrices()) plain.push_back(matrix.values);
   weights_.use(plain);
   for (const GroupInput& input : inputs) add_pieces(input, model);
+  int64_t tokens = kTokensOfRound;
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    if (tokens >= kTokensOfRound) {
+      rounds_.push_back(i);
+      tokens = 0;
+    }
+    tokens += pieces_[i].rows.size(0);
+  }
   for_each_dynamically(std::ssize(pieces_), [&](int64_t index) {
     Piece& piece = pieces_[static_cast<size_t>(index)];
     piece.targets = outputs(piece, piece.rows);
@@ -161,22 +171,31 @@ at::Tensor ThresholdLoss::quantized(const at::Tensor& rows, const at::Tensor& sc
                  spec_);
 }
 
-size_t ThresholdLoss::rounds() const {
-  return (pieces_.size() + kPiecesOfRound - 1) / kPiecesOfRound;
+std::vector<at::Tensor> ThresholdLoss::weights(const at::Tensor& scale, float threshold) {
+  if (const auto known = kept_.find(threshold); known != kept_.end()) return known->second;
+  std::vector<at::Tensor> result;
+  int64_t bytes = 0;
+  for (const ReaderWeights::Matrix& matrix : weights_.matrices()) {
+    at::Tensor scaled = at::mul(matrix.values, scale);
+    if (matrix.spec != nullptr) {
+      scaled = on_grid(scaled, min_max(scaled, *matrix.spec), *matrix.spec);
+    }
+    bytes += static_cast<int64_t>(scaled.nbytes());
+    result.push_back(std::move(scaled));
+  }
+  if (kept_bytes_ + bytes <= kMostBytes) {
+    kept_bytes_ += bytes;
+    kept_.emplace(threshold, result);
+  }
+  return result;
 }
 
 double ThresholdLoss::add(float threshold, size_t round) {
   const at::Tensor scale = scale_of(features_, threshold);
-  std::vector<at::Tensor> weights;
-  for (const ReaderWeights::Matrix& matrix : weights_.matrices()) {
-    const at::Tensor scaled = at::mul(matrix.values, scale);
-    weights.push_back(matrix.spec == nullptr
-                          ? scaled
-                          : on_grid(scaled, min_max(scaled, *matrix.spec), *matrix.spec));
-  }
-  weights_.use(weights);
-  const size_t first = round * kPiecesOfRound;
-  std::vector<double> sums(std::min(kPiecesOfRound, pieces_.size() - first));
+  weights_.use(weights(scale, threshold));
+  const size_t first = rounds_[round];
+  const size_t end = round + 1 < rounds_.size() ? rounds_[round + 1] : pieces_.size();
+  std::vector<double> sums(end - first);
   for_each_dynamically(std::ssize(sums), [&](int64_t index) {
     const Piece& piece = pieces_[first + static_cast<size_t>(index)];
     sums[static_cast<size_t>(index)] = distance(piece, quantized(piece.rows, scale, threshold));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -35,7 +36,7 @@ class ThresholdLoss {
                 const Range& features, const std::vector<GroupInput>& inputs, LossForm form);
 
   // The tokens come in so many rounds.
-  size_t rounds() const;
+  size_t rounds() const { return rounds_.size(); }
   // What the tokens of a round add to the loss of a threshold: not negative. NaN where the network
   // gives NaN.
   double add(float threshold, size_t round);
@@ -54,6 +55,8 @@ class ThresholdLoss {
   void add_piece(const at::Tensor& rows, State state, ModelInput input);
   std::vector<at::Tensor> outputs(const Piece& piece, const at::Tensor& rows) const;
   double distance(const Piece& piece, const at::Tensor& rows) const;
+  // What the readers have at a threshold.
+  std::vector<at::Tensor> weights(const at::Tensor& scale, float threshold);
   at::Tensor quantized(const at::Tensor& rows, const at::Tensor& scale, float threshold) const;
 
   const ScaleGroup& group_;
@@ -63,6 +66,9 @@ class ThresholdLoss {
   Pass pass_;  // float
   ReaderWeights weights_;
   std::vector<Piece> pieces_;
+  std::vector<size_t> rounds_;  // the first piece of each
+  std::map<float, std::vector<at::Tensor>> kept_;
+  int64_t kept_bytes_ = 0;
   int64_t tokens_ = 0;
 };
 
