@@ -57,8 +57,7 @@ at::Tensor AdaRound::apply(const at::Tensor& rows, bool in_place) const {
         "adaround: a weight of {} values is quantized with the rounding of {}; learn its rounding",
         rows.numel(), upper_.numel()));
   }
-  const ScaleMap map =
-      ScaleMap::of_parameters(spec(), rows.sizes(), parameters_.scale.numel());
+  const ScaleMap map = ScaleMap::of_parameters(spec(), rows.sizes(), parameters_.scale.numel());
   const at::Tensor scale = map.expand(parameters_.scale).view({1, -1, 1});
   const at::Tensor zero_point = map.expand(parameters_.zero_point).view({1, -1, 1});
   const auto [low, high] = parameters_.levels;

@@ -47,9 +47,8 @@ class Learning {
   Learning(PipelineContext& context, const AdaRoundOptions& options)
       : context_(context),
         options_(options),
-        memory_(options.memory << 20, options.scratch.empty()
-                                          ? std::filesystem::temp_directory_path()
-                                          : options.scratch),
+        memory_(options.memory << 20,
+                options.scratch.empty() ? std::filesystem::temp_directory_path() : options.scratch),
         networks_(context, options.asymmetric, options.quantize_activations, memory_),
         progress_(context) {}
 
@@ -115,16 +114,16 @@ Learning::Reconstructed Learning::reconstruction(const Segment& segment, SiteId 
     return draw_without_replacement(*sequences, std::min(size, *sequences),
                                     derived_seed(seed, static_cast<uint64_t>(iteration)));
   };
-  networks_.for_each_input(
-      segment, site, [&](const Operand& operand, const OperationInputs& inputs) {
-        if (result.layer == nullptr) {
-          result.layer = make_reconstruction(operand, options, draw, memory_);
-        }
-        OperationInputs used = inputs;
-        if (!options.asymmetric) used.quantized = used.original;
-        result.layer->add(used);
-        *result.sequences += std::ssize(inputs.begins) - 1;
-      });
+  networks_.for_each_input(segment, site,
+                           [&](const Operand& operand, const OperationInputs& inputs) {
+                             if (result.layer == nullptr) {
+                               result.layer = make_reconstruction(operand, options, draw, memory_);
+                             }
+                             OperationInputs used = inputs;
+                             if (!options.asymmetric) used.quantized = used.original;
+                             result.layer->add(used);
+                             *result.sequences += std::ssize(inputs.begins) - 1;
+                           });
   return result;
 }
 
@@ -188,7 +187,8 @@ void Learning::learn_block(const Segment& segment, const std::vector<SiteId>& si
   const std::vector<int64_t> changed = block.decide();
   const double learned = block.mean_squared_error();
   for (size_t i = 0; i < sites.size(); ++i) {
-    progress_.finish({sites[i], nearest, learned, changed[i], context_.model.weight(sites[i]).numel()});
+    progress_.finish(
+        {sites[i], nearest, learned, changed[i], context_.model.weight(sites[i]).numel()});
   }
 }
 
@@ -198,7 +198,8 @@ class AdaRound final : public Solver {
 
   void run(PipelineContext& context) override {
     if (context.calibration.empty()) {
-      throw ConfigError(fmt::format("{}: no calibration batches; raise calibration.samples", kName));
+      throw ConfigError(
+          fmt::format("{}: no calibration batches; raise calibration.samples", kName));
     }
     Learning(context, options_).run(learned_sites(context));
   }
@@ -233,7 +234,8 @@ void register_solver_adaround(Plugins& plugins) {
   add_plugin<AdaRound, Params>(
       plugins.solvers, kName,
       "Learn for each value of a weight whether to round up or down, by the outputs.",
-      "Qualcomm adaround; AdaRound, Nagel et al. 2020; BRECQ, Li et al. 2021; QDrop, Wei et al. 2022");
+      "Qualcomm adaround; AdaRound, Nagel et al. 2020; BRECQ, Li et al. 2021; QDrop, Wei et al. "
+      "2022");
 }
 
 }  // namespace quell

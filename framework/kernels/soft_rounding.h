@@ -35,13 +35,13 @@ struct SoftWeights {
 // One step of gradient descent. Adam's betas are 0.9 and 0.999, its epsilon is 1e-8.
 struct RoundingStep {
   Relaxation relaxation = Relaxation::kHardSigmoid;
-  float temperature = 1;          // of the gradient
-  float next_temperature = 1;     // of the weights behind the step
-  float gradient_factor = 1;      // of the gradients that are given
-  float regularizer = 0;          // times sum of 1 - |2 h - 1|^beta; 0: there is none
-  float beta = 2;                 // its exponent
-  float step_size = 0;            // learning rate / (1 - 0.9^t)
-  float second_correction = 1;    // sqrt(1 - 0.999^t)
+  float temperature = 1;        // of the gradient
+  float next_temperature = 1;   // of the weights behind the step
+  float gradient_factor = 1;    // of the gradients that are given
+  float regularizer = 0;        // times sum of 1 - |2 h - 1|^beta; 0: there is none
+  float beta = 2;               // its exponent
+  float step_size = 0;          // learning rate / (1 - 0.9^t)
+  float second_correction = 1;  // sqrt(1 - 0.999^t)
 };
 
 // Takes a step along `gradient` [size] of a loss by the soft weights. Returns the sum of
@@ -52,8 +52,8 @@ double take_rounding_step(const SoftWeights& weights, const float* gradient,
 // The soft weights of the variables as they are.
 void soften_weights(const SoftWeights& weights, Relaxation relaxation, float temperature);
 
-// y = (y + shift) - target for y [rows, columns] and shift [columns], which may be null; rows of the
-// target begin `stride` values apart. Returns the sum of squares of the result.
+// y = (y + shift) - target for y [rows, columns] and shift [columns], which may be null; rows of
+// the target begin `stride` values apart. Returns the sum of squares of the result.
 double subtract_target(float* y, const float* shift, const float* target, int64_t rows,
                        int64_t columns, int64_t stride);
 

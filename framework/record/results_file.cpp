@@ -47,10 +47,10 @@ void write_scales(Hdf5Writer& file, const std::string& group, const SiteRecord& 
   if (point.rounding.defined()) {
     const std::string object = group + "/rounding";
     file.write(object, point.rounding, {.gzip_level = 1});
-    file.set_axes(object, point.rounding.dim() == 1
-                              ? std::vector<Hdf5Axis>{{"feature"}}
-                              : std::vector<Hdf5Axis>{{"row"}, {"column"}});
-    file.set_attribute(object, "unit", std::string("1: the upper neighbour on the grid, 0: the lower"));
+    file.set_axes(object, point.rounding.dim() == 1 ? std::vector<Hdf5Axis>{{"feature"}}
+                                                    : std::vector<Hdf5Axis>{{"row"}, {"column"}});
+    file.set_attribute(object, "unit",
+                       std::string("1: the upper neighbour on the grid, 0: the lower"));
   }
   if (!parameters.scale.defined()) return;
   file.set_attribute(group, "lowest_code", static_cast<int64_t>(parameters.levels.low));

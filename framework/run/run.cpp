@@ -363,10 +363,9 @@ RunRecord Run::finish() {
   for (size_t id = 0; id < record_.sites.size(); ++id) {
     const SitePoint* point = points_.point(static_cast<SiteId>(id));
     if (point == nullptr) continue;
-    record_.quantized[static_cast<SiteId>(id)] = {point->spec, point->observer_name,
-                                                  point->quantizer_name, point->range,
-                                                  point->quantizer->parameters(),
-                                                  point->quantizer->rounding()};
+    record_.quantized[static_cast<SiteId>(id)] = {
+        point->spec,  point->observer_name,           point->quantizer_name,
+        point->range, point->quantizer->parameters(), point->quantizer->rounding()};
   }
   record_.size = model_size(*bench_.model, bench_.plan);
   if (outliers_) record_.outliers = outliers_->found();

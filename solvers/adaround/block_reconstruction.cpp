@@ -34,8 +34,8 @@ class BlockReconstruction::SoftQuantizer final : public Quantizer {
   at::Tensor leaf_;
 };
 
-// Leaves values as they are at random. The draw follows from the seed, the iteration and the value's
-// position.
+// Leaves values as they are at random. The draw follows from the seed, the iteration and the
+// value's position.
 class BlockReconstruction::DroppingQuantizer final : public Quantizer {
  public:
   // `inner` must live as long; `iteration` is that of the call.
@@ -130,9 +130,8 @@ BlockReconstruction::BlockReconstruction(PipelineContext& context, const AdaRoun
   for (const SiteId site : sites_) {
     const SitePoint& point = *context.points.point(site);
     const at::Tensor& weight = context.model.weight(site);
-    weights_.push_back(std::make_unique<SoftWeight>(weight, point.quantizer->parameters(),
-                                                    point.spec, options.relaxation,
-                                                    options.beta_start));
+    weights_.push_back(std::make_unique<SoftWeight>(
+        weight, point.quantizer->parameters(), point.spec, options.relaxation, options.beta_start));
     leaves_.push_back(
         weights_.back()->values().detach().view(weight.sizes()).set_requires_grad(true));
   }
@@ -156,8 +155,7 @@ std::vector<size_t> BlockReconstruction::drawn_batches() const {
   const auto batches = static_cast<int64_t>(networks_.batches());
   int64_t sequences = 0;
   for (const Batch& batch : context_.calibration) sequences += batch.sequences();
-  const int64_t wanted =
-      std::clamp<int64_t>(options_.batch_size * batches / sequences, 1, batches);
+  const int64_t wanted = std::clamp<int64_t>(options_.batch_size * batches / sequences, 1, batches);
   const uint64_t seed =
       derived_seed(derived_seed(context_.seed, static_cast<uint64_t>(sites_.front())),
                    static_cast<uint64_t>(iterations_));
@@ -189,8 +187,8 @@ BlockReconstruction::Gradients BlockReconstruction::gradients(size_t batch) cons
 double BlockReconstruction::step() {
   std::vector<std::unique_ptr<Replaced>> replaced;
   for (size_t i = 0; i < sites_.size(); ++i) {
-    replaced.push_back(std::make_unique<Replaced>(
-        context_, sites_[i], [&](const QuantSpec& spec, Quantizer& own) {
+    replaced.push_back(
+        std::make_unique<Replaced>(context_, sites_[i], [&](const QuantSpec& spec, Quantizer& own) {
           return std::make_unique<SoftQuantizer>(spec, own.parameters(), leaves_[i]);
         }));
   }
@@ -200,8 +198,8 @@ double BlockReconstruction::step() {
     const SitePoint* point = context_.points.point(id);
     if (point == nullptr || point->spec.is_weight) continue;
     const uint64_t seed = derived_seed(context_.seed, static_cast<uint64_t>(id));
-    replaced.push_back(std::make_unique<Replaced>(
-        context_, id, [&](const QuantSpec& spec, Quantizer& own) {
+    replaced.push_back(
+        std::make_unique<Replaced>(context_, id, [&](const QuantSpec& spec, Quantizer& own) {
           return std::make_unique<DroppingQuantizer>(spec, own, options_.drop, seed, iterations_);
         }));
   }
@@ -220,9 +218,8 @@ double BlockReconstruction::step() {
   const std::vector<at::Tensor> targets = handed_on(targets_->get(batches.front()));
   const Batch& first = context_.calibration[batches.front()];
   const bool one_row_each = targets.front().size(0) == first.sequences();
-  const double factor =
-      1 / (static_cast<double>(sequences) *
-           (one_row_each ? 1.0 : static_cast<double>(targets.front().size(-1))));
+  const double factor = 1 / (static_cast<double>(sequences) *
+                             (one_row_each ? 1.0 : static_cast<double>(targets.front().size(-1))));
   kernels::RoundingStep step = scheduled_step(options_, iterations_ + 1);
   step.gradient_factor = static_cast<float>(factor);
   for_each_piece(std::ssize(weights_), [&](int64_t i) {
@@ -256,11 +253,14 @@ std::vector<int64_t> BlockReconstruction::decide() {
   std::vector<int64_t> changed;
   for (size_t i = 0; i < sites_.size(); ++i) {
     SitePoint& point = *context_.points.point(sites_[i]);
-    const at::Tensor nearest = fake_quantize(context_.model.weight(sites_[i]),
-                                             point.quantizer->parameters(), point.spec,
-                                             /*in_place=*/false);
-    changed.push_back(
-        weights_[i]->hard_values().ne(nearest.view(weights_[i]->values().sizes())).sum().item<int64_t>());
+    const at::Tensor nearest =
+        fake_quantize(context_.model.weight(sites_[i]), point.quantizer->parameters(), point.spec,
+                      /*in_place=*/false);
+    changed.push_back(weights_[i]
+                          ->hard_values()
+                          .ne(nearest.view(weights_[i]->values().sizes()))
+                          .sum()
+                          .item<int64_t>());
     point.quantizer->set_rounding(weights_[i]->upper());
     context_.points.weight_changed(sites_[i]);
   }

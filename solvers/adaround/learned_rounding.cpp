@@ -47,10 +47,10 @@ void RoundingProgress::finish(const RoundingResult& result) {
   context_.points.weight_changed(result.site);
   results_.push_back(result);
   NamedTensors state = context_.points.point(result.site)->quantizer->state();
-  state["errors"] = at::tensor({result.nearest_error, result.learned_error,
-                                static_cast<double>(result.changed),
-                                static_cast<double>(result.values)},
-                               at::kDouble);
+  state["errors"] =
+      at::tensor({result.nearest_error, result.learned_error, static_cast<double>(result.changed),
+                  static_cast<double>(result.values)},
+                 at::kDouble);
   add_named(prefix("finished", result.site), state, finished_);
 }
 

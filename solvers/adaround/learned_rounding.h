@@ -25,7 +25,8 @@ class RoundingProgress {
 
   // Whether a stopped run finished the weight: its quantizer then has the rounding.
   bool take_over(SiteId site);
-  // What a stopped run had reached with the weights at hand, which begin with `site`; empty: nothing.
+  // What a stopped run had reached with the weights at hand, which begin with `site`; empty:
+  // nothing.
   NamedTensors reached(SiteId site) const;
   // Keeps `state` of the weights at hand, when it is time.
   template <class State>

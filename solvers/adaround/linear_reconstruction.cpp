@@ -132,8 +132,8 @@ class LinearOnBatches final : public Reconstruction {
     const int64_t first = block_begin(block), outputs = block_begin(block + 1) - first;
     double sum = 0;
     for (const auto& [data, count] : target_rows_) {
-      sum += kernels::subtract_target(values, bias, data + first, count, outputs,
-                                      targets_.features());
+      sum +=
+          kernels::subtract_target(values, bias, data + first, count, outputs, targets_.features());
       values += count * outputs;
     }
     return sum;

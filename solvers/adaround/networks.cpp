@@ -85,8 +85,8 @@ void TwoNetworks::for_each_input(
       const Entered original = entered(segment, weight, batch, false);
       if (!original.operand) return;
       inputs.original = at::cat(original.rows);
-      inputs.quantized = asymmetric_ ? at::cat(entered(segment, weight, batch, true).rows)
-                                     : inputs.original;
+      inputs.quantized =
+          asymmetric_ ? at::cat(entered(segment, weight, batch, true).rows) : inputs.original;
       inputs.begins = begins_of(context_.calibration[batch], inputs.original.size(0));
       operands[static_cast<size_t>(i)] = original.operand;
     });

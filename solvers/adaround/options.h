@@ -138,7 +138,8 @@ struct AdaRoundOptions : RoundingSchedule {
       at_least(1));
     RoundingSchedule::describe(v);
     v("memory", &AdaRoundOptions::memory,
-      "MiB for inputs, targets and states of the network; what is beyond lies on disk", at_least(0));
+      "MiB for inputs, targets and states of the network; what is beyond lies on disk",
+      at_least(0));
     v("scratch", &AdaRoundOptions::scratch,
       "folder for what lies on disk; absent: the system's folder for temporary files",
       existing_folder());

@@ -41,8 +41,7 @@ void RowCache::add(const at::Tensor& rows, std::span<const int64_t> begins) {
 const float* RowCache::find(int64_t sequence, float* buffer) const {
   const Place& place = places_[static_cast<size_t>(sequence)];
   if (place.data != nullptr) return place.data;
-  file_->read(place.begin, buffer,
-              place.rows * features_ * static_cast<int64_t>(sizeof(float)));
+  file_->read(place.begin, buffer, place.rows * features_ * static_cast<int64_t>(sizeof(float)));
   return buffer;
 }
 

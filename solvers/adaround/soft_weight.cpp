@@ -41,8 +41,7 @@ constexpr int64_t kValues = 1 << 15;
 SoftWeight::SoftWeight(const at::Tensor& weight, const QuantParameters& parameters,
                        const QuantSpec& spec, kernels::Relaxation relaxation, double temperature)
     : relaxation_(relaxation), shape_(weight.sizes().vec()), levels_(parameters.levels) {
-  const ScaleMap map =
-      ScaleMap::of_parameters(spec, weight.sizes(), parameters.scale.numel());
+  const ScaleMap map = ScaleMap::of_parameters(spec, weight.sizes(), parameters.scale.numel());
   channels_ = map.channels();
   inner_ = map.inner();
   scale_ = map.expand(parameters.scale).contiguous();
@@ -124,8 +123,8 @@ at::Tensor SoftWeight::neighbours(const at::Tensor& upper) const {
     return tensor.view({-1, channels_, inner_});
   };
   const at::Tensor scale = scale_.view({1, -1, 1}), zero_point = zero_point_.view({1, -1, 1});
-  return at::clamp(by_channel(lower_).add(by_channel(upper)).add_(zero_point),
-                   levels_.low, levels_.high)
+  return at::clamp(by_channel(lower_).add(by_channel(upper)).add_(zero_point), levels_.low,
+                   levels_.high)
       .sub_(zero_point)
       .mul_(scale)
       .view(values_.sizes());

@@ -48,14 +48,15 @@ class SoftWeight {
   // The upper neighbours where `upper` [rows, columns] is true, the lower ones elsewhere.
   at::Tensor neighbours(const at::Tensor& upper) const;
   // Calls work(part) for the stretches of rows first..last whose scales the kernel takes at once.
-  void for_each_stretch(int64_t first, int64_t last,
-                        const std::function<void(const kernels::SoftWeights&, int64_t)>& work) const;
+  void for_each_stretch(
+      int64_t first, int64_t last,
+      const std::function<void(const kernels::SoftWeights&, int64_t)>& work) const;
 
   kernels::Relaxation relaxation_;
   std::vector<int64_t> shape_;
   kernels::Levels levels_;
-  int64_t channels_, inner_;      // of the map of scales
-  at::Tensor scale_, zero_point_;  // [channels]
+  int64_t channels_, inner_;                               // of the map of scales
+  at::Tensor scale_, zero_point_;                          // [channels]
   at::Tensor lower_, variable_, first_, second_, values_;  // [rows, columns]
 };
 

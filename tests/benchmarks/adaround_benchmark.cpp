@@ -59,13 +59,13 @@ void measure(int64_t inputs, int64_t outputs, const Load& load) {
   RoundingOptimizer optimizer(options, *reconstruction, weight);
   const at::Tensor x = at::randn({kRows, inputs}), errors = at::randn({kRows, outputs});
   at::Tensor y = at::empty({kRows, outputs}), gradient = at::empty({outputs, inputs});
-  const benchmarks::PairedRatio pair = benchmarks::measure(
-      [&] { optimizer.step(); },
-      [&] {
-        at::mm_out(y, x, linear.weight.t());
-        at::mm_out(gradient, errors.t(), x);
-      },
-      {.least_rounds = 15, .most_rounds = 61, .seconds = 2});
+  const benchmarks::PairedRatio pair =
+      benchmarks::measure([&] { optimizer.step(); },
+                          [&] {
+                            at::mm_out(y, x, linear.weight.t());
+                            at::mm_out(gradient, errors.t(), x);
+                          },
+                          {.least_rounds = 15, .most_rounds = 61, .seconds = 2});
   fmt::print("{:>6} {:>7}  {:<14} {:>10.1f} {:>10.1f}   {:.2f} ({:.2f} to {:.2f})\n", inputs,
              outputs, load.name, 1e3 * pair.own_s, 1e3 * pair.baseline_s, 1 / pair.ratio,
              1 / pair.high, 1 / pair.low);

@@ -1,5 +1,5 @@
-// AdaRound of the code of Bondarenko et al. (EMNLP 2021) on its own inputs, targets and draws: grids,
-// loss curves, learned variables and decisions.
+// AdaRound of the code of Bondarenko et al. (EMNLP 2021) on its own inputs, targets and draws:
+// grids, loss curves, learned variables and decisions.
 #include <gtest/gtest.h>
 
 #include <ATen/ATen.h>
@@ -49,8 +49,8 @@ const std::vector<GoldenLayer>& layers() {
 
 // Where a run is: copied here, or in the full goldens; empty where they are absent.
 std::filesystem::path file_of(const std::string& run) {
-  for (const auto& folder : {test_data() / "parity/qualcomm_adaround",
-                             shared_folder() / "goldens/qualcomm/bert_s0"}) {
+  for (const auto& folder :
+       {test_data() / "parity/qualcomm_adaround", shared_folder() / "goldens/qualcomm/bert_s0"}) {
     const auto file = folder / fmt::format("adaround_{}.safetensors", run);
     if (std::filesystem::exists(file)) return file;
   }
@@ -200,19 +200,17 @@ TEST_P(AdaRoundParity, LossVariablesAndDecisions) {
   const at::Tensor expected = read("int").to(at::kInt);
   EXPECT_TRUE(found.equal(expected)) << found.ne(expected).sum().item<int64_t>() << " differ";
   EXPECT_EQ(found.ne(nearest).sum().item<int64_t>(), layer()["flipped_vs_nearest"].get<int64_t>());
-  EXPECT_TRUE(equal_bits(quantizer->apply(weight(), false),
-                         soft.hard_values().view(weight().sizes())));
+  EXPECT_TRUE(
+      equal_bits(quantizer->apply(weight(), false), soft.hard_values().view(weight().sizes())));
 }
 
-INSTANTIATE_TEST_SUITE_P(Layers, AdaRoundParity, testing::ValuesIn(layers()),
-                         [](const auto& test) {
-                           std::string name = fmt::format("{}_{}", test.param.run,
-                                                          test.param.layer);
-                           for (char& letter : name) {
-                             if (letter == '.') letter = '_';
-                           }
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Layers, AdaRoundParity, testing::ValuesIn(layers()), [](const auto& test) {
+  std::string name = fmt::format("{}_{}", test.param.run, test.param.layer);
+  for (char& letter : name) {
+    if (letter == '.') letter = '_';
+  }
+  return name;
+});
 
 // The grids that it may begin with.
 TEST_P(AdaRoundParity, Grid) {

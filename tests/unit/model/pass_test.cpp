@@ -225,10 +225,11 @@ TEST_F(PassTest, TapsSeeBothSides) {
 TEST_F(PassTest, InputsOfLinearsAreSeenWithTheirGrid) {
   const SitePoint* grid = nullptr;
   SiteId seen = kNoSite;
-  const Pass pass(*points_, {.quantize = set_of(0), .inputs = [&](const Operand& operand, const Rows& rows) {
-                               seen = weight_site(operand);
-                               grid = rows.grid;
-                             }});
+  const Pass pass(*points_,
+                  {.quantize = set_of(0), .inputs = [&](const Operand& operand, const Rows& rows) {
+                     seen = weight_site(operand);
+                     grid = rows.grid;
+                   }});
   pass.linear({at::ones({2, 2}), {}, /*weight_site=*/1}, pass.activation(0, {at::ones({2, 2})}));
   EXPECT_EQ(seen, 1);
   EXPECT_EQ(grid, point_[0]);

@@ -47,7 +47,10 @@ class Learned {
   // Mean squared distance of logits to those of the float network.
   double distance(const at::Tensor& found) {
     const at::NoGradGuard no_gradients;
-    return found.sub(network.logits(some_batches()[0], false, false)).square().mean().item<double>();
+    return found.sub(network.logits(some_batches()[0], false, false))
+        .square()
+        .mean()
+        .item<double>();
   }
 
   QuantizedNetwork network;
@@ -55,12 +58,10 @@ class Learned {
 };
 
 TEST(AdaRound, BringsTheOutputsNearer) {
-  for (const char* params :
-       {"{iterations: 300, learning_rate: 0.01}",
-        "{iterations: 300, learning_rate: 0.01, loss: batches}",
-        "{iterations: 300, learning_rate: 0.01, reconstruct: block}",
-        "{iterations: 300, learning_rate: 0.01, asymmetric: false}",
-        "{iterations: 300, learning_rate: 0.01, grid: mse_out_asym}"}) {
+  for (const char* params : {"{iterations: 300, learning_rate: 0.01}",
+                             "{iterations: 300, learning_rate: 0.01, loss: batches}",
+                             "{iterations: 300, learning_rate: 0.01, reconstruct: block}",
+                             "{iterations: 300, learning_rate: 0.01, grid: mse_out_asym}"}) {
     SCOPED_TRACE(params);
     Learned run(params);
     EXPECT_LT(run.distance(run.learned), 0.7 * run.distance(run.nearest));
@@ -90,8 +91,7 @@ TEST(AdaRound, CodesAreNeighboursAndWhatTheNetworkRunsWith) {
     if (point == nullptr) continue;
     const at::Tensor weight = run.network.model().weight(id);
     const auto [codes, parameters] = point->quantizer->codes(weight);
-    const at::Tensor value =
-        codes.to(at::kFloat).sub(parameters.zero_point).mul_(parameters.scale);
+    const at::Tensor value = codes.to(at::kFloat).sub(parameters.zero_point).mul_(parameters.scale);
     EXPECT_TRUE(equal_bits(value, run.network.points().quantized_weight(id, weight)));
     const at::Tensor quotient = weight.div(parameters.scale).clamp(-8, 15);
     const at::Tensor inside = quotient.abs().lt(7);
@@ -105,8 +105,8 @@ TEST(AdaRound, CodesAreNeighboursAndWhatTheNetworkRunsWith) {
 // Where inputs lie, and how many threads there are, changes no bit.
 TEST(AdaRound, HasTheSameBitsOnDiskAndWithAnyNumberOfThreads) {
   const int threads = at::get_num_threads();
-  for (const std::string params : {"iterations: 40, loss: batches", "iterations: 40",
-                                   "iterations: 10, reconstruct: block"}) {
+  for (const std::string params :
+       {"iterations: 40, loss: batches", "iterations: 40", "iterations: 10, reconstruct: block"}) {
     SCOPED_TRACE(params);
     at::set_num_threads(1);
     const at::Tensor expected = Learned("{" + params + "}").learned;
@@ -205,7 +205,8 @@ TEST(AdaRoundMoments, KnowTheBestGainsAndEntries) {
   const at::NoGradGuard no_gradients;
   LinearCase one;
   const Norm norm{.weight = at::randn({16}).abs_().add_(0.5), .bias = at::randn({16})};
-  const QuantParameters parameters = parameters_from_range(min_max(norm.weight, one.spec), one.spec);
+  const QuantParameters parameters =
+      parameters_from_range(min_max(norm.weight, one.spec), one.spec);
   const auto outputs = one.make(RoundingLoss::kMoments, &norm);
   SoftWeight soft(norm.weight, parameters, one.spec, kernels::Relaxation::kHardSigmoid, 20);
   soft.choose_nearer(outputs->separate_optimum());
@@ -233,8 +234,7 @@ TEST(AdaRoundStored, ComesBackFromResults) {
   const std::filesystem::path file = folder / "results.h5";
   write_results_file(file, first.record());
   const std::string key = "weight:encoder.0.ffn.intermediate";
-  EXPECT_TRUE(
-      read_results_parameters(file).at(key).rounding.equal(first.point(key)->rounding));
+  EXPECT_TRUE(read_results_parameters(file).at(key).rounding.equal(first.point(key)->rounding));
   const std::string from = fmt::format("calibrate: {{from: {}}}", file.string());
   const Experiment again(yaml(learned, from));
   EXPECT_TRUE(equal_bits(again.logits(Stage::kQuantized), first.logits(Stage::kQuantized)));
