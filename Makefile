@@ -71,6 +71,7 @@ bench: benchmarks
 	  echo; echo "== quantized forward pass"; $(BUILD)/tests/forward_benchmark || status=1; \
 	  echo; echo "== engines"; $(BUILD)/tests/engine_benchmark || status=1; \
 	  echo; echo "== adaround"; $(BUILD)/tests/adaround_benchmark || status=1; \
+	  echo; echo "== threshold search"; $(BUILD)/tests/threshold_search_benchmark || status=1; \
 	  exit $$status
 
 # Whether they run at all.
