@@ -134,8 +134,8 @@ TEST(LinearErrors, AgainstASeparateComputation) {
     const std::string key = network.model().sites()[static_cast<size_t>(id)].key();
     const at::Tensor weight = network.model().weight(id).to(at::kDouble),
                      x = entered[id].to(at::kDouble),
-                     quantized =
-                         network.point(id).quantizer->apply(network.model().weight(id), false),
+                     quantized = network.points().point(id)->quantizer->apply(
+                         network.model().weight(id), false),
                      on_grid = grids[id]->quantizer->apply(entered[id], false);
     const double input = energy(x) / energy(on_grid.to(at::kDouble) - x),
                  own = energy(weight) / energy(quantized.to(at::kDouble) - weight);
