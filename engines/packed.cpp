@@ -76,8 +76,8 @@ std::shared_ptr<const kernels::PackedWeight> Packed::packed(const at::Tensor& we
   return made;
 }
 
-at::Tensor Packed::linear(const at::Tensor& rows, const at::Tensor& weight,
-                                const at::Tensor& bias, kernels::Activation activation) const {
+at::Tensor Packed::linear(const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
+                          kernels::Activation activation) const {
   QUELL_ASSERT(rows.dim() == 2 && rows.scalar_type() == at::kFloat, "rows [n, inputs] of float32");
   const std::shared_ptr<const kernels::PackedWeight> by = packed(weight);
   const at::Tensor dense = rows.contiguous();
@@ -90,8 +90,8 @@ at::Tensor Packed::linear(const at::Tensor& rows, const at::Tensor& weight,
 }
 
 at::Tensor Packed::attention(const AttentionSpans& spans, const AttentionShape& shape,
-                                   const at::Tensor& query, const at::Tensor& key,
-                                   const at::Tensor& value) const {
+                             const at::Tensor& query, const at::Tensor& key,
+                             const at::Tensor& value) const {
   QUELL_ASSERT(query.stride(1) == 1 && key.stride(1) == 1 && value.stride(1) == 1,
                "features one after another");
   const auto rows_of = [](const at::Tensor& rows) {

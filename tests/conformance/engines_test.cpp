@@ -83,18 +83,18 @@ TEST(Packed, SequencesDoNotDependOnTheirCompany) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Engines,
-                         testing::Combine(
-                             testing::ValuesIn(all_plugins().engines.names()),
-                             testing::Values("parity/outlier_suppression",
-                                         "parity/outlier_suppression_bart_gen",
-                                         "parity/outlier_suppression_bart_cls", "models/llama",
-                                         "models/opt_post_norm", "models/gpt2", "models/bloom",
-                                         "models/bloom_7_heads", "models/gpt_neox")),
-                         [](const auto& test) {
-                           const std::string folder = std::get<1>(test.param);
-                           return std::get<0>(test.param) + "_" + folder.substr(folder.find('/') + 1);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Models, Engines,
+    testing::Combine(testing::ValuesIn(all_plugins().engines.names()),
+                     testing::Values("parity/outlier_suppression",
+                                     "parity/outlier_suppression_bart_gen",
+                                     "parity/outlier_suppression_bart_cls", "models/llama",
+                                     "models/opt_post_norm", "models/gpt2", "models/bloom",
+                                     "models/bloom_7_heads", "models/gpt_neox")),
+    [](const auto& test) {
+      const std::string folder = std::get<1>(test.param);
+      return std::get<0>(test.param) + "_" + folder.substr(folder.find('/') + 1);
+    });
 
 }  // namespace
 }  // namespace quell

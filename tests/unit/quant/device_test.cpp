@@ -24,9 +24,8 @@ const std::set<std::string> kBesideTheDoor = {
 TEST(Kernels, DispatchIsTheDoor) {
   const std::regex include("#include \"framework/kernels/([a-z_-]+)\\.h\"");
   std::set<std::string> entered;
-  for (const char* room :
-       {"framework", "observers", "quantizers", "transforms", "solvers", "models", "tasks",
-                           "engines"}) {
+  for (const char* room : {"framework", "observers", "quantizers", "transforms", "solvers",
+                           "models", "tasks", "engines"}) {
     for (const auto& entry : fs::recursive_directory_iterator(source_folder() / room)) {
       const std::string path = fs::relative(entry.path(), source_folder()).string();
       const std::string ending = entry.path().extension().string();
