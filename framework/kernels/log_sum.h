@@ -2,10 +2,11 @@
 // softmax over a vocabulary needs, in one go.
 //
 // Exponentials are added in 16 float32 sums, that of column j to sum j mod 16, which are then added
-// by halves. So LibTorch adds them with AVX-512, and values of programs that use it are met: those
-// that are small beside the largest are lost alike, which takes 8e-6 from the logarithm over a
-// vocabulary of 50,000. Neither other rows, threads nor the instruction set show in the bits, as
-// long as it has fused multiply-adds.
+// by halves. So LibTorch adds them with AVX-512, and values of programs that use it are met: what
+// is small beside the largest is lost alike, which takes 8e-6 from the logarithm over a vocabulary
+// of 50,000. With more than 65,536 columns that would be too much: they are added in blocks of 512,
+// and those in double precision. Neither other rows, threads nor the instruction set show in the
+// bits, as long as it has fused multiply-adds.
 #pragma once
 
 #include <cstdint>

@@ -41,11 +41,13 @@ float largest_of(const float* row, int64_t panels, const float* rest) {
   return hn::GetLane(hn::MaxOfLanes(tag, most[0]));
 }
 
-float sum_of(const float* row, int64_t panels, const float* rest, float largest) {
+// Up to so many panels are added in float32 at once, those of more in small blocks.
+constexpr int64_t kMostAtOnce = 4096, kBlock = 32;
+
+double sum_of(const float* row, int64_t panels, const float* rest, float largest) {
   const FloatTag tag;
   const Vector most = hn::Set(tag, largest), least = hn::Set(tag, -87.0f);  // of exponential()
   Vector sums[kVectors];
-  for (Vector& sum : sums) sum = hn::Zero(tag);
   const auto add = [&](const float* from) HWY_ATTR {
     for (int64_t v = 0; v < kVectors; ++v) {
       const Vector x = hn::Sub(hn::LoadU(tag, from + v * kLanes), most);
@@ -54,9 +56,16 @@ float sum_of(const float* row, int64_t panels, const float* rest, float largest)
       sums[v] = hn::Add(sums[v], value);
     }
   };
-  for (int64_t i = 0; i < panels; ++i) add(row + i * kPanel);
-  add(rest);
-  return sum_by_halves(sums);
+  const int64_t block = panels <= kMostAtOnce ? panels + 1 : kBlock;
+  double total = 0;
+  for (int64_t begin = 0; begin <= panels; begin += block) {
+    for (Vector& sum : sums) sum = hn::Zero(tag);
+    const int64_t end = std::min(begin + block, panels);
+    for (int64_t i = begin; i < end; ++i) add(row + i * kPanel);
+    if (begin + block > panels) add(rest);
+    total += static_cast<double>(sum_by_halves(sums));
+  }
+  return total;
 }
 
 void log_sum_rows(const float* rows, int64_t count, int64_t columns, float* largest,
@@ -66,7 +75,7 @@ void log_sum_rows(const float* rows, int64_t count, int64_t columns, float* larg
     const float* row = rows + i * columns;
     const Rest rest(row + panels * kPanel, columns - panels * kPanel);
     largest[i] = largest_of(row, panels, rest.values);
-    log_sum[i] = std::log(sum_of(row, panels, rest.values, largest[i]));
+    log_sum[i] = static_cast<float>(std::log(sum_of(row, panels, rest.values, largest[i])));
   }
 }
 

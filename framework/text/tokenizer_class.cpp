@@ -169,12 +169,12 @@ const ClassEntry* find_class(std::string_view name) {
   return found == kClasses.end() ? nullptr : &*found;
 }
 
-// LLaMA 3 names LLaMA's class, but is spelled in bytes. Folders of transformers 4 say "legacy":
-// what release 5 makes of them differs in texts that begin with a blank from tokenizer.json and
-// SentencePiece, which agree, and with which the model was trained.
+// LLaMA 3 names LLaMA's class, but is spelled in bytes. And where tokenizer.model of SentencePiece
+// stands beside tokenizer.json, the model was trained with these two, which agree; what release 5
+// of transformers makes of the class differs from them in texts that begin with a blank.
 bool is_llama_as_stored(const TokenizerSettings& settings) {
   const auto file = settings.folder() / "tokenizer.json";
-  return file_exists(file) && (settings.flag("legacy", false) ||
+  return file_exists(file) && (file_exists(settings.folder() / "tokenizer.model") ||
                                read_file(file).find("\"ByteLevel\"") != std::string::npos);
 }
 

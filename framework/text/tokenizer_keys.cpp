@@ -40,7 +40,7 @@ constexpr std::array kConfigKeys = {
     KnownKey{"trim_offsets", kHonoured, "", "classes of RoBERTa alone look at it"},
     KnownKey{"add_bos_token", kHonoured, "", "does not count beside tokenizer.json"},
     KnownKey{"add_eos_token", kHonoured, "", "does not count beside tokenizer.json"},
-    KnownKey{"legacy", kHonoured, "", "true: tokenizer.json of LLaMA counts as it is"},
+    KnownKey{"legacy", kHonoured, "", "classes of LLaMA alone look at it"},
     KnownKey{"auto_map", kOnly, "[null]", kNoCode},
     KnownKey{"fast_tokenizer_files", kOnly, "[null, [], [\"tokenizer.json\"]]",
              "keep the one that is to be used, as tokenizer.json"},

@@ -191,8 +191,11 @@ TokenizerStages byte_pair_stages(const TokenizerSettings& settings,
   stages.eos_id = id("eos_token");
   const bool prefix_space = settings.flag("add_prefix_space", is_llama);
   if (is_llama) {
+    // "legacy" is how LLaMA's class says that every word is given a blank, not the first alone.
+    const auto prepend =
+        settings.flag("legacy", false) ? Metaspace::Prepend::kAlways : Metaspace::Prepend::kFirst;
     stages.pre_tokenizer = std::make_unique<Metaspace>(
-        U'\u2581', prefix_space ? Metaspace::Prepend::kFirst : Metaspace::Prepend::kNever, false);
+        U'\u2581', prefix_space ? prepend : Metaspace::Prepend::kNever, false);
     stages.decoder = llama_decoder(prefix_space);
   } else {
     stages.pre_tokenizer = make_gpt2_pre_tokenizer(prefix_space);
