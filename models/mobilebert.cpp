@@ -106,6 +106,7 @@ void shape_embeddings(const HfEncoderConfig& config, const Narrowing& narrowing,
                       StackShape& stack) {
   EmbeddingShape& embedding = stack.embedding;
   const bool projected = trigrams || config.embedding != config.hidden;
+  embedding.features = 0;  // tokens alone are narrower
   embedding.word_features = projected ? config.embedding : 0;
   embedding.stores_unread_projection = !projected;
   embedding.has_projection_bias = true;

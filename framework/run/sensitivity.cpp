@@ -156,7 +156,8 @@ SiteSetting read_setting(const std::string& text, const Plugins& plugins) {
   if (node.is_map() && node.find("sites") == nullptr) {
     node.set("sites", ConfigNode::scalar("*"));
   } else {
-    problems.add(node.mark, "", "expected keys of a rule without its sites, such as \"bits: 4\"");
+    problems.add({fmt::format("setting \"{}\"", text)}, "",
+                 "expected keys of a rule without its sites, such as \"bits: 4\"");
   }
   ReadContext context{problems, &plugins};
   SiteSetting setting{text, problems.empty() ? read_config<Rule>(node, context) : Rule()};

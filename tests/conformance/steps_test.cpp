@@ -318,8 +318,8 @@ TEST(StepRefusals, QatWithoutLabelsOrClasses) {
     const auto run = [&](const char* params) { run_step(qat, params, use, network); };
     if (!use.has_training) {
       EXPECT_THAT(message_of<ConfigError>([&] { run(""); }), HasSubstr("use `data: calibration`"));
-      EXPECT_THAT(message_of<DataError>([&] { run("{data: calibration}"); }),
-                  HasSubstr("give the data labels"));
+      EXPECT_THAT(message_of<ConfigError>([&] { run("{data: calibration}"); }),
+                  HasSubstr("with `distillation: {weight: 1}`"));
     } else if (std::string(use.name).ends_with("answers")) {
       EXPECT_THAT(message_of<ConfigError>([&] { run("{distillation: {weight: 1}}"); }),
                   HasSubstr("leave `distillation` out"));

@@ -9,6 +9,7 @@
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/ones_like.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
 #include <algorithm>
 #include <array>
@@ -16,7 +17,6 @@
 #include "framework/base/error.h"
 #include "framework/model/gather.h"
 #include "framework/quant/parallel.h"
-#include "framework/quant/scale_map.h"
 
 namespace quell {
 namespace {
@@ -166,9 +166,9 @@ at::Tensor ThresholdLoss::quantized(const at::Tensor& rows, const at::Tensor& sc
     const at::Tensor bound = at::full({1}, threshold, at::kFloat);
     return on_grid(scaled, {bound.neg(), bound}, spec_);
   }
-  const ScaleMap map = ScaleMap::make(spec_, scaled.sizes());
-  return on_grid(scaled, map.reduce({at::div(features_.min, scale), at::div(features_.max, scale)}),
-                 spec_);
+  const at::Tensor extremes =
+      at::stack({at::div(features_.min, scale), at::div(features_.max, scale)});
+  return on_grid(scaled, min_max(extremes, spec_), spec_);
 }
 
 std::vector<at::Tensor> ThresholdLoss::weights(const at::Tensor& scale, float threshold) {

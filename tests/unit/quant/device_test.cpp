@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 const std::set<std::string> kBesideTheDoor = {
     "dispatch",   "grid",         "interval",       "codes",          "parallel",
     "statistics", "range_search", "shifted_search", "token_extremes", "packed_product",
-    "activation", "attention",    "norm",
+    "activation", "log_sum",      "soft_rounding",  "attention",      "norm",
 };
 
 TEST(Kernels, DispatchIsTheDoor) {

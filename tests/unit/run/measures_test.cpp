@@ -122,7 +122,11 @@ TEST(LinearErrors, AgainstASeparateComputation) {
   std::map<SiteId, const SitePoint*> grids;
   const auto run = [&](SiteSet sites, const InputTap& tap) {
     const at::NoGradGuard no_gradients;
-    network.model().forward(batches[0], Pass(network.points(), {.quantize = sites, .inputs = tap}));
+    network.model().forward(
+        batches[0],
+        Pass(network.points(), {.quantize = sites,
+                                .tap = [](SiteId, const at::Tensor&, const at::Tensor&) {},
+                                .inputs = tap}));
   };
   run({}, [&](const Operand& operand, const Rows& rows) {
     entered[weight_site(operand)] = rows.values.clone();

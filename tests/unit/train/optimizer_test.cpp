@@ -62,12 +62,17 @@ void take_steps(Adam& adam, const json& run, size_t first, size_t last) {
   }
 }
 
-TEST(Adam, SameBitsAsPytorch) {
+constexpr float kTwoLastBits = 0x1p-22f;
+
+TEST(Adam, SameAsPytorch) {
   for (const json& run : golden()["adam"]) {
     Adam adam = adam_of(run);
     take_steps(adam, run, 0, run["learning_rates"].size());
     for (size_t i = 0; i < adam.trained().size(); ++i) {
-      EXPECT_TRUE(equal_bits(adam.trained()[i].tensor.detach(), to_tensor(run["end"][i])))
+      // Square roots are MKL's: their last bit depends on the vendor of the processor.
+      const at::Tensor found = adam.trained()[i].tensor.detach(),
+                       expected = to_tensor(run["end"][i]);
+      EXPECT_LE((found - expected).abs().div(expected.abs()).max().item<float>(), kTwoLastBits)
           << run["variant"] << " " << run["weight_decay"] << "\n"
           << adam.trained()[i].tensor << "\n"
           << to_tensor(run["end"][i]);
