@@ -145,10 +145,10 @@ INSTANTIATE_TEST_SUITE_P(Models, Harness, testing::ValuesIn(cases()), [](const a
   return name;
 });
 
-class OutlierSuppressionPlus : public testing::TestWithParam<const char*> {};
+class OutlierSuppressionPlusWindows : public testing::TestWithParam<const char*> {};
 
 // Three windows of 40 of a stream of 137 tokens.
-TEST_P(OutlierSuppressionPlus, WindowsHaveTheLossesOfThePublishedCode) {
+TEST_P(OutlierSuppressionPlusWindows, WindowsHaveTheLossesOfThePublishedCode) {
   const fs::path folder = shared_folder() / "goldens/outlier_suppression_plus" / GetParam();
   if (!fs::exists(folder)) GTEST_SKIP() << "needs " << folder;
   const std::string file = std::string(GetParam()) == "llama_s0" ? "run_int6_token" : "run_int8";
@@ -177,7 +177,7 @@ TEST_P(OutlierSuppressionPlus, WindowsHaveTheLossesOfThePublishedCode) {
   EXPECT_NEAR(perplexity, golden["fp_ppl"].get<double>(), 5e-6 * perplexity);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, OutlierSuppressionPlus,
+INSTANTIATE_TEST_SUITE_P(Families, OutlierSuppressionPlusWindows,
                          testing::Values("opt_s0", "llama_s0", "bloom_s0"));
 
 class TrainedModels : public testing::TestWithParam<const char*> {};
