@@ -59,10 +59,12 @@ TaskContext task_context(const Bench& bench) {
   context.vocabulary_size = model.vocabulary_size();
   if (model.writes_text()) {
     context.generation = generation_defaults(*bench.checkpoint, model.max_positions());
-    context.is_language_model =
-        std::none_of(model.segments().begin(), model.segments().end(),
-                     [](const Segment& segment) { return segment.is_encoder; });
   }
+  // A decoder alone: no segment stands in front of one, and every token has outputs.
+  context.is_language_model =
+      model.output_rows() == RowsOf::kTargets &&
+      std::none_of(model.segments().begin(), model.segments().end(),
+                   [](const Segment& segment) { return segment.is_encoder; });
   return context;
 }
 
