@@ -181,6 +181,7 @@ TEST(TokenWiseClipping, LogitsOfThePublishedCode) {
 }
 
 TEST(TokenWiseClipping, GivingUpChoosesTheSame) {
+  const bool exact = products_ignore_company();
   for (const int bits : {8, 6, 4}) {
     const SearchRecord all = search({.bits = bits});
     const SearchRecord some = search({.bits = bits, .options = ""});
@@ -190,7 +191,8 @@ TEST(TokenWiseClipping, GivingUpChoosesTheSame) {
     int64_t given_up = 0;
     for (size_t i = 0; i < all.candidates.size(); ++i) {
       if (some.candidates[i].batches == 4) {
-        EXPECT_EQ(some.candidates[i].loss, all.candidates[i].loss);
+        const double loss = all.candidates[i].loss;
+        EXPECT_NEAR(some.candidates[i].loss, loss, exact ? 0 : 1e-5 * loss);
       } else {
         ++given_up;
         EXPECT_GE(some.candidates[i].loss, best);
