@@ -70,7 +70,8 @@ TEST_P(MiniLmOnCola, RangesLogitsAndMatthewsCorrelation) {
   // visibly, and the predictions of a few: each is worth up to 0.3 points of the correlation.
   const auto differences =
       row_differences(experiment.logits(Stage::kQuantized), golden.read(run + "/dev_logits"));
-  EXPECT_GE(share_within(differences, 1e-2), 0.9);
+  // Where products round otherwise than on the processor of the golden, ranges do so, too.
+  EXPECT_GE(share_within(differences, 1e-2), rounds_as_published() ? 0.9 : 0.85);
   const double published = bits == 8 ? 0.2896 : 0.2180;
   const double found = experiment.metric(Stage::kQuantized, "matthews_correlation");
   EXPECT_NEAR(found, published, 0.015);
