@@ -162,16 +162,18 @@ Allocation allocate_settings(const ExperimentSpec& spec, const AllocationOptions
   const SiteBytes bytes(bench);
   std::vector<std::vector<AllocationChoice>> choices(groups.size());
   int64_t elements = 0;
+  std::vector<std::string> keys;  // of all groups
   for (const auto& [name, ids] : groups) {
     for (const SiteId id : ids) elements += bytes.elements(id);
+    for (std::string& key : keys_of(bench, ids)) keys.push_back(std::move(key));
   }
   for (const SiteSetting& setting : settings) {
     Problems problems;
+    const auto rules = with_setting(spec, setting, keys).quant.rules;
+    const auto plan = plan_sites(bench.model->sites(), rules, plugins, problems);
+    problems.throw_if_any();
     for (size_t group = 0; group < groups.size(); ++group) {
       const auto& [name, ids] = groups[group];
-      const auto rules = with_setting(spec, setting, keys_of(bench, ids)).quant.rules;
-      const auto plan = plan_sites(bench.model->sites(), rules, plugins, problems);
-      problems.throw_if_any();
       AllocationChoice choice;
       choice.loss = sign * (result.float_value -
                             value_of(row_of(rows, name, "alone", setting.text), result.metric));
@@ -188,20 +190,17 @@ Allocation allocate_settings(const ExperimentSpec& spec, const AllocationOptions
 
   ExperimentSpec allocated = spec;
   allocated.name += "-allocated";
-  std::vector<SiteId> all;
   result.predicted = result.float_value;
   for (size_t group = 0; group < groups.size(); ++group) {
     const auto& [name, ids] = groups[group];
     const SiteSetting& setting = settings[found[group]];
     const AllocationChoice& choice = choices[group][found[group]];
     allocated = with_setting(std::move(allocated), setting, keys_of(bench, ids));
-    all.insert(all.end(), ids.begin(), ids.end());
     result.groups.push_back({name, setting.text, choice.loss, choice.cost});
     result.bytes += choice.cost;
     result.predicted -= sign * choice.loss;
   }
-  const std::string yaml = to_yaml(to_node(allocated));
-  if (!options.experiment.empty()) write_file(options.experiment, yaml);
+  if (!options.experiment.empty()) write_file(options.experiment, to_yaml(to_node(allocated)));
   SensitivityOptions once{.alone = false, .without = false, .sites = options.sensitivity.sites};
   const auto measured = measure_sensitivity(allocated, once, plugins, quiet);
   result.measured = value_of(row_of(measured, "", "all", ""), result.metric);
