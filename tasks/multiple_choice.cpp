@@ -45,7 +45,6 @@ class MultipleChoice final : public Task {
   bool has_choices() const { return params_.name != "lambada"; }
   ChoiceData read(const std::filesystem::path& file, RowRanges rows);
   ChoiceData read_split(const std::string& split);
-  void note(const std::string& text);
   ScoredSequence encode(const ChoiceItem& item, size_t choice, int64_t& cut) const;
   void add_to(Sums& sums, const ChoiceItem& item, const std::vector<double>& likelihoods,
               bool greedy) const;
@@ -86,24 +85,21 @@ MultipleChoice::MultipleChoice(const ChoiceParams& params, const TaskContext& co
     groups.push_back(std::ssize(sequences) - first);
   }
   if (cut > 0) {
-    note(
+    add_note(
         fmt::format("{}: {} of {} contexts lose their beginning, so that the model reads no more "
                     "than {} tokens",
-                    data_.file.string(), cut, sequence_of_.size(), length_));
+                    data_.file.string(), cut, sequence_of_.size(), length_),
+        notes_);
   }
   sequences_ = std::ssize(sequences);
   batches_ = scoring_batches(sequences, groups,
                              {params_.batch_size, params_.share_contexts, !has_choices()});
 }
 
-void MultipleChoice::note(const std::string& text) {
-  if (std::find(notes_.begin(), notes_.end(), text) == notes_.end()) notes_.push_back(text);
-}
-
 ChoiceData MultipleChoice::read(const std::filesystem::path& file, RowRanges rows) {
   ChoiceData data = read_choices(file, params_.request(std::move(rows)));
   add_files(file, files_);
-  for (const std::string& text : data.notes) note(text);
+  for (const std::string& note : data.notes) add_note(note, notes_);
   return data;
 }
 

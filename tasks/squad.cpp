@@ -136,7 +136,7 @@ SquadData Squad::read(const std::filesystem::path& file, const std::string& spli
                 fmt::format("task.{}_articles", split));
   add_files(file, files_);
   for (const std::string& note : squad_notes(data, params_.version_2)) {
-    if (std::find(notes_.begin(), notes_.end(), note) == notes_.end()) notes_.push_back(note);
+    add_note(note, notes_);
   }
   return data;
 }

@@ -42,7 +42,6 @@ class Summarization final : public Task {
   void check_generation();
   SummaryData read(const std::filesystem::path& file, const SummaryRequest& request);
   SummaryData read_split(const std::string& split);
-  void note(const std::string& text);
   std::vector<TokenSequence> encode(const SummaryData& data, const std::vector<int64_t>& positions);
   // So many for each sequence of the batch.
   std::vector<GeneratedSequence> write(const Predictor& predictor, const Batch& batch,
@@ -96,8 +95,9 @@ void Summarization::check_generation() {
         generation_.max_length, context_.max_positions, context_.max_positions));
   }
   if (generation_.min_length > generation_.max_length) {
-    note(fmt::format("min_length {} is more than max_length {}: no summary ends by itself",
-                     generation_.min_length, generation_.max_length));
+    add_note(fmt::format("min_length {} is more than max_length {}: no summary ends by itself",
+                         generation_.min_length, generation_.max_length),
+             notes_);
   }
   if (generation_.num_return_sequences > generation_.num_beams) {
     throw ConfigError(fmt::format(
@@ -106,14 +106,10 @@ void Summarization::check_generation() {
   }
 }
 
-void Summarization::note(const std::string& text) {
-  if (std::find(notes_.begin(), notes_.end(), text) == notes_.end()) notes_.push_back(text);
-}
-
 SummaryData Summarization::read(const std::filesystem::path& file, const SummaryRequest& request) {
   SummaryData data = read_summaries(file, request);
   add_files(file, files_);
-  for (const std::string& text : data.notes) note(text);
+  for (const std::string& note : data.notes) add_note(note, notes_);
   return data;
 }
 
@@ -137,8 +133,9 @@ std::vector<TokenSequence> Summarization::encode(const SummaryData& data,
     sequences.push_back({std::move(windows.front().ids), std::move(windows.front().type_ids)});
   }
   if (cut > 0) {
-    note(fmt::format("{}: {} of {} articles are longer than max_source_length {} and are cut",
-                     data.file.string(), cut, positions.size(), params_.max_source_length));
+    add_note(fmt::format("{}: {} of {} articles are longer than max_source_length {} and are cut",
+                         data.file.string(), cut, positions.size(), params_.max_source_length),
+             notes_);
   }
   return sequences;
 }

@@ -16,6 +16,7 @@
 #include "framework/plugin/registry.h"
 #include "framework/task/task.h"
 #include "tasks/data/batching.h"
+#include "tasks/data/data_files.h"
 #include "tasks/data/prediction_metrics.h"
 #include "tasks/data/token_file.h"
 #include "tasks/metrics/named.h"
@@ -166,12 +167,10 @@ std::vector<TokenGroup> Tokens::read_groups(const std::string& keys, const std::
                                       fill_template(labels, name), limits_));
   }
   if (const auto& unread = groups.front().unread; !unread.empty()) {
-    std::string note = fmt::format("{}: not read beside {}: {}", params_.path.string(),
-                                   groups.front().ids_key, fmt::join(unread, ", "));
     // Calibration and evaluation may begin with the same batch.
-    if (std::find(notes_.begin(), notes_.end(), note) == notes_.end()) {
-      notes_.push_back(std::move(note));
-    }
+    add_note(fmt::format("{}: not read beside {}: {}", params_.path.string(),
+                         groups.front().ids_key, fmt::join(unread, ", ")),
+             notes_);
   }
   return groups;
 }

@@ -130,6 +130,10 @@ void check_encoding(const std::string& encoding, Report& report) {
                              encoding));
 }
 
+void add_note(const std::string& note, std::vector<std::string>& notes) {
+  if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(note);
+}
+
 void add_files(const fs::path& file, std::vector<std::string>& files) {
   for (const fs::path& shard : shards_of(file)) {
     if (std::find(files.begin(), files.end(), shard.string()) == files.end()) {

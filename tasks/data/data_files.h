@@ -43,6 +43,9 @@ std::filesystem::path find_data_file(const std::filesystem::path& folder, const 
 // Reports a value of the parameter `encoding` that read_text() does not know.
 void check_encoding(const std::string& encoding, Report& report);
 
+// Adds what the user should know to a list of notes, unless it is there.
+void add_note(const std::string& note, std::vector<std::string>& notes);
+
 // Adds the file, or all its shards, to a list of files that were read, unless it is there.
 void add_files(const std::filesystem::path& file, std::vector<std::string>& files);
 
