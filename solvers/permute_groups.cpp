@@ -117,8 +117,7 @@ std::vector<SiteId> PermuteGroups::chosen_sites(const PipelineContext& context) 
     const SitePoint* point = context.points.point(id);
     if (site.kind != SiteKind::kActivation || point == nullptr || !context.scope.contains(id) ||
         point->spec.granularity != Granularity::kFeatureGroups ||
-        std::none_of(params_.sites.begin(), params_.sites.end(),
-                     [&](const std::string& pattern) { return matches(site, pattern); })) {
+        !matches_any(site, params_.sites)) {
       continue;
     }
     if (site.heads > 0) {

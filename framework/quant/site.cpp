@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fnmatch.h>
+#include <algorithm>
 
 #include "framework/base/error.h"
 
@@ -57,6 +58,11 @@ bool matches(const Site& site, std::string_view pattern) {
     if (!alias_key.empty() && ::fnmatch(glob.c_str(), alias_key.c_str(), 0) == 0) return true;
   }
   return false;
+}
+
+bool matches_any(const Site& site, std::span<const std::string> patterns) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return matches(site, pattern); });
 }
 
 }  // namespace quell

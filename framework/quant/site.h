@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -69,5 +70,7 @@ const char* to_string(SiteKind kind);
 // Whether `pattern` names the site: a glob over key() or its alias, with `*` (anything), `?` (one
 // character), `[0-3]` (a character class) and `{a,b}` (alternatives; ConfigError: over 10,000).
 bool matches(const Site& site, std::string_view pattern);
+// Whether one of `patterns` does.
+bool matches_any(const Site& site, std::span<const std::string> patterns);
 
 }  // namespace quell

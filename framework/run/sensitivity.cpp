@@ -144,8 +144,7 @@ std::vector<Wanted> wanted_rows(const Bench& bench, const SensitivityOptions& op
 }
 
 bool chosen(const Site& site, const std::vector<std::string>& patterns) {
-  return patterns.empty() || std::any_of(patterns.begin(), patterns.end(),
-                                         [&](const auto& one) { return matches(site, one); });
+  return patterns.empty() || matches_any(site, patterns);
 }
 
 }  // namespace
