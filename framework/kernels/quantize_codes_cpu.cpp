@@ -13,6 +13,7 @@
 
 #include "framework/kernels/fake_quantize-inl.h"
 #include "framework/kernels/min_max-inl.h"
+#include "framework/kernels/quotient-inl.h"
 
 #ifndef QUELL_QUANTIZE_CODES_PARTS
 #define QUELL_QUANTIZE_CODES_PARTS
@@ -68,16 +69,19 @@ class Coder {
   // Values first..first + size, which share a scale.
   void with_one_scale(int64_t first, int64_t size, float scale, float zero_point) {
     const Vector s = hn::Set(FloatTag(), scale), z = hn::Set(FloatTag(), zero_point);
-    each_vector(
-        first, size, [&](int64_t) { return s; }, [&](int64_t) { return z; });
+    with_quotient<Vector>(scale, size, [&](const auto& quotient) {
+      each_vector(size, [&](int64_t i, int64_t count) {
+        quantize(first + i, count, quotient(load(x_ + first + i, count)), s, z);
+      });
+    });
   }
 
   // Values first..first + size, with a scale each.
   void with_a_scale_each(int64_t first, int64_t size, const float* scale, const float* zero_point) {
-    const auto values = [size](const float* all) {
-      return [all, size](int64_t i) { return load(all + i, size - i); };
-    };
-    each_vector(first, size, values(scale), values(zero_point));
+    each_vector(size, [&](int64_t i, int64_t count) {
+      const Vector s = load(scale + i, count), z = load(zero_point + i, count);
+      quantize(first + i, count, hn::Div(load(x_ + first + i, count), s), s, z);
+    });
   }
 
   // Whether no value was NaN.
@@ -96,21 +100,20 @@ class Coder {
     return hn::Load(FloatTag(), buffer);
   }
 
-  template <class Scale, class ZeroPoint>
-  HWY_INLINE void each_vector(int64_t first, int64_t size, const Scale& scale,
-                              const ZeroPoint& zero_point) {
+  // Calls each(begin, count) for vectors of values.
+  template <class Each>
+  static HWY_INLINE void each_vector(int64_t size, const Each& each) {
     int64_t i = 0;
-    for (; i + lanes() <= size; i += lanes()) {
-      quantize(first + i, lanes(), scale(i), zero_point(i));
-    }
-    if (i < size) quantize(first + i, size - i, scale(i), zero_point(i));
+    for (; i + lanes() <= size; i += lanes()) each(i, lanes());
+    if (i < size) each(i, size - i);
   }
 
-  HWY_INLINE void quantize(int64_t at, int64_t count, Vector scale, Vector zero_point) {
+  HWY_INLINE void quantize(int64_t at, int64_t count, Vector quotient, Vector scale,
+                           Vector zero_point) {
     const FloatTag tag;
     const hn::Rebind<int32_t, FloatTag> integers;
     const hn::Rebind<Code, FloatTag> narrow;
-    const Vector code = code_of(hn::Div(load(x_ + at, count), scale), zero_point, low_, high_);
+    const Vector code = code_of(quotient, zero_point, low_, high_);
     const Vector value = value_of(code, scale, zero_point);
     const auto none = hn::IsNaN(code);
     missing_ = hn::IfThenElse(none, hn::Set(tag, 1.0f), missing_);

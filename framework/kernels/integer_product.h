@@ -1,0 +1,118 @@
+// Exact products of integer codes: rows [rows, inputs] of unsigned 8-bit codes times the transpose
+// of a weight [outputs, inputs] of signed 8-bit codes, each code less its zero point,
+//
+//   sum = sum over inputs of (x - x_zero) * (w - w_zero), in int32,
+//   y = activation(float(sum) * (x_scale * w_scale) + bias),
+//
+// every step of the second line rounded to float32, and, where asked for, y on a grid, rounded as
+// in fake_quantize.h. Sums are integers, so neither rows, threads nor the route show in any bit,
+// nor does the instruction set, but for activations (packed_product.h).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "framework/kernels/activation.h"
+#include "framework/kernels/grid.h"
+#include "framework/kernels/parallel.h"
+
+namespace quell::kernels {
+
+// How sums are computed. All are exact; which ones exist depends on the processor, and on the
+// codes.
+enum class IntegerRoute {
+  kWide,   // codes widened to 16 bits, two products in a sum of 32 bits; everywhere, for all codes
+  kPairs,  // sums of two or more products in 16 bits, where none of them can overflow (AVX2)
+  kDot,    // four products in a sum of 32 bits (VNNI)
+};
+const char* to_string(IntegerRoute route);
+
+// The codes of a weight. Symmetric grids have zero points of 0.
+struct IntegerMatrix {
+  const int8_t* codes;  // [outputs, inputs]
+  int64_t outputs, inputs;
+  const float* scale;         // [outputs]
+  const int32_t* zero_point;  // [outputs], in [-256, 256]
+};
+
+// The same, laid out as products read it. Copies: the matrix may go. Made for the instruction set
+// at hand; products use the same one.
+class IntegerWeight {
+ public:
+  static constexpr int64_t kPanel = 16;          // outputs that lie together
+  static constexpr int64_t kMostInputs = 32768;  // so that no sum overflows
+
+  // For rows of codes of at most `most`. By the fastest route that there is, or a given one of
+  // routes().
+  IntegerWeight(const IntegerMatrix& matrix, int32_t most);
+  IntegerWeight(const IntegerMatrix& matrix, int32_t most, IntegerRoute route);
+  // Those that this processor has, and that are exact for this weight. Fastest last.
+  static std::vector<IntegerRoute> routes(const IntegerMatrix& matrix, int32_t most);
+
+  int64_t outputs() const { return outputs_; }
+  int64_t inputs() const { return inputs_; }
+  int64_t panels() const { return (outputs_ + kPanel - 1) / kPanel; }
+  IntegerRoute route() const { return route_; }
+  int64_t bytes() const;
+
+  // What products read. A step is that of 4 inputs, or 2 of kWide: of each of kPanel outputs 4
+  // bytes; of kPairs, steps_together() are summed up in 16 bits.
+  int64_t steps() const { return steps_; }
+  int64_t steps_together() const { return together_; }
+  const int8_t* panel(int64_t panel) const;
+  // [panels * kPanel], 0 behind the last output.
+  const float* scale() const { return scale_.data(); }
+  const int32_t* zero_point() const { return zero_point_.data(); }
+  const int32_t* sums() const { return sums_.data(); }  // of all codes of an output
+  bool has_zero_points() const { return has_zero_points_; }
+
+ private:
+  struct Free {
+    void operator()(int8_t* data) const;
+  };
+
+  void pack(const IntegerMatrix& matrix);
+
+  int64_t outputs_, inputs_, steps_ = 0, together_ = 1;
+  IntegerRoute route_;
+  bool has_zero_points_ = false;
+  std::vector<float> scale_;
+  std::vector<int32_t> zero_point_, sums_;
+  std::unique_ptr<int8_t[], Free> data_;
+};
+
+// Codes [rows, inputs], row-major, with one scale and zero point, or with one for each row.
+struct IntegerRows {
+  const uint8_t* codes;
+  int64_t rows;
+  const float* scale;
+  const float* zero_point;  // integers in [-256, 256]
+  bool per_row = false;
+};
+
+// A grid for results: codes from 0 to `most`, at most 255.
+struct OutputGrid {
+  float scale = 1, zero_point = 0, most = 255;
+};
+
+struct IntegerOutput {
+  float* y = nullptr;        // [rows, outputs]; null: not wanted
+  uint8_t* codes = nullptr;  // [rows, outputs] of y on `grid`, which y then has the values of
+  OutputGrid grid = {};
+  int32_t* sums = nullptr;  // [rows, outputs]; null: not wanted
+};
+
+struct IntegerEpilogue {
+  const float* bias = nullptr;  // [outputs]; null: there is none
+  Activation activation = Activation::kNone;
+};
+
+void integer_product(const IntegerRows& x, const IntegerWeight& weight,
+                     const IntegerEpilogue& epilogue, const IntegerOutput& output,
+                     ParallelFor parallel_for = serial_for);
+
+// The instruction set that these functions use on this machine: "AVX3_DL" has VNNI.
+const char* integer_instruction_set();
+
+}  // namespace quell::kernels

@@ -1,0 +1,213 @@
+// Products of codes against sums in 64 bits: every route, on every instruction set.
+#include "framework/kernels/integer_product.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "framework/kernels/packed_product.h"
+#include "framework/kernels/quantize_codes.h"
+#include "tests/unit/kernels/support.h"
+
+namespace quell::kernels {
+namespace {
+
+using Random = std::mt19937_64;
+
+int64_t draw(Random& random, int64_t low, int64_t high) {
+  return low + static_cast<int64_t>(random() % static_cast<uint64_t>(high - low + 1));
+}
+
+enum class Codes { kRandom, kExtremes, kHighest, kLowest };
+
+// Codes of rows of x_bits, and of a weight of w_bits.
+struct Problem {
+  int64_t rows, outputs, inputs;
+  int32_t most;
+  std::vector<uint8_t> x;
+  std::vector<int8_t> w;
+  std::vector<float> x_scale, x_zero, w_scale, bias;
+  std::vector<int32_t> w_zero;
+  bool per_row;
+
+  Problem(Random& random, int64_t row_count, int64_t output_count, int64_t input_count, int x_bits,
+          int w_bits, Codes kind)
+      : rows(row_count), outputs(output_count), inputs(input_count), most((1 << x_bits) - 1) {
+    const int64_t low = -(1 << (w_bits - 1)), high = -low - 1;
+    const auto code = [&](int64_t least, int64_t largest) {
+      switch (kind) {
+        case Codes::kRandom:
+          return draw(random, least, largest);
+        case Codes::kExtremes:
+          return random() % 2 == 0 ? least : largest;
+        case Codes::kHighest:
+          return largest;
+        case Codes::kLowest:
+          return least;
+      }
+      return least;
+    };
+    for (int64_t i = 0; i < rows * inputs; ++i) {
+      x.push_back(static_cast<uint8_t>(code(kind == Codes::kLowest ? most : 0, most)));
+    }
+    for (int64_t i = 0; i < outputs * inputs; ++i)
+      w.push_back(static_cast<int8_t>(code(low, high)));
+    per_row = random() % 2 == 0;
+    for (int64_t i = 0; i < (per_row ? rows : 1); ++i) {
+      x_scale.push_back(static_cast<float>(draw(random, 1, 1000)) / 3000);
+      x_zero.push_back(static_cast<float>(draw(random, 0, most)));
+    }
+    const bool symmetric = random() % 2 == 0;
+    for (int64_t i = 0; i < outputs; ++i) {
+      w_scale.push_back(static_cast<float>(draw(random, 1, 1000)) / 70000);
+      w_zero.push_back(symmetric ? 0 : static_cast<int32_t>(draw(random, low, high)));
+      bias.push_back(static_cast<float>(draw(random, -1000, 1000)) / 300);
+    }
+  }
+
+  IntegerMatrix matrix() const {
+    return {w.data(), outputs, inputs, w_scale.data(), w_zero.data()};
+  }
+  IntegerRows codes() const { return {x.data(), rows, x_scale.data(), x_zero.data(), per_row}; }
+  float scale_of(int64_t row) const { return x_scale[per_row ? row : 0]; }
+
+  std::vector<int64_t> sums() const {
+    std::vector<int64_t> all;
+    for (int64_t r = 0; r < rows; ++r) {
+      const auto zero = static_cast<int64_t>(x_zero[per_row ? r : 0]);
+      for (int64_t o = 0; o < outputs; ++o) {
+        int64_t sum = 0;
+        for (int64_t k = 0; k < inputs; ++k) {
+          sum += (x[r * inputs + k] - zero) * (int64_t{w[o * inputs + k]} - w_zero[o]);
+        }
+        all.push_back(sum);
+      }
+    }
+    return all;
+  }
+};
+
+// Sums by a route; another number behind the end stays.
+std::vector<int64_t> sums_by(const Problem& of, IntegerRoute route,
+                             ParallelFor parallel_for = serial_for) {
+  const IntegerWeight weight(of.matrix(), of.most, route);
+  std::vector<int32_t> sums(static_cast<size_t>(of.rows * of.outputs + 1), 77);
+  integer_product(of.codes(), weight, {}, {.sums = sums.data()}, parallel_for);
+  EXPECT_EQ(sums.back(), 77);
+  return {sums.begin(), sums.end() - 1};
+}
+
+int64_t shapes_to_try() {
+  const char* many = std::getenv("QUELL_FUZZED_SHAPES");  // a million, by hand
+  return many == nullptr ? 300 : std::atoll(many);
+}
+
+TEST(IntegerProduct, EveryRouteIsExact) {
+  on_every_instruction_set([] {
+    Random random(5);
+    for (int64_t i = 0; i < shapes_to_try(); ++i) {
+      const auto kind = static_cast<Codes>(i % 4);
+      const Problem of(random, draw(random, 1, 27), draw(random, 1, i % 9 == 0 ? 290 : 40),
+                       draw(random, 1, i % 7 == 0 ? 300 : 40), static_cast<int>(draw(random, 2, 8)),
+                       static_cast<int>(draw(random, 2, 8)), kind);
+      const std::vector<int64_t> expected = of.sums();
+      for (const IntegerRoute route : IntegerWeight::routes(of.matrix(), of.most)) {
+        ASSERT_EQ(sums_by(of, route), expected)
+            << to_string(route) << ": " << of.rows << " x " << of.outputs << " x " << of.inputs
+            << ", shape " << i;
+      }
+    }
+  });
+}
+
+TEST(IntegerProduct, TheLargestSumsFit) {
+  on_every_instruction_set([] {
+    Random random(6);
+    for (const Codes kind : {Codes::kHighest, Codes::kLowest}) {
+      Problem of(random, 2, 3, IntegerWeight::kMostInputs, 8, 8, kind);
+      std::fill(of.x_zero.begin(), of.x_zero.end(), 0.0f);
+      std::fill(of.w_zero.begin(), of.w_zero.end(), kind == Codes::kHighest ? -128 : 127);
+      for (const IntegerRoute route : IntegerWeight::routes(of.matrix(), of.most)) {
+        EXPECT_EQ(sums_by(of, route), of.sums()) << to_string(route);
+      }
+    }
+  });
+}
+
+TEST(IntegerProduct, ThreadsDoNotChangeASum) {
+  Random random(7);
+  const Problem of(random, 203, 300, 77, 8, 8, Codes::kRandom);
+  for (const IntegerRoute route : IntegerWeight::routes(of.matrix(), of.most)) {
+    EXPECT_EQ(sums_by(of, route, two_threads), of.sums()) << to_string(route);
+  }
+}
+
+// 16 bits hold sums of pairs of 8 x 7 bits, and of 16 products of 6 x 6 bits; one pair of extreme
+// codes of 8 x 8 bits is too much.
+TEST(IntegerProduct, TakesPairsOnlyWhereNoneCanOverflow) {
+  on_every_instruction_set([] {
+    Random random(8);
+    const auto steps = [&](int x_bits, int w_bits, Codes kind) {
+      const Problem of(random, 1, 20, 100, x_bits, w_bits, kind);
+      const auto routes = IntegerWeight::routes(of.matrix(), of.most);
+      if (std::find(routes.begin(), routes.end(), IntegerRoute::kPairs) == routes.end()) {
+        return int64_t{0};
+      }
+      return IntegerWeight(of.matrix(), of.most, IntegerRoute::kPairs).steps_together();
+    };
+    const bool none = steps(2, 2, Codes::kRandom) == 0;  // of this instruction set
+    EXPECT_EQ(steps(8, 8, Codes::kLowest), 0);
+    EXPECT_EQ(steps(8, 8, Codes::kHighest), 0);
+    EXPECT_EQ(steps(8, 7, Codes::kExtremes), none ? 0 : 1);
+    EXPECT_EQ(steps(6, 6, Codes::kLowest), none ? 0 : 8);
+    EXPECT_EQ(steps(8, 4, Codes::kLowest), none ? 0 : 8);
+  });
+}
+
+float activated(Activation activation, float x) {
+  const float one = 1;
+  float y;
+  packed_product(&x, 1, PackedWeight(&one, 1, 1), {nullptr, activation, nullptr}, &y);
+  return y;
+}
+
+TEST(IntegerProduct, ScalesAndQuantizesInTheStatedOrder) {
+  on_every_instruction_set([] {
+    Random random(9);
+    for (const Activation activation :
+         {Activation::kNone, Activation::kRelu, Activation::kGelu, Activation::kGeluTanh}) {
+      for (int i = 0; i < 12; ++i) {
+        const Problem of(random, draw(random, 1, 20), draw(random, 1, 50), draw(random, 1, 50), 8,
+                         8, Codes::kRandom);
+        const bool has_bias = i % 2 == 0;
+        const std::vector<int64_t> sums = of.sums();
+        std::vector<float> expected;
+        for (size_t at = 0; at < sums.size(); ++at) {
+          const size_t row = at / of.outputs, output = at % of.outputs;
+          const float scale = of.scale_of(row) * of.w_scale[output];
+          float y = static_cast<float>(sums[at]) * scale;
+          if (has_bias) y = y + of.bias[output];
+          expected.push_back(activated(activation, y));
+        }
+        const IntegerWeight weight(of.matrix(), of.most);
+        const IntegerEpilogue epilogue{has_bias ? of.bias.data() : nullptr, activation};
+        std::vector<float> y(sums.size());
+        integer_product(of.codes(), weight, epilogue, {.y = y.data()});
+        ASSERT_EQ(first_difference(y, expected), -1);
+
+        const OutputGrid grid{0.037f, 100, 255};
+        std::vector<float> expected_values(sums.size());
+        std::vector<uint8_t> codes(sums.size()), expected_codes(sums.size());
+        quantize_codes_tensor(expected.data(), {expected_codes.data(), CodeType::kUint8},
+                              static_cast<int64_t>(sums.size()), grid.scale, grid.zero_point,
+                              {0, grid.most}, expected_values.data());
+        integer_product(of.codes(), weight, epilogue,
+                        {.y = y.data(), .codes = codes.data(), .grid = grid});
+        EXPECT_EQ(codes, expected_codes);
+        ASSERT_EQ(first_difference(y, expected_values), -1);
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace quell::kernels
