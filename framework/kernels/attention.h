@@ -6,13 +6,16 @@
 // by `factor`, and has slope * position added by another one; exponentials of scores less the
 // largest are added in 16 sums, that of key j to sum j mod 16, which are then added by halves; the
 // exponentials times values are added over the keys in order, and the result is multiplied by the
-// reciprocal of the exponentials' sum. So neither other rows, threads nor the instruction set show
-// in the bits, as long as it has fused multiply-adds.
+// reciprocal of the exponentials' sum; where probabilities have a grid, they are divided by it
+// instead, and rounded, before they are multiplied. So neither other rows, threads nor the
+// instruction set show in the bits, as long as it has fused multiply-adds.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "framework/kernels/grid.h"
 #include "framework/kernels/parallel.h"
 
 namespace quell::kernels {
@@ -23,6 +26,12 @@ struct HeadRows {
   int64_t stride;
 };
 
+// A grid for the elements of a matrix, which are rounded to it as in fake_quantize.h.
+struct MatrixGrid {
+  float scale, zero_point;
+  Levels levels;
+};
+
 struct AttentionOperands {
   HeadRows query;            // heads * head_size values a row
   HeadRows key, value;       // key_heads * head_size values a row
@@ -31,6 +40,8 @@ struct AttentionOperands {
   float factor = 1;               // of scores, positive
   const float* slopes = nullptr;  // [heads], times a key's position; null: not added
   bool causal = false;            // the last query sees all keys, each one before it one key less
+  std::optional<MatrixGrid> scores = {};  // of the sums of products, in front of `factor`
+  std::optional<MatrixGrid> probs = {};   // of exponentials divided by their sum
 };
 
 // Of one sequence: its rows among the queries, and those among keys and values.

@@ -14,6 +14,7 @@
 #include <hwy/highway.h>
 
 #include "framework/kernels/activation-inl.h"
+#include "framework/kernels/fake_quantize-inl.h"
 #include "framework/kernels/product_tile-inl.h"
 
 #ifndef QUELL_ATTENTION_HEAD
@@ -86,6 +87,20 @@ void pack_columns(const float* rows, int64_t stride, int64_t count, int64_t size
       const float* from = rows + row * stride + column;
       std::fill(std::copy(from, from + present, panels), panels + kPanel, 0.0f);
     }
+  }
+}
+
+// values[0..columns) = each of them divided by `divisor`, on the grid; `columns`: a multiple of
+// kPanel.
+void round_quotients(float* values, int64_t columns, float divisor, const MatrixGrid& grid) {
+  const FloatTag tag;
+  const Vector all = hn::Set(tag, divisor);
+  const Vector scale = hn::Set(tag, grid.scale), zero = hn::Set(tag, grid.zero_point);
+  const Vector low = hn::Set(tag, grid.levels.low), high = hn::Set(tag, grid.levels.high);
+  for (int64_t c = 0; c < columns; c += kLanes) {
+    const Vector value = hn::Div(hn::Load(tag, values + c), all);
+    const Vector code = code_of(hn::Div(value, scale), zero, low, high);
+    hn::Store(value_of(code, scale, zero), tag, values + c);
   }
 }
 
@@ -170,8 +185,11 @@ void attend(const AttentionHead& head, float* scratch) {
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t later = of.causal ? sequence.queries - 1 - (first + r) : 0;
         const int64_t seen = std::clamp<int64_t>(sequence.keys - later, 0, keys);
-        factors[r] =
-            1 / exponentials(scores + r * key_columns, seen, key_columns, of.factor, slope);
+        float* row = scores + r * key_columns;
+        if (of.scores) round_quotients(row, key_columns, 1, *of.scores);
+        const float sum = exponentials(row, seen, key_columns, of.factor, slope);
+        factors[r] = of.probs ? 1 : 1 / sum;
+        if (of.probs) round_quotients(row, key_columns, sum, *of.probs);
       }
       multiply(scores, key_columns, rows, packed_values, panels, keys, sums);
       for (int64_t r = 0; r < rows; ++r) {

@@ -1,5 +1,6 @@
 #include "framework/model/engine.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mul.h>
@@ -9,15 +10,22 @@
 
 namespace quell {
 
-at::Tensor Engine::linear(const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias,
-                          kernels::Activation activation) const {
-  QUELL_ASSERT(activation == kernels::Activation::kNone, "an activation for an engine that joins");
-  return at::linear(rows, weight, bias);
+Rows Engine::linear(const Product& of) const {
+  QUELL_ASSERT(of.activation == kernels::Activation::kNone,
+               "an activation for an engine that joins");
+  const at::Tensor result = at::linear(of.rows.values, of.weight.values(), of.bias);
+  if (of.grid == nullptr) return {result};
+  return quantize(*of.grid, result, /*in_place=*/!at::GradMode::is_enabled());
+}
+
+Rows Engine::quantize(const SitePoint& point, const at::Tensor& rows, bool in_place) const {
+  return {point.quantizer->apply(rows, in_place), &point};
 }
 
 at::Tensor Engine::attention(const AttentionSpans& spans, const AttentionShape& shape,
                              const at::Tensor& query, const at::Tensor& key,
-                             const at::Tensor& value) const {
+                             const at::Tensor& value, const AttentionGrids& grids) const {
+  QUELL_ASSERT(grids.scores == nullptr && grids.probs == nullptr, "grids of attention");
   const AttentionLayout layout(std::make_shared<const AttentionSpans>(spans), shape,
                                /*rows_needed=*/false);
   return attention_context(layout, attention_probs(layout, attention_scores(layout, query, key)),

@@ -3,12 +3,30 @@
 
 #include <ATen/core/Tensor.h>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "framework/kernels/activation.h"
 #include "framework/model/attention.h"
 #include "framework/model/operands.h"
+#include "framework/model/rows.h"
 
 namespace quell {
+
+// activation(rows * weight^T + bias), quantized where there is a grid.
+struct Product {
+  const Rows& rows;      // [n, inputs]
+  const Weight& weight;  // [outputs, inputs]
+  at::Tensor bias = {};  // [outputs]; undefined: there is none
+  kernels::Activation activation = kernels::Activation::kNone;  // comes to engines that join
+  const SitePoint* grid = nullptr;
+};
+
+// Where attention's matrices are quantized; null: they are not.
+struct AttentionGrids {
+  const SitePoint* scores = nullptr;
+  const SitePoint* probs = nullptr;
+};
 
 // LibTorch, with the bits of published code. A plug-in of engines/ overrides what it computes
 // itself; it is never asked where gradients are recorded, and several threads may call it at once.
@@ -19,20 +37,24 @@ class Engine {
   // Whether it is given several operations as one, where nothing happens between them: then it
   // overrides all three of them.
   virtual bool joins() const { return false; }
-  // activation(rows [n, inputs] * weight [outputs, inputs]^T + bias [outputs], which may be
-  // undefined); an activation comes to engines that join.
-  virtual at::Tensor linear(const at::Tensor& rows, const at::Tensor& weight,
-                            const at::Tensor& bias,
-                            kernels::Activation activation = kernels::Activation::kNone) const;
+  virtual Rows linear(const Product& product) const;
+  // The rows [n, features] on the grid of an activation site; may overwrite them where asked to.
+  virtual Rows quantize(const SitePoint& point, const at::Tensor& rows, bool in_place) const;
   // The context of attention, as the three functions of attention.h one after another give it.
+  // Grids come to engines that say so.
   virtual at::Tensor attention(const AttentionSpans& spans, const AttentionShape& shape,
                                const at::Tensor& query, const at::Tensor& key,
-                               const at::Tensor& value) const;
+                               const at::Tensor& value, const AttentionGrids& grids = {}) const;
+  virtual bool attends_on(const AttentionGrids& /*grids*/) const { return false; }
   // `norm` of rows + added [n, features], which may be undefined; gamma is that of the pass.
   virtual at::Tensor norm(const Norm& norm, const at::Tensor& gamma, const at::Tensor& rows,
                           const at::Tensor& added) const;
   // That it holds beside the model's tensors.
   virtual int64_t bytes() const { return 0; }
+  // Of engines that compute with codes: why one cannot take those of such a site; "" where it can.
+  virtual std::string problem(const QuantSpec& /*spec*/) const { return ""; }
+  // What it has to say of how it computed so far.
+  virtual std::vector<std::string> notes() const { return {}; }
 };
 
 }  // namespace quell

@@ -37,14 +37,13 @@ Rows Pass::activation(SiteId id, Rows rows) const {
   }
   // A backward pass may need the rows.
   const bool in_place = !options_.tap && !at::GradMode::is_enabled();
-  const Rows quantized{action.point->quantizer->apply(rows.values, in_place), action.point};
+  Rows quantized = engine().quantize(*action.point, rows.values, in_place);
   if (options_.tap) options_.tap(id, rows.values, quantized.values);
   return quantized;
 }
 
 at::Tensor Pass::weight(SiteId id, const at::Tensor& weight) const {
-  if (id == kNoSite || !actions_[static_cast<size_t>(id)].quantize) return weight;
-  return points_.quantized_weight(id, weight);
+  return quantizing(id) == nullptr ? weight : points_.quantized_weight(id, weight);
 }
 
 const Engine& Pass::engine() const {
@@ -63,10 +62,20 @@ bool Pass::joins(std::initializer_list<SiteId> between) const {
          std::all_of(between.begin(), between.end(), idle);
 }
 
-Rows Pass::linear(const Linear& linear, const Rows& rows, kernels::Activation activation) const {
+Rows Pass::linear(const Linear& linear, const Rows& rows, kernels::Activation activation,
+                  SiteId site) const {
   if (options_.inputs) options_.inputs(&linear, rows);
-  const at::Tensor used = weight(linear.weight_site, linear.weight);
-  return {engine().linear(rows.values, used, linear.bias, activation)};
+  const SiteId id = linear.weight_site;
+  const Weight weight =
+      quantizing(id) == nullptr ? Weight(linear.weight) : Weight(linear.weight, points_, id);
+  Product product{rows, weight, linear.bias, activation};
+  const bool looked_at =
+      options_.tap || (site != kNoSite && actions_[static_cast<size_t>(site)].observe);
+  if (looked_at || quantizing(site) == nullptr) {
+    return this->activation(site, engine().linear(product));
+  }
+  product.grid = quantizing(site);
+  return engine().linear(product);
 }
 
 Rows Pass::embedding(const EmbeddingTable& table, const at::Tensor& ids) const {
@@ -84,9 +93,24 @@ Rows Pass::norm_of_sum(const Norm& norm, const Rows& rows, const Rows& added) co
   return activation(norm.output_site, {engine().norm(norm, gamma, rows.values, added.values)});
 }
 
+const SitePoint* Pass::quantizing(SiteId id) const {
+  if (id == kNoSite || !actions_[static_cast<size_t>(id)].quantize) return nullptr;
+  return actions_[static_cast<size_t>(id)].point;
+}
+
+bool Pass::attends_at_once(SiteId scores, SiteId probs) const {
+  if (joins({scores, probs})) return true;
+  const auto observes = [&](SiteId id) {
+    return id != kNoSite && actions_[static_cast<size_t>(id)].observe;
+  };
+  return joins({}) && !observes(scores) && !observes(probs) &&
+         engine().attends_on({quantizing(scores), quantizing(probs)});
+}
+
 Rows Pass::attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
-                     const Rows& key, const Rows& value) const {
-  return {engine().attention(spans, shape, query.values, key.values, value.values)};
+                     const Rows& key, const Rows& value, SiteId scores, SiteId probs) const {
+  return {engine().attention(spans, shape, query.values, key.values, value.values,
+                             {quantizing(scores), quantizing(probs)})};
 }
 
 Rows Pass::scores(const AttentionLayout& layout, const Rows& query, const Rows& key) const {
@@ -98,8 +122,8 @@ Rows Pass::context(const AttentionLayout& layout, const Rows& probs, const Rows&
 }
 
 Rows Pass::dropout(DropoutPlace place, Rows rows) const {
-  if (options_.dropout != nullptr) rows.values = options_.dropout->apply(place, rows.values);
-  return rows;
+  if (options_.dropout == nullptr) return rows;
+  return {options_.dropout->apply(place, rows.values), rows.grid};
 }
 
 bool Pass::needs_rows(SiteId id) const {

@@ -18,12 +18,6 @@
 
 namespace quell {
 
-// What flows between operations.
-struct Rows {
-  at::Tensor values;                // [rows, features] float32
-  const SitePoint* grid = nullptr;  // of the site that quantized them; null: they are float
-};
-
 // Sees the rows [n, features] of an activation site before and after quantization.
 using Tap = std::function<void(SiteId, const at::Tensor& before, const at::Tensor& after)>;
 // Sees what enters an operation with a weight: rows, or the ids [n] that are looked up in a table.
@@ -59,18 +53,22 @@ class Pass {
   // Whether an engine may compute several operations in one: nothing happens at the sites between
   // them, and nothing is dropped.
   bool joins(std::initializer_list<SiteId> between) const;
-  // rows * weight^T + bias. An activation only where operations are joined.
+  // rows * weight^T + bias, with the site behind it. An activation only where operations are
+  // joined.
   Rows linear(const Linear& linear, const Rows& rows,
-              kernels::Activation activation = kernels::Activation::kNone) const;
+              kernels::Activation activation = kernels::Activation::kNone,
+              SiteId site = kNoSite) const;
   // The rows of a table with these ids [n].
   Rows embedding(const EmbeddingTable& table, const at::Tensor& ids) const;
   // With the site behind it.
   Rows norm(const Norm& norm, const Rows& rows) const;
   // Of the sum of both. Only where operations are joined, and so is the next one.
   Rows norm_of_sum(const Norm& norm, const Rows& rows, const Rows& added) const;
-  // All of attention.
+  // Whether an engine computes all of attention in one with these sites of its matrices.
+  bool attends_at_once(SiteId scores, SiteId probs) const;
+  // All of attention. Only where that is so.
   Rows attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
-                 const Rows& key, const Rows& value) const;
+                 const Rows& key, const Rows& value, SiteId scores, SiteId probs) const;
   // Query times key, and probabilities times value: attention's two products.
   Rows scores(const AttentionLayout& layout, const Rows& query, const Rows& key) const;
   Rows context(const AttentionLayout& layout, const Rows& probs, const Rows& value) const;
@@ -92,6 +90,8 @@ class Pass {
 
   at::Tensor weight(SiteId id, const at::Tensor& weight) const;
   const Engine& engine() const;
+  // Null where nothing is quantized.
+  const SitePoint* quantizing(SiteId id) const;
 
   const SitePoints& points_;
   PassOptions options_;

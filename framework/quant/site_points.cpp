@@ -80,6 +80,13 @@ void SitePoints::weight_changed(SiteId id) {
   KeptWeight& kept = kept_weights_[static_cast<size_t>(id)];
   const std::lock_guard lock(kept.mutex);
   kept.tensor = at::Tensor();
+  kept.stamp = std::make_shared<char>();
+}
+
+std::weak_ptr<const void> SitePoints::weight_stamp(SiteId id) const {
+  KeptWeight& kept = kept_weights_[static_cast<size_t>(id)];
+  const std::lock_guard lock(kept.mutex);
+  return kept.stamp;
 }
 
 }  // namespace quell

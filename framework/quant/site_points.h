@@ -70,11 +70,14 @@ class SitePoints {
   at::Tensor quantized_weight(SiteId id, const at::Tensor& weight) const;
   // Forgets the kept one after its parameters or its float values changed, or to free its memory.
   void weight_changed(SiteId id);
+  // An object that lives until then.
+  std::weak_ptr<const void> weight_stamp(SiteId id) const;
 
  private:
   struct KeptWeight {
     std::mutex mutex;
     at::Tensor tensor;
+    std::shared_ptr<const void> stamp = std::make_shared<char>();
   };
 
   std::vector<Site> sites_;

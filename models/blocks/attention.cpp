@@ -87,8 +87,8 @@ Rows Attention::context(const Pass& pass, const Rows& rows, const Rows* memory,
   KeyValueCache::Layer* known = cache == nullptr ? nullptr : &cache->layers[layer_];
   Rows keys, values;
   if (memory != nullptr && known != nullptr && known->memory_keys.defined()) {
-    keys.values = known->memory_keys;
-    values.values = known->memory_values;
+    keys = {known->memory_keys};
+    values = {known->memory_values};
   } else {
     const Rows& read_rows = memory == nullptr ? rows : *memory;
     keys = read(pass, key, read_rows, angles);
@@ -97,16 +97,17 @@ Rows Attention::context(const Pass& pass, const Rows& rows, const Rows* memory,
       known->memory_keys = keys.values;
       known->memory_values = values.values;
     } else if (known != nullptr) {
-      keys.values = cache->append(known->keys, keys.values);
-      values.values = cache->append(known->values, values.values);
+      keys = {cache->append(known->keys, keys.values), keys.grid};
+      values = {cache->append(known->values, values.values), values.grid};
     }
   }
   keys = chosen_rows(keys, spans->key_rows);
   values = chosen_rows(values, spans->key_rows);
-  if (pass.joins({scores_site_, probs_site_})) {
+  if (pass.attends_at_once(scores_site_, probs_site_)) {
+    const AttentionSpans& seen = few ? one_query_spans(*spans) : *spans;
     const Rows result = pass.activation(
         context_site_,
-        pass.attention(few ? one_query_spans(*spans) : *spans, shape_, queries, keys, values));
+        pass.attention(seen, shape_, queries, keys, values, scores_site_, probs_site_));
     return few ? result : chosen_rows(result, kept);
   }
   // Scores and probabilities exist only here: as [heads * queries, keys] per sequence, or, where a

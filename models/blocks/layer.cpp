@@ -155,9 +155,7 @@ Rows Layer::forward(const Pass& pass, const State& state, const ModelInput& inpu
     Rows branch = attend(*block, pass, front, state, input, kept);
     if (parallel_) {
       const FeedForwardBlock& ffn = ffns_.front();
-      branch.values =
-          branch.values.add(ffn.ffn->forward(pass, ffn.residual.front(pass, rows)).values);
-      branch.grid = nullptr;
+      branch = {branch.values.add(ffn.ffn->forward(pass, ffn.residual.front(pass, rows)).values)};
     }
     rows = block->residual.back(pass, chosen_rows(rows, kept), std::move(branch));
   }

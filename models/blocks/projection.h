@@ -21,17 +21,26 @@ struct Projection {
   }
 
   // In front of the site.
-  Rows outputs(const Pass& pass, const Rows& rows) const {
+  Rows outputs(const Pass& pass, const Rows& rows) const { return outputs(pass, rows, kNoSite); }
+  Rows forward(const Pass& pass, const Rows& rows) const {
+    const bool last = factor == 1 && (!nonlinearity || joined(pass) != kernels::Activation::kNone);
+    return last ? outputs(pass, rows, site) : pass.activation(site, outputs(pass, rows));
+  }
+
+ private:
+  // The nonlinearity, where it is computed with the product.
+  kernels::Activation joined(const Pass& pass) const {
     const bool joins = nonlinearity && factor == 1 && pass.joins({});
-    const auto joined = joins ? joined_activation(*nonlinearity) : kernels::Activation::kNone;
-    Rows result = pass.linear(linear, rows, joined);
+    return joins ? joined_activation(*nonlinearity) : kernels::Activation::kNone;
+  }
+  // With a site where nothing follows the product.
+  Rows outputs(const Pass& pass, const Rows& rows, SiteId behind) const {
+    const kernels::Activation along = joined(pass);
+    Rows result = pass.linear(linear, rows, along, behind);
     if (factor != 1) result.values.mul_(factor);
-    if (nonlinearity && joined == kernels::Activation::kNone)
+    if (nonlinearity && along == kernels::Activation::kNone)
       result.values = apply(*nonlinearity, std::move(result.values));
     return result;
-  }
-  Rows forward(const Pass& pass, const Rows& rows) const {
-    return pass.activation(site, outputs(pass, rows));
   }
 };
 

@@ -2,7 +2,6 @@
 // (Vaswani et al. 2017) from those with norms in front of their branches (Xiong et al. 2020).
 #pragma once
 
-#include <ATen/ops/index_select.h>
 #include <string>
 
 #include "models/blocks/model_builder.h"
@@ -24,7 +23,7 @@ struct ResidualShape {
 
 // The rows with these indices [n], or all where they are undefined.
 inline Rows chosen_rows(const Rows& rows, const at::Tensor& indices) {
-  return indices.defined() ? Rows{at::index_select(rows.values, 0, indices), rows.grid} : rows;
+  return indices.defined() ? select_rows(rows, indices) : rows;
 }
 
 struct Residual {

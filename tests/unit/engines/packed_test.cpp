@@ -27,6 +27,14 @@ double difference(const at::Tensor& left, const at::Tensor& right) {
   return (left - right).abs().max().item<double>();
 }
 
+at::Tensor linear(const Engine& engine, const at::Tensor& rows, const at::Tensor& weight,
+                  const at::Tensor& bias,
+                  kernels::Activation activation = kernels::Activation::kNone) {
+  return engine
+      .linear({.rows = Rows{rows}, .weight = weight, .bias = bias, .activation = activation})
+      .values;
+}
+
 TEST(Packed, GivesTheProductsOfLibTorch) {
   const at::NoGradGuard no_gradients;
   const auto engine = make_engine("packed");
@@ -34,9 +42,9 @@ TEST(Packed, GivesTheProductsOfLibTorch) {
        {std::tuple(1, 2, 3), std::tuple(7, 384, 384), std::tuple(33, 100, 1536)}) {
     const at::Tensor x = at::randn({rows, inputs}), weight = at::randn({outputs, inputs}),
                      bias = at::randn({outputs});
-    EXPECT_LE(difference(engine->linear(x, weight, bias), at::linear(x, weight, bias)),
+    EXPECT_LE(difference(linear(*engine, x, weight, bias), at::linear(x, weight, bias)),
               bound(x, weight) + 1e-6);
-    EXPECT_LE(difference(engine->linear(x, weight, {}), at::linear(x, weight)), bound(x, weight));
+    EXPECT_LE(difference(linear(*engine, x, weight, {}), at::linear(x, weight)), bound(x, weight));
   }
 }
 
@@ -44,13 +52,13 @@ TEST(Packed, ComputesActivationsAlong) {
   const at::NoGradGuard no_gradients;
   const auto engine = make_engine("packed");
   const at::Tensor x = at::randn({9, 48}), weight = at::randn({33, 48}), bias = at::randn({33});
-  const at::Tensor sums = engine->linear(x, weight, bias);
+  const at::Tensor sums = linear(*engine, x, weight, bias);
   using kernels::Activation;
-  EXPECT_LE(difference(engine->linear(x, weight, bias, Activation::kGelu), at::gelu(sums)), 1e-5);
+  EXPECT_LE(difference(linear(*engine, x, weight, bias, Activation::kGelu), at::gelu(sums)), 1e-5);
   EXPECT_LE(
-      difference(engine->linear(x, weight, bias, Activation::kGeluTanh), at::gelu(sums, "tanh")),
+      difference(linear(*engine, x, weight, bias, Activation::kGeluTanh), at::gelu(sums, "tanh")),
       1e-5);
-  EXPECT_TRUE(engine->linear(x, weight, bias, Activation::kRelu).equal(at::relu(sums)));
+  EXPECT_TRUE(linear(*engine, x, weight, bias, Activation::kRelu).equal(at::relu(sums)));
 }
 
 // Values of size 1 or so, sums of at most 64 of them: each side is some 1e-6 off.
@@ -97,10 +105,10 @@ TEST(Packed, RowsDoNotDependOnTheirCompany) {
   const at::NoGradGuard no_gradients;
   const auto engine = make_engine("packed");
   const at::Tensor x = at::randn({19, 384}), weight = at::randn({384, 384});
-  const at::Tensor together = engine->linear(x, weight, {});
+  const at::Tensor together = linear(*engine, x, weight, {});
   std::vector<at::Tensor> alone;
   for (int64_t i = 0; i < x.size(0); ++i) {
-    alone.push_back(engine->linear(x.narrow(0, i, 1), weight, {}));
+    alone.push_back(linear(*engine, x.narrow(0, i, 1), weight, {}));
   }
   EXPECT_TRUE(at::cat(alone).equal(together));
 }
@@ -110,13 +118,13 @@ TEST(Packed, SeesWhatBecomesOfAWeight) {
   const auto engine = make_engine("packed");
   const at::Tensor x = at::randn({3, 16});
   at::Tensor weight = at::randn({16, 16});
-  const at::Tensor before = engine->linear(x, weight, {});
+  const at::Tensor before = linear(*engine, x, weight, {});
   weight.mul_(2);
-  EXPECT_TRUE(engine->linear(x, weight, {}).equal(before * 2));
+  EXPECT_TRUE(linear(*engine, x, weight, {}).equal(before * 2));
   const int64_t bytes = engine->bytes();
   for (int i = 0; i < 5; ++i) {  // weights that come and go, in the same memory or elsewhere
     weight = at::randn({16, 16});
-    EXPECT_LE(difference(engine->linear(x, weight, {}), at::linear(x, weight)), bound(x, weight));
+    EXPECT_LE(difference(linear(*engine, x, weight, {}), at::linear(x, weight)), bound(x, weight));
   }
   EXPECT_LE(engine->bytes(), 2 * bytes) << "those that are gone are forgotten";
 }
@@ -129,7 +137,7 @@ TEST(Packed, ServesSeveralThreads) {
   for (at::Tensor& result : results) {
     threads.emplace_back([&] {
       const at::NoGradGuard no_gradients;
-      result = engine->linear(x, weight, {});
+      result = linear(*engine, x, weight, {});
     });
   }
   for (std::thread& thread : threads) thread.join();
