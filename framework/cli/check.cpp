@@ -48,6 +48,18 @@ std::pair<int64_t, int64_t> count_sites(const Bench& bench, SiteKind kind) {
   return {quantized, all};
 }
 
+// The sites whose grids the engine computes in float, and why.
+std::vector<std::pair<std::string, std::string>> sites_in_float(const Bench& bench) {
+  std::vector<std::pair<std::string, std::string>> result;
+  for (size_t id = 0; id < bench.plan.size(); ++id) {
+    if (!bench.plan[id].quantize) continue;
+    std::string problem = bench.engine->problem(bench.plan[id].spec);
+    if (problem.empty()) continue;
+    result.emplace_back(bench.model->sites()[id].key(), std::move(problem));
+  }
+  return result;
+}
+
 nlohmann::ordered_json plan_json(const Bench& bench, const DryRun& estimate) {
   nlohmann::ordered_json json;
   json["name"] = bench.spec.name;
@@ -62,6 +74,9 @@ nlohmann::ordered_json plan_json(const Bench& bench, const DryRun& estimate) {
                       {"calibration_tokens", estimate.calibration_tokens},
                       {"seconds", estimate.seconds},
                       {"memory_bytes", estimate.memory_bytes}};
+  json["engine"]["type"] = engine_of(bench.spec);
+  auto& in_float = json["engine"]["in_float"] = nlohmann::ordered_json::object();
+  for (const auto& [site, reason] : sites_in_float(bench)) in_float[site] = reason;
   auto& sites = json["sites"] = nlohmann::ordered_json::array();
   for (size_t id = 0; id < bench.plan.size(); ++id) {
     sites.push_back(site_json(bench.model->sites()[id], bench.plan[id]));
@@ -92,6 +107,10 @@ void print_plan(const Bench& bench, const DryRun& estimate) {
              activations.first, activations.second);
   fmt::print("model: {:.1f} MiB in float32, {:.1f} MiB at these bits ({:.2f}x smaller)\n",
              size.float_bytes / kMebibyte, size.quantized_bytes / kMebibyte, size.ratio());
+  for (const auto& [site, reason] : sites_in_float(bench)) {
+    fmt::print("engine {}: in float what has to do with {}: {}\n", engine_of(bench.spec), site,
+               reason);
+  }
   fmt::print("data: {} sequences with {} tokens per stage, {} calibration batches with {} tokens\n",
              estimate.evaluation_sequences, estimate.evaluation_tokens,
              estimate.calibration_batches, estimate.calibration_tokens);

@@ -82,6 +82,8 @@ class Run {
   Evaluation evaluate(const std::vector<SiteId>& quantized);
   void hash_model() { record_.model_fingerprint = bench_.checkpoint->fingerprint(); }
   RunRecord finish();
+  const Bench& bench() const { return bench_; }
+  const SitePoints& points() const { return points_; }
 
  private:
   // The model with these sites quantized.
@@ -262,6 +264,9 @@ void Run::evaluate(Stage stage, bool weights, bool activations) {
   for (const auto& [name, value] : evaluation.metrics)
     line += fmt::format("  {} {:.4f}", name, value);
   log_.info(line + fmt::format("  ({:.1f} s)", record_.times.back().seconds));
+  if (weights && activations) {
+    for (const std::string& note : bench_.engine->notes()) log_.info(note);
+  }
   record_.stages.push_back({to_string(stage), std::move(evaluation)});
 }
 
@@ -420,5 +425,9 @@ Evaluation CalibratedNetwork::evaluate(const std::vector<SiteId>& quantized) {
   const at::NoGradGuard no_gradients;
   return state_->run.evaluate(quantized);
 }
+
+const Bench& CalibratedNetwork::bench() const { return state_->run.bench(); }
+
+const SitePoints& CalibratedNetwork::points() const { return state_->run.points(); }
 
 }  // namespace quell

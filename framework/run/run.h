@@ -32,6 +32,9 @@ class CalibratedNetwork {
   CalibratedNetwork(Bench bench, Log& log);
   ~CalibratedNetwork();
   Evaluation evaluate(const std::vector<SiteId>& quantized);
+  // The experiment, and its model as the pipeline left it.
+  const Bench& bench() const;
+  const SitePoints& points() const;
 
  private:
   struct State;
