@@ -54,6 +54,7 @@ const std::vector<Verb>& verbs() {
       {"check", "show what an experiment would do, without running it", run_check},
       {"sensitivity", "quantize groups of sites alone, and all but one", run_sensitivity},
       {"allocate", "choose bits for each group of sites under a budget", run_allocate},
+      {"parity", "compare one quantized network by two engines", run_parity},
       {"list", "list the plug-ins", run_list},
       {"describe", "explain one plug-in", run_describe},
       {"schema", "print the JSON Schema of experiment files", run_schema},

@@ -1,0 +1,219 @@
+#include "framework/run/parity.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+#include <sys/resource.h>
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "framework/base/error.h"
+
+namespace quell {
+namespace {
+
+double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// A network and one way to compute it.
+struct Contestant {
+  std::string name;
+  std::unique_ptr<const Engine> engine;
+  Pass pass;
+};
+
+std::vector<Contestant> contestants(const CalibratedNetwork& network, const ParityOptions& options,
+                                    const Plugins& plugins) {
+  const SitePoints& points = network.points();
+  std::vector<Contestant> all;
+  const auto add = [&](const std::string& name, const std::string& engine, bool quantized) {
+    auto made = EngineChoice(plugins.engines, engine).create();
+    const Pass pass(points,
+                    {.quantize = points.calibrated(quantized, quantized), .engine = made.get()});
+    all.push_back({name, std::move(made), pass});
+  };
+  for (const std::string& engine : options.engines) add(engine, engine, true);
+  add("float", "packed", false);
+  return all;
+}
+
+// The batches of an evaluation, as the task packs them.
+class Batches {
+ public:
+  void add(const Batch& batch) {
+    const std::lock_guard lock(mutex_);
+    batches_.push_back(batch);
+  }
+  const std::vector<Batch>& all() const { return batches_; }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Batch> batches_;
+};
+
+Evaluation evaluate(const CalibratedNetwork& network, const Pass& pass, Batches* seen, Log& log,
+                    const std::string& name) {
+  const Model& model = *network.bench().model;
+  const Predictor predictor{[&](const Batch& batch) {
+    if (seen != nullptr) seen->add(batch);
+    return model.forward(batch, pass);
+  }};
+  return network.bench().task->evaluate(
+      predictor, [&](int64_t done, int64_t total) { log.progress(name.c_str(), done, total); });
+}
+
+void compare_predictions(const Evaluation& one, const Evaluation& other, Parity& parity) {
+  double squares = 0;
+  int64_t values = 0;
+  for (size_t i = 0; i < one.predictions.size(); ++i) {
+    const Prediction &left = one.predictions[i], &right = other.predictions[i];
+    bool same = left.text == right.text;
+    for (const auto& [name, outputs] : left.outputs) {
+      const std::vector<float>& others = right.outputs.at(name);
+      for (size_t k = 0; k < std::min(outputs.size(), others.size()); ++k) {
+        const double difference = std::abs(static_cast<double>(outputs[k]) - others[k]);
+        parity.largest_logit_difference = std::max(parity.largest_logit_difference, difference);
+        squares += difference * difference;
+        ++values;
+      }
+      if (left.text || outputs.size() < 2 || outputs.size() != others.size()) continue;
+      const auto best = [](const std::vector<float>& all) {
+        return std::max_element(all.begin(), all.end()) - all.begin();
+      };
+      same = same && best(outputs) == best(others);
+    }
+    ++parity.predictions;
+    parity.different_predictions += !same;
+  }
+  parity.logit_rms = values == 0 ? 0 : std::sqrt(squares / static_cast<double>(values));
+}
+
+// The codes of the second engine against those of the first.
+void compare_sites(const CalibratedNetwork& network, const Contestant& reference,
+                   const Contestant& other, std::span<const Batch> batches, Parity& parity) {
+  const SitePoints& points = network.points();
+  const Model& model = *network.bench().model;
+  std::map<SiteId, SiteParity> found;
+  std::map<SiteId, at::Tensor> values;
+  const auto pass_with = [&](const Contestant& by, Tap tap) {
+    return Pass(points, {.quantize = points.calibrated(true, true),
+                         .tap = std::move(tap),
+                         .engine = by.engine.get()});
+  };
+  const Pass first =
+      pass_with(reference, [&](SiteId id, const at::Tensor&, const at::Tensor& after) {
+        if (points.point(id) != nullptr) values[id] = after.clone();
+      });
+  const Pass second = pass_with(other, [&](SiteId id, const at::Tensor&, const at::Tensor& after) {
+    const auto known = values.find(id);
+    if (known == values.end() || known->second.sizes() != after.sizes()) return;
+    SiteParity& site = found[id];
+    const at::Tensor difference = after.sub(known->second).abs_();
+    site.values += difference.numel();
+    site.different += difference.count_nonzero().item<int64_t>();
+    const SitePoint& point = *points.point(id);
+    const at::Tensor scale = point.quantizer->parameters().scale;
+    if (!scale.defined() || scale.numel() != 1 || difference.numel() == 0) return;
+    const double codes = difference.max().item<double>() / scale.item<double>();
+    site.largest_in_codes = std::max(site.largest_in_codes, std::round(codes));
+  });
+  for (const Batch& batch : batches) {
+    values.clear();
+    model.forward(batch, first);
+    model.forward(batch, second);
+  }
+  for (auto& [id, site] : found) {
+    site.site = points.sites()[static_cast<size_t>(id)].key();
+    parity.sites.push_back(site);
+  }
+}
+
+// One sequence of that many tokens, of those of a batch one after another.
+Batch single_sequence(const Batch& of, int64_t tokens) {
+  TokenSequence sequence;
+  const at::Tensor ids = of.token_ids.contiguous();
+  const int64_t* from = ids.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < tokens; ++i) sequence.ids.push_back(from[i % ids.numel()]);
+  sequence.segment_ids.assign(static_cast<size_t>(tokens), 0);
+  return pack(std::vector<TokenSequence>{sequence});
+}
+
+void measure_single(const Model& model, const Batch& batch, const std::vector<Contestant>& all,
+                    int64_t rounds, std::vector<EngineTimes>& times) {
+  constexpr int64_t kRepeats = 5;  // in each round
+  std::vector<std::vector<double>> seconds(all.size());
+  for (int64_t i = 0; i < rounds * kRepeats; ++i) {
+    for (size_t k = 0; k < all.size(); ++k) {
+      seconds[k].push_back(seconds_of([&] { model.forward(batch, all[k].pass); }));
+    }
+  }
+  for (size_t k = 0; k < all.size(); ++k) times[k].single_ms.push_back(1e3 * median(seconds[k]));
+}
+
+void measure_times(const CalibratedNetwork& network, const std::vector<Contestant>& all,
+                   const std::vector<Batch>& batches, int64_t rounds, Parity& parity) {
+  const Model& model = *network.bench().model;
+  for (const Contestant& one : all) parity.times.push_back({one.name});
+  const bool has_sequences = !batches.empty() && !batches[0].decoder_token_ids.defined();
+  for (const int64_t tokens : kSingleTokens) {
+    if (!has_sequences || tokens > model.max_positions()) continue;
+    measure_single(model, single_sequence(batches[0], tokens), all, rounds, parity.times);
+  }
+  int64_t tokens = 0;
+  for (const Batch& batch : batches) tokens += batch.tokens();
+  for (int64_t round = 0; round < rounds; ++round) {
+    for (size_t k = 0; k < all.size(); ++k) {
+      const double seconds = seconds_of([&] {
+        for (const Batch& batch : batches) model.forward(batch, all[k].pass);
+      });
+      EngineTimes& time = parity.times[k];
+      time.tokens_per_second =
+          std::max(time.tokens_per_second, static_cast<double>(tokens) / seconds);
+      time.bytes = all[k].engine->bytes();
+    }
+  }
+}
+
+int64_t peak_bytes() {
+  constexpr int64_t kKibibyte = 1024;
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * kKibibyte;
+}
+
+}  // namespace
+
+Parity compare_engines(const CalibratedNetwork& network, const ParityOptions& options,
+                       const Plugins& plugins, Log& log) {
+  const at::NoGradGuard no_gradients;
+  QUELL_ASSERT(options.engines.size() == 2, "two engines");
+  const std::vector<Contestant> all = contestants(network, options, plugins);
+  Parity parity;
+  Batches batches;
+  const Evaluation one = evaluate(network, all[0].pass, &batches, log, all[0].name);
+  const Evaluation other = evaluate(network, all[1].pass, nullptr, log, all[1].name);
+  parity.metrics = {one.metrics, other.metrics};
+  compare_predictions(one, other, parity);
+  const auto compared =
+      std::min<size_t>(static_cast<size_t>(options.batches), batches.all().size());
+  compare_sites(network, all[0], all[1], std::span(batches.all()).first(compared), parity);
+  if (options.rounds > 0) measure_times(network, all, batches.all(), options.rounds, parity);
+  for (const Contestant& contestant : all) {
+    for (const std::string& note : contestant.engine->notes()) parity.notes.push_back(note);
+  }
+  parity.peak_bytes = peak_bytes();
+  return parity;
+}
+
+}  // namespace quell
