@@ -55,6 +55,7 @@ const std::vector<Verb>& verbs() {
       {"sensitivity", "quantize groups of sites alone, and all but one", run_sensitivity},
       {"allocate", "choose bits for each group of sites under a budget", run_allocate},
       {"parity", "compare one quantized network by two engines", run_parity},
+      {"export", "write the network behind a pipeline for others to load", run_export},
       {"list", "list the plug-ins", run_list},
       {"describe", "explain one plug-in", run_describe},
       {"schema", "print the JSON Schema of experiment files", run_schema},

@@ -37,6 +37,7 @@ int run_tokenize(const Plugins& plugins, const Arguments& arguments);
 int run_sensitivity(const Plugins& plugins, const Arguments& arguments);
 int run_allocate(const Plugins& plugins, const Arguments& arguments);
 int run_parity(const Plugins& plugins, const Arguments& arguments);
+int run_export(const Plugins& plugins, const Arguments& arguments);
 int run_score(const Plugins& plugins, const Arguments& arguments);
 
 // The whole program: finds the verb and turns every exception into a message and an exit code.

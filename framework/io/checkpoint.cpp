@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
+#include "framework/io/coded_file.h"
+#include "framework/io/manifest.h"
 #include "framework/io/sha256.h"
 #include "framework/json/json.h"
 
@@ -74,18 +76,22 @@ Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
 Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
 
 void Checkpoint::open_weights() {
+  std::error_code ignored;
+  const auto open_whole = [&](const fs::path& path, std::unique_ptr<TensorFile> file) {
+    files_.push_back(path);
+    weights_.push_back(std::move(file));
+    for (const std::string& name : weights_.back()->names()) {
+      tensors_.emplace(name, weights_.back().get());
+    }
+  };
+  if (const fs::path file = folder_ / kCodedFile; fs::exists(file, ignored)) {
+    check_manifest(folder_);
+    return open_whole(file, std::make_unique<CodedFile>(file));
+  }
   for (const char* stem : {"model.safetensors", "pytorch_model.bin"}) {
     const fs::path file = folder_ / stem;
     const fs::path index = folder_ / (std::string(stem) + ".index.json");
-    std::error_code ignored;
-    if (fs::exists(file, ignored)) {
-      files_.push_back(file);
-      weights_.push_back(open_tensor_file(file));
-      for (const std::string& name : weights_.back()->names()) {
-        tensors_.emplace(name, weights_.back().get());
-      }
-      return;
-    }
+    if (fs::exists(file, ignored)) return open_whole(file, open_tensor_file(file));
     if (fs::exists(index, ignored)) return open_shards(index);
   }
   absent_ = fmt::format(

@@ -20,13 +20,17 @@ constexpr const char* kCopied[] = {kConfig,
 
 }  // namespace
 
-void write_model_folder(const fs::path& folder, const TrainedModel& model, const fs::path& origin) {
+void write_model_files(const fs::path& folder, const std::string& config, const fs::path& origin) {
   fs::create_directories(folder);
   for (const char* name : kCopied) {
     if (!fs::exists(origin / name)) continue;
     copy_atomically(origin / name, folder / name);
   }
-  if (!model.config.empty()) write_file(folder / kConfig, model.config);
+  if (!config.empty()) write_file(folder / kConfig, config);
+}
+
+void write_model_folder(const fs::path& folder, const TrainedModel& model, const fs::path& origin) {
+  write_model_files(folder, model.config, origin);
   const std::vector<std::pair<std::string, at::Tensor>> tensors(model.tensors.begin(),
                                                                 model.tensors.end());
   // Hugging Face transformers asks for this entry.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "framework/record/run_record.h"
 
@@ -11,6 +12,11 @@ namespace quell {
 // the model came from, so that `folder` can be a `model.path`.
 void write_model_folder(const std::filesystem::path& folder, const TrainedModel& model,
                         const std::filesystem::path& origin);
+
+// The files of a model folder without its weights: config.json, which is `config` where that is not
+// empty, and the tokenizer's.
+void write_model_files(const std::filesystem::path& folder, const std::string& config,
+                       const std::filesystem::path& origin);
 
 // Removes what write_model_folder() wrote; other files stay.
 void remove_model_folder(const std::filesystem::path& folder);

@@ -1,0 +1,57 @@
+#include "framework/export/export.h"
+
+#include <fmt/format.h>
+
+#include "framework/base/error.h"
+#include "framework/base/suggest.h"
+#include "framework/export/network_folder.h"
+
+namespace quell {
+namespace fs = std::filesystem;
+
+const std::vector<ExportFormat>& export_formats() {
+  static const std::vector<ExportFormat> all = {
+      {"quell", "codes, scales and the float rest, for `quell run`", check_network_folder,
+       write_network_folder},
+  };
+  return all;
+}
+
+const ExportFormat& find_export_format(const std::string& name) {
+  std::vector<std::string> names;
+  for (const ExportFormat& format : export_formats()) {
+    if (format.name == name) return format;
+    names.push_back(format.name);
+  }
+  throw ConfigError(fmt::format("--format {}: no such format{}", name, did_you_mean(name, names)));
+}
+
+void export_network(const ExperimentSpec& spec, const ExportFormat& format, const fs::path& folder,
+                    bool overwrite, const Plugins& plugins, Log& log) {
+  std::error_code error;
+  if (fs::exists(folder, error) && !overwrite) {
+    throw ConfigError(
+        fmt::format("{}: exists; use --overwrite to replace it, or --output to write elsewhere",
+                    folder.string()));
+  }
+  Bench bench = load_bench(spec, plugins, log);
+  format.check(bench);
+  const CalibratedNetwork network(std::move(bench), log);
+  fs::path partial = folder;
+  partial += ".partial";
+  fs::remove_all(partial, error);
+  fs::create_directories(partial, error);
+  if (error) {
+    throw Error(fmt::format("{}: cannot create the folder: {}; choose another with --output",
+                            partial.string(), error.message()));
+  }
+  format.write(network, partial, log);
+  fs::remove_all(folder, error);
+  fs::rename(partial, folder, error);
+  if (error) {
+    throw Error(fmt::format("{}: cannot be renamed to {}: {}", partial.string(), folder.string(),
+                            error.message()));
+  }
+}
+
+}  // namespace quell
