@@ -185,11 +185,11 @@ void attend(const AttentionHead& head, float* scratch) {
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t later = of.causal ? sequence.queries - 1 - (first + r) : 0;
         const int64_t seen = std::clamp<int64_t>(sequence.keys - later, 0, keys);
-        float* row = scores + r * key_columns;
-        if (of.scores) round_quotients(row, key_columns, 1, *of.scores);
-        const float sum = exponentials(row, seen, key_columns, of.factor, slope);
+        float* values = scores + r * key_columns;
+        if (of.scores) round_quotients(values, key_columns, 1, *of.scores);
+        const float sum = exponentials(values, seen, key_columns, of.factor, slope);
         factors[r] = of.probs ? 1 : 1 / sum;
-        if (of.probs) round_quotients(row, key_columns, sum, *of.probs);
+        if (of.probs) round_quotients(values, key_columns, sum, *of.probs);
       }
       multiply(scores, key_columns, rows, packed_values, panels, keys, sums);
       for (int64_t r = 0; r < rows; ++r) {
