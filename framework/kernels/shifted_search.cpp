@@ -1,6 +1,7 @@
 #include "framework/kernels/shifted_search.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
 #include <utility>
@@ -20,6 +21,37 @@ int shifts_to_a_side(const ShiftedSpace& space) {
   return static_cast<int>(codes_between(space.rule.levels) + 1) / 4;
 }
 
+// Errors on grids of which many have the same scale, as those of a half-width at several shifts.
+class ErrorsOfGrids {
+ public:
+  ErrorsOfGrids(std::vector<float> values, Levels levels)
+      : sorted_(std::move(values)), levels_(levels) {}
+
+  double mean_squared_error(ScaleZeroPoint grid) {
+    if (!std::isfinite(grid.scale)) return sorted_.mean_squared_error(grid, levels_);
+    const auto same = [&](const auto& one) { return one && one->scale() == grid.scale; };
+    const auto kept = std::find_if(kept_.begin(), kept_.end(), same);
+    if (kept != kept_.end()) return (*kept)->mean_squared_error(grid.zero_point, levels_);
+    if (std::find(seen_.begin(), seen_.end(), grid.scale) == seen_.end()) {
+      seen_[next_seen_++ % kScales] = grid.scale;
+      return sorted_.mean_squared_error(grid, levels_);
+    }
+    // A scale that comes back is likely to come again.
+    auto& place = kept_[next_kept_++ % kScales];
+    place = std::make_unique<const ErrorsOfSteps>(sorted_, grid.scale, levels_);
+    return place->mean_squared_error(grid.zero_point, levels_);
+  }
+
+ private:
+  static constexpr size_t kScales = 8;
+
+  SortedValues sorted_;
+  Levels levels_;
+  std::array<float, kScales> seen_ = {};  // no scale is 0
+  std::array<std::unique_ptr<const ErrorsOfSteps>, kScales> kept_;
+  size_t next_seen_ = 0, next_kept_ = 0;
+};
+
 }  // namespace
 
 RangeLoss squared_error(std::vector<float> values, const AffineRule& rule) {
@@ -33,8 +65,8 @@ RangeLoss squared_error(std::vector<float> values, const AffineRule& rule) {
       return sum * mean_squared_error(values.data(), count, grid(range), rule.levels);
     };
   }
-  const auto sorted = std::make_shared<const SortedValues>(std::move(values));
-  return [=](MinMax range) { return sum * sorted->mean_squared_error(grid(range), rule.levels); };
+  const auto errors = std::make_shared<ErrorsOfGrids>(std::move(values), rule.levels);
+  return [=](MinMax range) { return sum * errors->mean_squared_error(grid(range)); };
 }
 
 float ShiftedSpace::widest() const {

@@ -15,7 +15,8 @@ namespace quell::kernels {
 using RangeLoss = std::function<double(MinMax range)>;
 
 // The sum over `values` (not empty, finite) of (x - y)^2, where y is x on the grid of a range. Each
-// range costs O(codes * log n) or, of few values, O(n).
+// range costs O(codes * log n) or, of few values, O(n); less where many ranges have one scale. For
+// one thread at a time.
 RangeLoss squared_error(std::vector<float> values, const AffineRule& rule);
 
 struct ShiftedSpace {

@@ -66,6 +66,30 @@ TEST(QuantizationError, SortsZerosSubnormalsAndLargeValues) {
   EXPECT_TRUE(std::isinf(sorted.mean_squared_error({INFINITY, 7}, {0, 15})));
 }
 
+TEST(QuantizationError, StepsOfAScaleGiveTheSameBits) {
+  std::vector<float> x = normal_values(5000, 50.0f, 97);
+  for (size_t i = 0; i < 900; ++i) x[i] = 0.25f * static_cast<float>(i % 9);  // many equal ones
+  const SortedValues sorted(x);
+  for (const Levels levels : {Levels{0, 255}, Levels{-8, 7}}) {
+    for (const float scale : {0.5f, 0.0137f, 1.0f / 3}) {
+      const ErrorsOfSteps errors(sorted, scale, levels);
+      for (float zero_point = levels.low; zero_point <= levels.high; ++zero_point) {
+        EXPECT_EQ(errors.mean_squared_error(zero_point, levels),
+                  sorted.mean_squared_error({scale, zero_point}, levels))
+            << scale << " " << zero_point;
+      }
+    }
+  }
+}
+
+// Where a middle between codes is met by many values, and by the ends of bins.
+TEST(QuantizationError, ManyEqualValuesOnATie) {
+  std::vector<float> x(4000, 0.75f);
+  for (size_t i = 0; i < 1000; ++i) x[i] = 0.5f * static_cast<float>(i % 7) - 1.25f;
+  for (const float scale : {0.5f, 0.25f, 0.1f}) expect_equal_errors(x, {scale, 8}, {0, 15});
+  expect_equal_errors(std::vector<float>(100, 0.75f), {0.5f, 8}, {0, 15});
+}
+
 TEST(QuantizationError, GivesUpOnlyWhereItMay) {
   const SortedValues x(normal_values(3000, 1.0f, 97));
   const ScaleZeroPoint grid{0.3f, 8};
