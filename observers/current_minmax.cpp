@@ -6,6 +6,7 @@
 
 #include "framework/plugin/registry.h"
 #include "framework/quant/batch_range_observer.h"
+#include "framework/quant/last_batch_observer.h"
 #include "framework/quant/scale_map.h"
 
 namespace quell {
@@ -49,7 +50,7 @@ float percentile(std::vector<float>& values, double percent) {
   return static_cast<float>(low + part * (high - low));
 }
 
-class CurrentMinMax final : public BatchRangeObserver {
+class CurrentMinMax final : public BatchRangeObserver, public LastBatchObserver {
  public:
   CurrentMinMax(const Params& params, const QuantSpec& spec)
       : BatchRangeObserver(spec), params_(params) {}

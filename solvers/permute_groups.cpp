@@ -97,7 +97,8 @@ class PermuteGroups final : public Solver {
  private:
   BatchSelection selection() const { return {params_.first_batch, params_.batches}; }
   std::vector<SiteId> chosen_sites(const PipelineContext& context) const;
-  PassOptions pass_options(const PipelineContext& context, const SiteSet& chosen) const;
+  PassOptions pass_options(const PipelineContext& context, const SiteSet& chosen,
+                           std::vector<SiteId>& estimated) const;
   std::map<SiteId, Seen> look(PipelineContext& context, const std::vector<SiteId>& sites) const;
   SiteId source_of(SiteId id, const std::vector<SiteId>& sites,
                    const PipelineContext& context) const;
@@ -131,8 +132,9 @@ std::vector<SiteId> PermuteGroups::chosen_sites(const PipelineContext& context) 
   return chosen;
 }
 
-PassOptions PermuteGroups::pass_options(const PipelineContext& context,
-                                        const SiteSet& chosen) const {
+// With the sites whose ranges are estimated meanwhile.
+PassOptions PermuteGroups::pass_options(const PipelineContext& context, const SiteSet& chosen,
+                                        std::vector<SiteId>& estimated) const {
   PassOptions options;
   options.tap_matrices = TapMatrices::kCompact;
   if (params_.network == Network::kFloat) return options;
@@ -146,6 +148,7 @@ PassOptions PermuteGroups::pass_options(const PipelineContext& context,
     point->observer->reset();
     point->calibrated = false;  // what it had is written over
     options.observe.insert(id);
+    estimated.push_back(id);
   }
   return options;
 }
@@ -153,12 +156,16 @@ PassOptions PermuteGroups::pass_options(const PipelineContext& context,
 // The range of each feature of every site.
 std::map<SiteId, Seen> PermuteGroups::look(PipelineContext& context,
                                            const std::vector<SiteId>& sites) const {
-  const std::span<const Batch> batches = selected_batches(context, selection(), kName);
   SiteSet chosen;
   for (const SiteId id : sites) chosen.insert(id);
+  std::vector<SiteId> estimated;
+  const PassOptions options = pass_options(context, chosen, estimated);
+  std::span<const Batch> batches = selected_batches(context, selection(), kName);
+  if (params_.network == Network::kPublished) {
+    batches = deciding_batches(context, batches, estimated);
+  }
   const QuantSpec by_feature{.granularity = Granularity::kChannel, .axis = 1};
   std::map<SiteId, Seen> seen;
-  const PassOptions options = pass_options(context, chosen);
   const auto pass = [&](size_t index) {
     const Batch& batch = batches[index];
     PassOptions own = options;

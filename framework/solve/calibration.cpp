@@ -1,9 +1,11 @@
 #include "framework/solve/calibration.h"
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <cmath>
 
 #include "framework/base/error.h"
+#include "framework/quant/last_batch_observer.h"
 #include "framework/quant/scale_map.h"
 
 namespace quell {
@@ -24,12 +26,14 @@ Observation start_observing(PipelineContext& context, const SiteSet& skipped) {
     const auto id = static_cast<SiteId>(i);
     SitePoint* point = context.points.point(id);
     if (point == nullptr || !context.scope.contains(id)) continue;
+    const bool weight = context.model.sites()[i].kind == SiteKind::kWeight;
+    const bool observed = !weight && !skipped.contains(id) && !point->spec.is_dynamic();
     // A site that quantizes while others are observed has its own range first.
-    if (point->during_calibration == DuringCalibration::kObserveAndQuantize) {
+    if (point->during_calibration == DuringCalibration::kObserveAndQuantize &&
+        (observed || point->calibrated)) {
       observation.options.quantize.insert(id);
     }
-    const bool weight = context.model.sites()[i].kind == SiteKind::kWeight;
-    if (weight || skipped.contains(id) || point->spec.is_dynamic()) continue;
+    if (!observed) continue;
     point->observer->reset();
     observation.options.observe.insert(id);
     observation.sites.push_back(id);
@@ -39,13 +43,13 @@ Observation start_observing(PipelineContext& context, const SiteSet& skipped) {
 
 // What the states of the observers follow from, besides the float network and the data. Empty where
 // that is not all: some site quantizes meanwhile.
-std::string origin_of(const std::vector<SiteId>& observed, BatchSelection selection,
+std::string origin_of(const Observation& observation, BatchSelection selection,
                       const PipelineContext& context) {
+  if (!observation.options.quantize.empty()) return "";
   std::string text = "observers\n";
   if (!selection.all()) text += fmt::format("batches {} {}\n", selection.first, selection.count);
-  for (const SiteId id : observed) {
+  for (const SiteId id : observation.sites) {
     const SitePoint& point = *context.points.point(id);
-    if (point.during_calibration != DuringCalibration::kObserve) return "";
     text += fmt::format("{} {} {}\n", context.model.sites()[static_cast<size_t>(id)].key(),
                         granularity_text(point.spec), point.observer_settings);
   }
@@ -148,15 +152,27 @@ std::span<const Batch> selected_batches(const PipelineContext& context, BatchSel
                                      static_cast<size_t>(count));
 }
 
+std::span<const Batch> deciding_batches(const PipelineContext& context,
+                                        std::span<const Batch> batches,
+                                        std::span<const SiteId> observed) {
+  const bool forgets = std::all_of(observed.begin(), observed.end(), [&](SiteId id) {
+    return last_batch_decides(*context.points.point(id)->observer);
+  });
+  const bool whole =
+      context.scope.first == 0 && context.scope.end >= std::ssize(context.model.sites());
+  return forgets && whole ? batches.last(1) : batches;
+}
+
 void observe_activations(PipelineContext& context, const SiteSet& skipped,
                          BatchSelection selection) {
-  const auto [options, observed] = start_observing(context, skipped);
+  const Observation observation = start_observing(context, skipped);
+  const auto& [options, observed] = observation;
   if (observed.empty()) return;
   const std::span<const Batch> batches = selected_batches(context, selection, "calibrate");
   const std::string origin =
-      context.shared == nullptr ? "" : origin_of(observed, selection, context);
+      context.shared == nullptr ? "" : origin_of(observation, selection, context);
   if (origin.empty() || !take_states(observed, origin, context)) {
-    observe_batches(context, batches, options);
+    observe_batches(context, deciding_batches(context, batches, observed), options);
     if (!origin.empty()) keep_states(observed, origin, context);
   }
   for (const SiteId id : observed) use_range(context.model.sites()[id], *context.points.point(id));

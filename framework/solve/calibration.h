@@ -25,6 +25,12 @@ struct BatchSelection {
 std::span<const Batch> selected_batches(const PipelineContext& context, BatchSelection selection,
                                         const std::string& step);
 
+// Of these batches those that the ranges of the `observed` sites follow from: the last one, where
+// observers say that it decides. A block runs on all of them.
+std::span<const Batch> deciding_batches(const PipelineContext& context,
+                                        std::span<const Batch> batches,
+                                        std::span<const SiteId> observed);
+
 // The same for activations, over calibration batches in order, under each site's
 // `during_calibration`. Observers keep what they saw. Throws ConfigError without batches.
 void observe_activations(PipelineContext& context, const SiteSet& skipped = {},

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "framework/base/error.h"
+#include "framework/quant/last_batch_observer.h"
 #include "framework/quant/scale_map.h"
 #include "tests/conformance/laws.h"
 #include "tests/support/compare.h"
@@ -152,6 +153,15 @@ Violation reset_is_new(const Entry& entry) {
   });
 }
 
+// Who says so has the range of the last batch alone.
+Violation last_batch_decides(const Entry& entry) {
+  return first_violation(specs(), [&](const QuantSpec& spec) -> Violation {
+    const auto observer = make(entry, spec);
+    if (!quell::last_batch_decides(*observer)) return "";
+    return equal(observe(*observer, batches()), observe(*make(entry, spec), {batches().back()}), 0);
+  });
+}
+
 Violation empty_is_error(const Entry& entry) {
   return first_violation(specs(), [&](const QuantSpec& spec) -> Violation {
     const auto observer = make(entry, spec);
@@ -260,6 +270,7 @@ TEST_P(ObserverLaws, Hold) {
                       {"zero_input", zero_input},
                       {"reset_is_new", reset_is_new},
                       {"state_goes_on", state_goes_on},
+                      {"last_batch_decides", last_batch_decides},
                       {"feature_groups", feature_groups},
                       {"empty_is_error", empty_is_error}});
 }
