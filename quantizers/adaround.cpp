@@ -5,6 +5,7 @@
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/floor.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "framework/base/error.h"
 #include "framework/plugin/registry.h"
@@ -39,7 +40,6 @@ class AdaRound final : public Quantizer {
   void set_state(const NamedTensors& state) override;
 
   bool holds_rounding() const override { return true; }
-  at::Tensor rounding() const override { return upper_; }
   void set_rounding(const at::Tensor& upper) override;
 
  private:
@@ -52,10 +52,10 @@ at::Tensor AdaRound::apply(const at::Tensor& rows, bool in_place) const {
   if (!upper_.defined()) {
     return fake_quantize_learned(rows, parameters_, spec(), LearningRule{}, in_place);
   }
-  if (rows.numel() != upper_.numel()) {
-    throw Error(fmt::format(
-        "adaround: a weight of {} values is quantized with the rounding of {}; learn its rounding",
-        rows.numel(), upper_.numel()));
+  if (rows.sizes() != upper_.sizes()) {
+    throw DataError(fmt::format(
+        "adaround: a weight [{}] has the rounding of another one [{}]; learn its rounding",
+        fmt::join(rows.sizes(), ", "), fmt::join(upper_.sizes(), ", ")));
   }
   const ScaleMap map = ScaleMap::of_parameters(spec(), rows.sizes(), parameters_.scale.numel());
   const at::Tensor scale = map.expand(parameters_.scale).view({1, -1, 1});

@@ -3,6 +3,8 @@
 
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -21,6 +23,7 @@ namespace {
 struct Params {
   std::filesystem::path from;
   std::vector<std::string> entry;
+  std::vector<std::string> sites = {"*"};
   int64_t first_batch = 0;
   int64_t batches = 0;
 
@@ -31,6 +34,7 @@ struct Params {
       "that it does not name are observed",
       existing_file());
     v("entry", &Params::entry, "keys that lead to the table inside a JSON file", or_single());
+    v("sites", &Params::sites, "patterns; other sites stay as they are", or_single(), non_empty());
     v("first_batch", &Params::first_batch,
       "activations are observed from this calibration batch on, counted from 0", at_least(0));
     v("batches", &Params::batches, "over so many calibration batches; 0: all from there on",
@@ -43,10 +47,10 @@ class Calibrate final : public Solver {
   explicit Calibrate(const Params& params) : params_(params) {}
 
   void run(PipelineContext& context) override {
-    SiteSet loaded;
-    if (!params_.from.empty()) load(context, loaded);
-    observe_weights(context, loaded);
-    observe_activations(context, loaded, selection());
+    SiteSet skipped = others(context);
+    if (!params_.from.empty()) load(context, skipped);
+    observe_weights(context, skipped);
+    observe_activations(context, skipped, selection());
   }
 
   // A block runs on all batches.
@@ -54,7 +58,10 @@ class Calibrate final : public Solver {
 
  private:
   BatchSelection selection() const { return {params_.first_batch, params_.batches}; }
-  void load(PipelineContext& context, SiteSet& loaded) const;
+  // The quantized sites that are not chosen.
+  SiteSet others(const PipelineContext& context) const;
+  // Adds to `skipped` what was loaded.
+  void load(PipelineContext& context, SiteSet& skipped) const;
 
   Params params_;
 };
@@ -79,21 +86,36 @@ void check_count(const PipelineContext& context, SiteId id, size_t found) {
                   context.model.sites()[id].key(), *expected, found));
 }
 
-// Learned rounding is part of what a file says: without it the weight would be another one.
-void use_rounding(const PipelineContext& context, SiteId id, const at::Tensor& rounding) {
+// What a quantizer follows besides its scales, learned rounding for one, is part of what a file
+// says: without it the weight would be another one.
+void use_state(const PipelineContext& context, SiteId id, const StoredParameters& stored,
+               const std::string& file) {
   const std::string key = context.model.sites()[static_cast<size_t>(id)].key();
-  Quantizer& quantizer = *context.points.point(id)->quantizer;
-  if (!quantizer.holds_rounding()) {
-    throw ConfigError(fmt::format(
-        "calibrate: the file has learned rounding for {}; give it `quantizer: adaround`, "
-        "or leave it to be observed with another file",
-        key));
+  SitePoint& point = *context.points.point(id);
+  if (point.quantizer_name != stored.quantizer) {
+    throw ConfigError(
+        fmt::format("calibrate: {} has more than scales for {}, for its quantizer {}; give it "
+                    "`quantizer: {}`, or leave it to be observed with another file",
+                    file, key, stored.quantizer, stored.quantizer));
   }
-  if (rounding.sizes() != at::IntArrayRef(context.model.weight_shape(id))) {
-    throw DataError(fmt::format(
-        "calibrate: the rounding of {} in the file is that of a weight of another shape", key));
-  }
-  quantizer.set_rounding(rounding);
+  NamedTensors state = point.quantizer->state();
+  for (const auto& [name, tensor] : stored.state) state[name] = tensor;
+  point.quantizer->set_state(state);
+}
+
+// Whether the states of these weights, of another model for all we know, fit them.
+void try_states(const PipelineContext& context, const SiteSet& restored) {
+  context.execution->for_each_segment([&](const Segment& segment) {
+    for (const ModelTensor& tensor : segment.tensors) {
+      if (tensor.site == kNoSite || !restored.contains(tensor.site)) continue;
+      const Site& site = context.model.sites()[static_cast<size_t>(tensor.site)];
+      try {
+        context.points.point(tensor.site)->quantizer->codes(context.model.weight(tensor.site));
+      } catch (const Error& error) {
+        throw DataError(fmt::format("calibrate: {}: {}", site.key(), error.what()));
+      }
+    }
+  });
 }
 
 // The groups of features of a file; those of neighbours where it has none.
@@ -107,10 +129,30 @@ std::shared_ptr<const FeatureGroups> groups_of(const StoredParameters& stored, i
   }
 }
 
-void Calibrate::load(PipelineContext& context, SiteSet& loaded) const {
+SiteSet Calibrate::others(const PipelineContext& context) const {
+  SiteSet others;
+  bool any = false;
+  for (size_t i = 0; i < context.model.sites().size(); ++i) {
+    const auto id = static_cast<SiteId>(i);
+    if (context.points.point(id) == nullptr) continue;
+    const bool chosen = std::any_of(
+        params_.sites.begin(), params_.sites.end(),
+        [&](const std::string& pattern) { return matches(context.model.sites()[i], pattern); });
+    any |= chosen;
+    if (!chosen) others.insert(id);
+  }
+  if (any) return others;
+  throw ConfigError(
+      fmt::format("calibrate: none of the quantized sites is among `sites: [{}]`; `quell check "
+                  "EXPERIMENT` lists them",
+                  fmt::join(params_.sites, ", ")));
+}
+
+void Calibrate::load(PipelineContext& context, SiteSet& skipped) const {
   // Sites with the same groups share them.
   std::map<std::vector<int64_t>, std::shared_ptr<const FeatureGroups>> known_groups;
   const auto stored = read_stored_calibration(params_.from, params_.entry);
+  SiteSet restored;  // with more than parameters
   int64_t used = 0;
   for (const auto& [name, parameters] : stored) {
     const SiteId id = find_site(context.model.sites(), name);
@@ -121,7 +163,10 @@ void Calibrate::load(PipelineContext& context, SiteSet& loaded) const {
                                   name, did_you_mean(name, known)));
     }
     SitePoint* point = context.points.point(id);
-    if (point == nullptr || point->spec.is_dynamic() || !context.scope.contains(id)) continue;
+    if (point == nullptr || point->spec.is_dynamic() || !context.scope.contains(id) ||
+        skipped.contains(id)) {
+      continue;
+    }
     check_count(context, id, parameters.scale.size());
     if (point->spec.granularity == Granularity::kFeatureGroups) {
       auto& groups = known_groups[parameters.group_of];
@@ -132,13 +177,17 @@ void Calibrate::load(PipelineContext& context, SiteSet& loaded) const {
       context.points.set_feature_groups(id, groups);
     }
     point->quantizer->set_parameters(to_parameters(parameters, point->spec));
-    if (parameters.rounding.defined()) use_rounding(context, id, parameters.rounding);
+    if (!parameters.state.empty()) {
+      use_state(context, id, parameters, params_.from.string());
+      restored.insert(id);
+    }
     point->range = {};
     point->calibrated = true;
     context.points.weight_changed(id);
-    loaded.insert(id);
+    skipped.insert(id);
     ++used;
   }
+  if (!restored.empty()) try_states(context, restored);
   context.log.info(fmt::format("calibrate: {} sites from {}", used, params_.from.string()));
 }
 

@@ -110,24 +110,29 @@ NamedTensors LearnedQuantizer::state() const {
   if (!scale_.defined()) return {};
   NamedTensors state{{"scale", scale_.detach().clone()},
                      {"zero_point", zero_point_.detach().clone()}};
-  if (params_.log_domain) state["log_scale"] = log_scale_.detach().clone();
+  if (params_.log_domain && log_scale_.any().item<bool>()) {
+    state["log_scale"] = log_scale_.detach().clone();
+  }
   store_levels(levels_, state);
   return state;
 }
 
 void LearnedQuantizer::set_state(const NamedTensors& state) {
   const at::NoGradGuard no_gradients;
-  const auto restore = [&](const char* name, at::Tensor& to) {
-    const at::Tensor& from = stored_tensor(state, name);
+  const auto take = [](const char* name, const at::Tensor& from, at::Tensor& to) {
     if (to.defined() && to.sizes() != from.sizes()) {
       throw DataError(fmt::format("{} values were stored as \"{}\" of a quantizer that has {}",
                                   from.numel(), name, to.numel()));
     }
     assign(to, from);
   };
-  restore("scale", scale_);
-  restore("zero_point", zero_point_);
-  if (params_.log_domain) restore("log_scale", log_scale_);
+  const at::Tensor& scale = stored_tensor(state, "scale");
+  take("scale", scale, scale_);
+  take("zero_point", stored_tensor(state, "zero_point"), zero_point_);
+  if (params_.log_domain) {
+    const auto stored = state.find("log_scale");
+    take("log_scale", stored == state.end() ? at::zeros_like(scale) : stored->second, log_scale_);
+  }
   levels_ = stored_levels(state);
 }
 

@@ -71,7 +71,7 @@ class LearnedQuantizer : public Quantizer {
   at::Tensor apply(const at::Tensor& rows, bool in_place) const override;
   // With the parameters that apply() uses on as many rows.
   IntegerCodes codes(const at::Tensor& rows) const override;
-  // Also amid a step: what is learned, as it is.
+  // Also amid a step: what is learned, as it is. "log_scale" is part of it as long as it is not 0.
   NamedTensors state() const override;
   void set_state(const NamedTensors& state) override;
   // "scale", or in the log domain "log_scale": the logarithm of what the scale was multiplied by

@@ -44,13 +44,8 @@ void write_scales(Hdf5Writer& file, const std::string& group, const SiteRecord& 
   write("range_max", point.range.max, "value");
   write("scale", parameters.scale, "value per integer step");
   write("zero_point", parameters.zero_point, "integer code");
-  if (point.rounding.defined()) {
-    const std::string object = group + "/rounding";
-    file.write(object, point.rounding, {.gzip_level = 1});
-    file.set_axes(object, point.rounding.dim() == 1 ? std::vector<Hdf5Axis>{{"feature"}}
-                                                    : std::vector<Hdf5Axis>{{"row"}, {"column"}});
-    file.set_attribute(object, "unit",
-                       std::string("1: the upper neighbour on the grid, 0: the lower"));
+  for (const auto& [name, values] : point.state) {
+    file.write(group + "/state/" + name, values, {.gzip_level = 1});
   }
   if (!parameters.scale.defined()) return;
   file.set_attribute(group, "lowest_code", static_cast<int64_t>(parameters.levels.low));
@@ -211,6 +206,44 @@ void write_results_file(const std::filesystem::path& path, const RunRecord& run)
   file.commit();
 }
 
+namespace {
+
+NamedTensors read_state(const Hdf5Reader& file, const std::string& group) {
+  NamedTensors state;
+  if (file.exists(group + "/rounding")) {  // where layout version 1 has it
+    state["rounding"] = file.read_tensor(group + "/rounding");
+  }
+  if (!file.exists(group + "/state")) return state;
+  for (const std::string& name : file.children(group + "/state")) {
+    state[name] = file.read_tensor(group + "/state/" + name);
+  }
+  return state;
+}
+
+StoredParameters read_point(const Hdf5Reader& file, const std::string& group) {
+  const auto values = [&](const char* dataset) {
+    const at::Tensor tensor = file.read_tensor(group + "/" + dataset).contiguous();
+    const float* data = tensor.const_data_ptr<float>();
+    return std::vector<float>(data, data + tensor.numel());
+  };
+  StoredParameters stored;
+  if (file.exists(group + "/group_of")) {
+    const at::Tensor groups = file.read_tensor(group + "/group_of").to(at::kLong).contiguous();
+    const int64_t* group_of = groups.const_data_ptr<int64_t>();
+    stored.group_of.assign(group_of, group_of + groups.numel());
+  }
+  stored.scale = values("scale");
+  stored.zero_point = values("zero_point");
+  stored.signed_levels = std::get<int64_t>(file.read_attribute(group, "lowest_code")) < 0;
+  if (file.has_attribute(group, "quantizer")) {
+    stored.quantizer = std::get<std::string>(file.read_attribute(group, "quantizer"));
+  }
+  stored.state = read_state(file, group);
+  return stored;
+}
+
+}  // namespace
+
 std::map<std::string, StoredParameters> read_results_parameters(const std::filesystem::path& path) {
   const Hdf5Reader file(path);
   check_results_file(file);
@@ -219,23 +252,7 @@ std::map<std::string, StoredParameters> read_results_parameters(const std::files
     for (const std::string& name : file.children("sites/" + kind)) {
       const std::string group = fmt::format("sites/{}/{}", kind, name);
       if (!file.exists(group + "/scale")) continue;
-      const auto values = [&](const char* dataset) {
-        const at::Tensor tensor = file.read_tensor(group + "/" + dataset).contiguous();
-        const float* data = tensor.const_data_ptr<float>();
-        return std::vector<float>(data, data + tensor.numel());
-      };
-      StoredParameters& stored = result[fmt::format("{}:{}", kind, name)];
-      if (file.exists(group + "/group_of")) {
-        const at::Tensor groups = file.read_tensor(group + "/group_of").to(at::kLong).contiguous();
-        const int64_t* group_of = groups.const_data_ptr<int64_t>();
-        stored.group_of.assign(group_of, group_of + groups.numel());
-      }
-      stored.scale = values("scale");
-      stored.zero_point = values("zero_point");
-      if (file.exists(group + "/rounding")) {
-        stored.rounding = file.read_tensor(group + "/rounding");
-      }
-      stored.signed_levels = std::get<int64_t>(file.read_attribute(group, "lowest_code")) < 0;
+      result[fmt::format("{}:{}", kind, name)] = read_point(file, group);
     }
   }
   return result;

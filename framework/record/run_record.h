@@ -11,6 +11,7 @@
 
 #include "framework/model/record.h"
 #include "framework/outliers/outlier_recorder.h"
+#include "framework/quant/named_tensors.h"
 #include "framework/quant/site.h"
 #include "framework/quant/spec.h"
 #include "framework/task/task.h"
@@ -35,7 +36,7 @@ struct SiteRecord {
   std::string observer, quantizer;
   Range range;                 // undefined where scales came from a file or follow each row
   QuantParameters parameters;  // undefined where they follow each row
-  at::Tensor rounding = {};    // Quantizer::rounding()
+  NamedTensors state = {};     // of the quantizer, beyond its parameters
 };
 
 // How far quantization moves an activation.

@@ -18,6 +18,7 @@
 #include "framework/model/gather.h"
 #include "framework/model/generate.h"
 #include "framework/model/pipeline.h"
+#include "framework/quant/stored_state.h"
 #include "framework/run/model_size.h"
 #include "framework/run/origin.h"
 #include "framework/run/result_cache.h"
@@ -370,7 +371,7 @@ RunRecord Run::finish() {
     if (point == nullptr) continue;
     record_.quantized[static_cast<SiteId>(id)] = {
         point->spec,  point->observer_name,           point->quantizer_name,
-        point->range, point->quantizer->parameters(), point->quantizer->rounding()};
+        point->range, point->quantizer->parameters(), beyond_parameters(point->quantizer->state())};
   }
   record_.size = model_size(*bench_.model, bench_.plan);
   if (outliers_) record_.outliers = outliers_->found();

@@ -167,7 +167,7 @@ TEST_F(RunTest, ResultsOpenInH5py) {
   const ProgramResult result = run_command({python, "-c", R"(
 import h5py
 file = h5py.File("out/results.h5", "r")
-assert file.attrs["format"] == "quell results" and file.attrs["version"] == 1
+assert file.attrs["format"] == "quell results" and file.attrs["version"] == 2
 assert list(file.attrs["stages"]) == ["float", "weights_only", "activations_only", "quantized"]
 assert file["outputs/quantized/evaluation/logits"].shape == (16, 3)
 site = file["sites/activation/encoder.0.ffn.gelu"]

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <numeric>
 
+#include "framework/io/hdf5_writer.h"
 #include "framework/record/results_file.h"
 #include "solvers/adaround/rounding_optimizer.h"
 #include "tests/support/compare.h"
@@ -234,13 +235,45 @@ TEST(AdaRoundStored, ComesBackFromResults) {
   const std::filesystem::path file = folder / "results.h5";
   write_results_file(file, first.record());
   const std::string key = "weight:encoder.0.ffn.intermediate";
-  EXPECT_TRUE(read_results_parameters(file).at(key).rounding.equal(first.point(key)->rounding));
+  const NamedTensors stored = read_results_parameters(file).at(key).state;
+  EXPECT_TRUE(stored.at("rounding").equal(first.point(key)->state.at("rounding")));
   const std::string from = fmt::format("calibrate: {{from: {}}}", file.string());
   const Experiment again(yaml(learned, from));
   EXPECT_TRUE(equal_bits(again.logits(Stage::kQuantized), first.logits(Stage::kQuantized)));
   EXPECT_THAT(
       message_of<ConfigError>([&] { Experiment(yaml("sites: 'weight:*', bits: 4", from)); }),
       HasSubstr("give it `quantizer: adaround`"));
+}
+
+// As layout version 1 has it, and that of a weight of another shape.
+TEST(AdaRoundStored, LayoutVersionOneAndOtherWeights) {
+  const at::NoGradGuard no_gradients;
+  const TemporaryFolder folder;
+  const auto stored = [&](at::IntArrayRef shape) {
+    Hdf5Writer file(folder / "old.h5");
+    const std::string site = "sites/weight/encoder.0.ffn.norm";
+    file.set_attribute("/", "format", std::string(kResultsFormat));
+    file.set_attribute("/", "version", int64_t{1});
+    file.write(site + "/scale", at::ones({1}));
+    file.write(site + "/zero_point", at::zeros({1}));
+    file.set_attribute(site, "lowest_code", int64_t{-8});
+    file.set_attribute(site, "quantizer", std::string("adaround"));
+    file.write(site + "/rounding", at::ones(shape, at::kByte));
+    file.commit();
+    return fmt::format("{{from: {}, sites: 'weight:*'}}", (folder / "old.h5").string());
+  };
+  QuantizedNetwork network(tiny_model(),
+                           "rules: [{sites: 'weight:encoder.0.ffn.norm', quantize: "
+                           "true, bits: 4, quantizer: adaround}]");
+  const std::string key = "weight:encoder.0.ffn.norm";
+  const at::Tensor& weight = network.model().weight(network.site(key));
+  network.calibrate({}, stored(weight.sizes()));
+  EXPECT_TRUE(at::equal(network.point(key).quantizer->apply(weight, false),
+                        weight.floor().add(1).clamp(-8, 7)));
+  EXPECT_THAT(message_of<DataError>([&] {
+                network.calibrate({}, stored({3, 7}));
+              }),
+              testing::AllOf(HasSubstr(key), HasSubstr("the rounding of another one [3, 7]")));
 }
 
 TEST(AdaRoundRefusals, SayTheWayOut) {

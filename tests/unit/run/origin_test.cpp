@@ -78,6 +78,7 @@ constexpr Change kChanges[] = {
     {"pipeline[0].gamma_migration.smallest_gamma", "0.5", "CSN"},
     {"pipeline[1].calibrate.from", "{other_file}", "CS"},
     {"pipeline[1].calibrate.entry", "[x]", "CS"},
+    {"pipeline[1].calibrate.sites", "[\"weight:*\", \"activation:*\"]", "CS"},
     {"pipeline[1].calibrate.first_batch", "1", "CS"},
     {"pipeline[1].calibrate.batches", "1", "CS"},
     {"stages", "[float]", "C"},
