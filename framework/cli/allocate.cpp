@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -15,6 +16,26 @@ namespace fs = std::filesystem;
 namespace po = boost::program_options;
 namespace {
 
+// Beyond it a number of float64 is no count any more.
+constexpr double kLargestBudget = 9e15;
+
+void read_budget(const CommandLine& line, AllocationOptions& options) {
+  constexpr std::pair<const char*, BudgetKind> kBudgets[] = {
+      {"average-bits", BudgetKind::kAverageBits},
+      {"bytes", BudgetKind::kBytes},
+      {"bit-operations", BudgetKind::kBitOperations}};
+  int given = 0;
+  for (const auto& [name, kind] : kBudgets) {
+    if (!line.has(name)) continue;
+    ++given;
+    options.kind = kind;
+    options.budget = line.get<double>(name);
+  }
+  if (given == 1 && options.budget > 0 && options.budget < kLargestBudget) return;
+  throw ConfigError(
+      "give a budget: one of --average-bits, --bytes and --bit-operations, larger than 0");
+}
+
 AllocationOptions options_from(const CommandLine& line, const ExperimentSpec& spec,
                                const Plugins& plugins) {
   AllocationOptions options;
@@ -30,38 +51,37 @@ AllocationOptions options_from(const CommandLine& line, const ExperimentSpec& sp
         "\"bits: 8\"");
   }
   options.metric = line.get<std::string>("metric");
-  if (line.has("bytes")) options.budget_bytes = line.get<double>("bytes");
-  if (line.has("average-bits")) options.average_bits = line.get<double>("average-bits");
-  if ((options.budget_bytes > 0) == (options.average_bits > 0)) {
-    throw ConfigError("give a budget: either --average-bits or --bytes, larger than 0");
-  }
+  read_budget(line, options);
   options.experiment = options.sensitivity.file.parent_path() / "experiment.yaml";
   return options;
 }
 
 nlohmann::ordered_json json_of(const Allocation& found) {
+  std::string unit = found.unit;
+  std::replace(unit.begin(), unit.end(), ' ', '_');
   nlohmann::ordered_json groups = nlohmann::ordered_json::array();
   for (const Allocation::Group& group : found.groups) {
     groups.push_back({{"group", group.name},
                       {"setting", group.setting},
                       {"loss", group.loss},
-                      {"bytes", group.bytes}});
+                      {unit, group.cost}});
   }
-  return {{"metric", found.metric},       {"float", found.float_value},
-          {"predicted", found.predicted}, {"measured", found.measured},
-          {"bytes", found.bytes},         {"budget_bytes", found.budget_bytes},
-          {"groups", std::move(groups)}};
+  return {
+      {"metric", found.metric},     {"float", found.float_value}, {"predicted", found.predicted},
+      {"measured", found.measured}, {unit, found.cost},           {"budget_" + unit, found.budget},
+      {"groups", std::move(groups)}};
 }
 
 void print(const Allocation& found, const fs::path& experiment) {
-  std::vector<std::vector<std::string>> table = {{"group", "setting", "bytes", "loss alone"}};
+  std::vector<std::vector<std::string>> table = {{"group", "setting", found.unit, "loss alone"}};
   for (const Allocation::Group& group : found.groups) {
-    table.push_back({group.name, group.setting, fmt::format("{}", group.bytes),
+    table.push_back({group.name, group.setting, fmt::format("{}", group.cost),
                      fmt::format("{:.4f}", group.loss)});
   }
   fmt::print("{}\n", text_table(table));
-  fmt::print("{} of {} bytes; {}: float {:.4f}, predicted {:.4f}, measured {:.4f}\n", found.bytes,
-             found.budget_bytes, found.metric, found.float_value, found.predicted, found.measured);
+  fmt::print("{} of {} {}; {}: float {:.4f}, predicted {:.4f}, measured {:.4f}\n", found.cost,
+             found.budget, found.unit, found.metric, found.float_value, found.predicted,
+             found.measured);
   fmt::print("quell run {}\n", experiment.string());
 }
 
@@ -69,7 +89,8 @@ void print(const Allocation& found, const fs::path& experiment) {
 
 int run_allocate(const Plugins& plugins, const Arguments& arguments) {
   CommandLine line(
-      "allocate EXPERIMENT --choose SETTING SETTING... (--average-bits B | --bytes N) [options]",
+      "allocate EXPERIMENT --choose SETTING SETTING... (--average-bits B | --bytes N | "
+      "--bit-operations N) [options]",
       "Chooses a setting for each group of sites, so that they lose least within a budget. Each "
       "group is\nquantized alone with each setting first, and losses are taken to add up; what the "
       "choice then\nreally gives is measured beside it. A stopped call goes on where it was.");
@@ -82,6 +103,9 @@ int run_allocate(const Plugins& plugins, const Arguments& arguments) {
       "patterns of the sites that are chosen for; without: all quantized ones")(
       "average-bits", po::value<double>(), "budget: bits for each value of their weights")(
       "bytes", po::value<double>(), "budget: bytes of their codes, scales and zero points")(
+      "bit-operations", po::value<double>(),
+      "budget: bits of weight times bits of input, for each multiplication of one row in the "
+      "linears that have one of the sites")(
       "metric", po::value<std::string>()->default_value(""),
       "what must not be lost; without: the task's main metric; output_error: distance of the "
       "outputs from the float network's")("quiet", "print nothing but the table")(

@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
-#include <numeric>
-#include <set>
+#include <memory>
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
 #include "framework/base/suggest.h"
 #include "framework/config/node.h"
-#include "framework/quant/scale_map.h"
 #include "framework/run/run.h"
+#include "framework/run/setting_cost.h"
 #include "framework/task/metric_names.h"
 
 namespace quell {
@@ -62,41 +61,6 @@ const SensitivityRow& row_of(const std::vector<SensitivityRow>& rows, const std:
   return *found;
 }
 
-// Codes of weights in whole bytes, and float32 scales and zero points. A tied table counts where it
-// comes first.
-class SiteBytes {
- public:
-  explicit SiteBytes(const Bench& bench) : model_(*bench.model) {
-    std::set<std::string> seen;
-    for (size_t id = 0; id < model_.sites().size(); ++id) {
-      if (model_.sites()[id].kind != SiteKind::kWeight) continue;
-      const auto site = static_cast<SiteId>(id);
-      if (seen.insert(model_.weight_identity(site)).second) first_.insert(site);
-    }
-  }
-
-  int64_t elements(SiteId id) const {
-    if (!first_.contains(id)) return 0;
-    const auto& shape = model_.weight_shape(id);
-    return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-  }
-
-  int64_t of(SiteId id, const QuantSpec& spec) const {
-    constexpr int64_t kBitsPerByte = 8, kFloatBytes = 4;
-    const int64_t parameters = spec.symmetric ? kFloatBytes : 2 * kFloatBytes;
-    if (model_.sites()[static_cast<size_t>(id)].kind == SiteKind::kActivation) {
-      return parameters * known_scales(spec).value_or(0);
-    }
-    const int64_t codes = (elements(id) * spec.bits + kBitsPerByte - 1) / kBitsPerByte;
-    return codes == 0 ? 0
-                      : codes + parameters * ScaleMap::make(spec, model_.weight_shape(id)).scales();
-  }
-
- private:
-  const Model& model_;
-  SiteSet first_;
-};
-
 ExperimentSpec with_setting(ExperimentSpec spec, const SiteSetting& setting,
                             std::vector<std::string> sites) {
   spec.quant.rules.push_back(setting.rule);
@@ -110,17 +74,100 @@ std::vector<std::string> keys_of(const Bench& bench, const std::vector<SiteId>& 
   return keys;
 }
 
+// What `allocate` chooses from, and what it knows of it.
+struct Choices {
+  const std::vector<SiteSetting>& settings;
+  NamedGroups groups;
+  std::vector<std::vector<AllocationChoice>> of_groups;
+  std::string metric;
+  double float_value = 0;
+  double sign = 1;  // of a loss: 1 where more is better
+};
+
+// What each group loses alone with each setting.
+void add_losses(const AllocationOptions& options, const std::vector<SensitivityRow>& rows,
+                Choices& choices) {
+  const SensitivityRow& of_float = row_of(rows, "", "float", choices.settings.front().text);
+  if (of_float.metrics.empty()) throw ConfigError("the task gives no metric to allocate by");
+  choices.metric = options.metric.empty() ? of_float.metrics.front().first : options.metric;
+  choices.float_value = value_of(of_float, choices.metric);
+  choices.sign = lower_is_better(choices.metric) || choices.metric == kOutputError ? -1 : 1;
+  for (const auto& [name, ids] : choices.groups) {
+    auto& of_group = choices.of_groups.emplace_back();
+    for (const SiteSetting& setting : choices.settings) {
+      const double value = value_of(row_of(rows, name, "alone", setting.text), choices.metric);
+      of_group.push_back({choices.sign * (choices.float_value - value), 0});
+    }
+  }
+}
+
+void add_costs(const SettingCost& cost, const ExperimentSpec& spec, const Bench& bench,
+               const Plugins& plugins, Choices& choices) {
+  std::vector<std::string> keys;  // of all groups
+  for (const auto& [name, ids] : choices.groups) {
+    for (std::string& key : keys_of(bench, ids)) keys.push_back(std::move(key));
+  }
+  for (size_t setting = 0; setting < choices.settings.size(); ++setting) {
+    Problems problems;
+    const auto rules = with_setting(spec, choices.settings[setting], keys).quant.rules;
+    const auto plan = plan_sites(bench.model->sites(), rules, plugins, problems);
+    problems.throw_if_any();
+    for (size_t group = 0; group < choices.groups.size(); ++group) {
+      choices.of_groups[group][setting].cost = cost.of(group, plan);
+    }
+  }
+}
+
+// Sets unit and budget, too.
+std::unique_ptr<SettingCost> cost_of(const AllocationOptions& options, const Bench& bench,
+                                     const NamedGroups& groups, const Plugins& plugins,
+                                     Allocation& result) {
+  constexpr double kBitsPerByte = 8;
+  result.budget = static_cast<int64_t>(options.budget);
+  if (options.kind == BudgetKind::kBitOperations) {
+    result.unit = "bit operations";
+    Log quiet(Verbosity::kQuiet);
+    return std::make_unique<BitOperationsCost>(load_bench(bench.spec, plugins, quiet), groups,
+                                               plugins);
+  }
+  result.unit = "bytes";
+  auto bytes = std::make_unique<BytesCost>(*bench.model, groups);
+  if (options.kind == BudgetKind::kAverageBits) {
+    const auto values = static_cast<double>(bytes->values());
+    result.budget = static_cast<int64_t>(std::floor(options.budget * values / kBitsPerByte));
+  }
+  return bytes;
+}
+
+// The experiment with the settings that were found.
+ExperimentSpec with_found(ExperimentSpec spec, const Bench& bench, const Choices& choices,
+                          const std::vector<size_t>& found, Allocation& result) {
+  spec.name += "-allocated";
+  result.metric = choices.metric;
+  result.float_value = result.predicted = choices.float_value;
+  for (size_t group = 0; group < choices.groups.size(); ++group) {
+    const auto& [name, ids] = choices.groups[group];
+    const SiteSetting& setting = choices.settings[found[group]];
+    const AllocationChoice& choice = choices.of_groups[group][found[group]];
+    spec = with_setting(std::move(spec), setting, keys_of(bench, ids));
+    result.groups.push_back({name, setting.text, choice.loss, choice.cost});
+    result.cost += choice.cost;
+    result.predicted -= choices.sign * choice.loss;
+  }
+  return spec;
+}
+
 }  // namespace
 
 std::vector<size_t> allocate(const std::vector<std::vector<AllocationChoice>>& groups,
-                             int64_t budget) {
+                             int64_t budget, const std::string& unit) {
   int64_t rest = 0;  // that the groups to come cost at least
   for (const auto& choices : groups) rest += least_cost(choices);
   if (rest > budget) {
     throw ConfigError(fmt::format(
-        "no allocation meets the budget of {} bytes: the cheapest settings take {}; raise the "
-        "budget, or offer cheaper settings",
-        budget, rest));
+        "no allocation meets the budget of {} {}: the cheapest settings take {}; raise the budget, "
+        "or offer cheaper settings",
+        budget, unit, rest));
   }
   std::vector<std::vector<Partial>> steps = {{{}}};
   for (const auto& choices : groups) {
@@ -147,59 +194,15 @@ std::vector<size_t> allocate(const std::vector<std::vector<AllocationChoice>>& g
 
 Allocation allocate_settings(const ExperimentSpec& spec, const AllocationOptions& options,
                              const Plugins& plugins, Log& log) {
-  const auto& settings = options.sensitivity.settings;
-  const auto rows = measure_sensitivity(spec, options.sensitivity, plugins, log);
   Log quiet(Verbosity::kQuiet);
   const Bench bench = load_bench(spec, plugins, quiet);
-  const auto groups = groups_of(bench, options.sensitivity);
-  const SensitivityRow& of_float = row_of(rows, "", "float", settings.front().text);
-  if (of_float.metrics.empty()) throw ConfigError("the task gives no metric to allocate by");
+  Choices choices{options.sensitivity.settings, groups_of(bench, options.sensitivity), {}, {}};
   Allocation result;
-  result.metric = options.metric.empty() ? of_float.metrics.front().first : options.metric;
-  result.float_value = value_of(of_float, result.metric);
-  const double sign = lower_is_better(result.metric) || result.metric == kOutputError ? -1 : 1;
-
-  const SiteBytes bytes(bench);
-  std::vector<std::vector<AllocationChoice>> choices(groups.size());
-  int64_t elements = 0;
-  std::vector<std::string> keys;  // of all groups
-  for (const auto& [name, ids] : groups) {
-    for (const SiteId id : ids) elements += bytes.elements(id);
-    for (std::string& key : keys_of(bench, ids)) keys.push_back(std::move(key));
-  }
-  for (const SiteSetting& setting : settings) {
-    Problems problems;
-    const auto rules = with_setting(spec, setting, keys).quant.rules;
-    const auto plan = plan_sites(bench.model->sites(), rules, plugins, problems);
-    problems.throw_if_any();
-    for (size_t group = 0; group < groups.size(); ++group) {
-      const auto& [name, ids] = groups[group];
-      AllocationChoice choice;
-      choice.loss = sign * (result.float_value -
-                            value_of(row_of(rows, name, "alone", setting.text), result.metric));
-      for (const SiteId id : ids) choice.cost += bytes.of(id, plan[static_cast<size_t>(id)].spec);
-      choices[group].push_back(choice);
-    }
-  }
-  constexpr double kBitsPerByte = 8;
-  result.budget_bytes = static_cast<int64_t>(
-      options.average_bits > 0
-          ? std::floor(options.average_bits * static_cast<double>(elements) / kBitsPerByte)
-          : options.budget_bytes);
-  const std::vector<size_t> found = allocate(choices, result.budget_bytes);
-
-  ExperimentSpec allocated = spec;
-  allocated.name += "-allocated";
-  result.predicted = result.float_value;
-  for (size_t group = 0; group < groups.size(); ++group) {
-    const auto& [name, ids] = groups[group];
-    const SiteSetting& setting = settings[found[group]];
-    const AllocationChoice& choice = choices[group][found[group]];
-    allocated = with_setting(std::move(allocated), setting, keys_of(bench, ids));
-    result.groups.push_back({name, setting.text, choice.loss, choice.cost});
-    result.bytes += choice.cost;
-    result.predicted -= sign * choice.loss;
-  }
+  const auto cost = cost_of(options, bench, choices.groups, plugins, result);
+  add_losses(options, measure_sensitivity(spec, options.sensitivity, plugins, log), choices);
+  add_costs(*cost, spec, bench, plugins, choices);
+  const std::vector<size_t> found = allocate(choices.of_groups, result.budget, result.unit);
+  const ExperimentSpec allocated = with_found(spec, bench, choices, found, result);
   if (!options.experiment.empty()) write_file(options.experiment, to_yaml(to_node(allocated)));
   SensitivityOptions once{.alone = false, .without = false, .sites = options.sensitivity.sites};
   const auto measured = measure_sensitivity(allocated, once, plugins, quiet);

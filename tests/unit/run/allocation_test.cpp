@@ -57,7 +57,7 @@ TEST(Allocate, FindsTheBestOfAllCombinations) {
       most += high;
     }
     const int64_t budget = least + static_cast<int64_t>(draw() % (most - least + 1));
-    const std::vector<size_t> found = allocate(groups, budget);
+    const std::vector<size_t> found = allocate(groups, budget, "bytes");
     EXPECT_LE(cost_of(groups, found), budget);
     EXPECT_EQ(loss_of(groups, found), least_loss(groups, budget)) << "round " << round;
   }
@@ -65,26 +65,28 @@ TEST(Allocate, FindsTheBestOfAllCombinations) {
 
 TEST(Allocate, SaysWhatTheCheapestSettingsTake) {
   const Groups groups = {{{0, 5}, {1, 3}}, {{0, 4}}};
-  EXPECT_EQ(allocate(groups, 7), (std::vector<size_t>{1, 0}));
-  EXPECT_THAT(message_of<ConfigError>([&] { allocate(groups, 6); }),
+  EXPECT_EQ(allocate(groups, 7, "bytes"), (std::vector<size_t>{1, 0}));
+  EXPECT_THAT(message_of<ConfigError>([&] { allocate(groups, 6, "bytes"); }),
               testing::AllOf(HasSubstr("6 bytes"), HasSubstr("take 7")));
 }
 
 class AllocateSettings : public testing::Test {
  protected:
   Allocation allocated(double average_bits, const std::string& metric = "output_error") {
+    AllocationOptions options{
+        .metric = metric, .kind = BudgetKind::kAverageBits, .budget = average_bits};
+    options.sensitivity.grouping = SiteGrouping::kLayer;
+    options.sensitivity.sites = {"weight:*"};
+    return allocated(options);
+  }
+  Allocation allocated(AllocationOptions options) {
     const auto file = folder_.write("experiment.yaml", glue_experiment(folder_));
     const ExperimentSpec spec = load_experiment(file, {}, all_plugins());
-    AllocationOptions options;
-    options.sensitivity.grouping = SiteGrouping::kLayer;
     options.sensitivity.without = false;
-    options.sensitivity.sites = {"weight:*"};
     options.sensitivity.file = folder_ / "sensitivity.json";
     for (const char* text : {"bits: 2", "bits: 4", "bits: 8"}) {
       options.sensitivity.settings.push_back(read_setting(text, all_plugins()));
     }
-    options.metric = metric;
-    options.average_bits = average_bits;
     options.experiment = folder_ / "allocated.yaml";
     Log log(Verbosity::kQuiet);
     return allocate_settings(spec, options, all_plugins(), log);
@@ -97,16 +99,16 @@ TEST_F(AllocateSettings, LosesLessWithMore) {
   double before = std::numeric_limits<double>::infinity();
   for (const double bits : {3.0, 5.0, 9.0}) {
     const Allocation found = allocated(bits);
-    EXPECT_LE(found.bytes, found.budget_bytes);
+    EXPECT_LE(found.cost, found.budget);
     double losses = 0;
     int64_t bytes = 0;
     for (const Allocation::Group& group : found.groups) {
       losses += group.loss;
-      bytes += group.bytes;
+      bytes += group.cost;
     }
     EXPECT_EQ(found.float_value, 0);
     EXPECT_DOUBLE_EQ(found.predicted, losses);
-    EXPECT_EQ(found.bytes, bytes);
+    EXPECT_EQ(found.cost, bytes);
     EXPECT_GT(found.measured, 0);
     EXPECT_LT(found.predicted, before) << bits;
     before = found.predicted;
@@ -135,6 +137,50 @@ TEST_F(AllocateSettings, GoesOnWhereItWas) {
   EXPECT_EQ(read_file(folder_ / "sensitivity.json"), measured);
   EXPECT_EQ(read_file(folder_ / "allocated.yaml"), experiment);
   EXPECT_EQ(second.measured, first.measured);
+}
+
+// Of one row: 6 bits, as the rules say, in front of each linear.
+TEST_F(AllocateSettings, CountsBitOperations) {
+  int64_t products = 0;
+  {
+    Experiment experiment(glue_experiment(folder_), /*run=*/false);
+    const Bench& bench = experiment.bench();
+    for (size_t id = 0; id < bench.plan.size(); ++id) {
+      const Site& site = bench.model->sites()[id];
+      if (site.kind != SiteKind::kWeight || site.role == "embedding" || !bench.plan[id].quantize) {
+        continue;
+      }
+      const auto& shape = bench.model->weight_shape(static_cast<SiteId>(id));
+      products += shape.at(0) * shape.at(1);
+    }
+  }
+  AllocationOptions options{.metric = "output_error", .kind = BudgetKind::kBitOperations};
+  options.sensitivity.sites = {"weight:*"};
+  options.budget = static_cast<double>(products * 6 * 8);
+  const Allocation whole = allocated(options);
+  EXPECT_EQ(whole.unit, "bit operations");
+  EXPECT_EQ(whole.cost, products * 6 * 8);
+  options.budget /= 2;
+  const Allocation half = allocated(options);
+  EXPECT_LE(half.cost, products * 6 * 4);
+  EXPECT_GT(half.predicted, whole.predicted);
+  // Tables cost nothing here.
+  EXPECT_EQ(half.groups.front().name, "weight:embedding");
+  EXPECT_EQ(half.groups.front().setting, "bits: 8");
+  EXPECT_EQ(half.groups.front().cost, 0);
+  options.budget = static_cast<double>(products * 6 * 2 - 1);
+  EXPECT_THAT(message_of<ConfigError>([&] { allocated(options); }), HasSubstr("bit operations"));
+}
+
+TEST_F(AllocateSettings, RefusesBitOperationsOfTwoChoices) {
+  AllocationOptions options{
+      .metric = "output_error", .kind = BudgetKind::kBitOperations, .budget = 1e9};
+  EXPECT_THAT(message_of<ConfigError>([&] { allocated(options); }),
+              HasSubstr("choose for weights with --sites 'weight:*' first"));
+  options.sensitivity.sites = {"activation:*.probs"};
+  std::filesystem::remove(folder_ / "sensitivity.json");
+  EXPECT_THAT(message_of<ConfigError>([&] { allocated(options); }),
+              HasSubstr("none of the chosen sites"));
 }
 
 TEST_F(AllocateSettings, RefusesWhatDoesNotExist) {
