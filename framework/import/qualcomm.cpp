@@ -11,6 +11,7 @@
 #include "framework/config/scalar.h"
 #include "framework/import/qualcomm_command.h"
 #include "framework/import/qualcomm_nodes.h"
+#include "framework/import/qualcomm_steps.h"
 
 namespace quell {
 namespace {
@@ -43,6 +44,8 @@ class Converter {
     return command_.estimation_batch_size.value_or(command_.batch_size);
   }
   bool pads() const { return command_.pad_estimation.value_or(command_.pad); }
+  // Scores are limited to [0, 5], as in that code's quantized BERT.
+  bool clamps() const { return command_.quantizes && command_.task == "stsb" && is_bert(); }
 
   std::string name() const;
   std::string model_path();
@@ -59,8 +62,10 @@ class Converter {
   std::string kept_shifts(const published::NodeKey& key, int64_t bits) const;
   std::string node_rule(const published::NodeKey& key, const NodeSetting& setting);
   void cross_entropy_rule(std::string& text);
-  std::string pipeline() const;
+  std::string pipeline();
+  void rounding_rules(std::string& text);
   void note_differences();
+  void note_rounding();
   void note(ImportNote::Kind kind, std::string text) { notes_.push_back({kind, std::move(text)}); }
   void differs(std::string text) { note(ImportNote::Kind::kDifference, std::move(text)); }
   void unused(std::string text) { note(ImportNote::Kind::kNoEffect, std::move(text)); }
@@ -79,7 +84,7 @@ class Converter {
 
 std::string Converter::name() const {
   std::string name = command_.task;
-  if (!command_.quantizes) return name + "-float";
+  if (!command_.quantizes) return name + (command_.trains ? "-float-trained" : "-float");
   name += command_.quantize_weights ? fmt::format("-w{}", command_.weight_bits) : "-w32";
   name += command_.quantize_activations ? fmt::format("a{}", command_.activation_bits) : "a32";
   std::string method =
@@ -90,6 +95,8 @@ std::string Converter::name() const {
   if (command_.per_embedding) name += "-per-embedding";
   if (command_.groups) name += fmt::format("-groups{}", *command_.groups);
   if (!command_.nodes.empty()) name += "-nodes";
+  if (command_.rounding) name += "-adaround";
+  if (command_.trains) name += "-qat";
   return name;
 }
 
@@ -111,7 +118,9 @@ void Converter::find_model_type(const fs::path& folder) {
 
 std::string Converter::model_path() {
   fs::path folder = options_.model;
-  if (folder.empty() && !command_.model_path.empty()) {
+  if (folder.empty() && command_.trains && fs::is_directory(command_.model_path)) {
+    folder = fs::absolute(command_.model_path).lexically_normal();
+  } else if (folder.empty() && !command_.model_path.empty()) {
     // Checkpoints of that code: PATH/TASK/.../out.
     std::vector<fs::path> found;
     const fs::path task = fs::path(command_.model_path) / command_.task;
@@ -142,8 +151,9 @@ std::string Converter::data_path() {
 std::string Converter::calibration() {
   const int64_t size = estimation_batch_size();
   const int64_t batches = command_.estimation_batches + (permutes() ? kPermutationBatches : 0);
-  std::string text =
-      fmt::format("calibration: {{samples: {}, batch_size: {}", size * batches, size);
+  const int64_t rounding = command_.rounding ? command_.rounding->samples : 0;
+  std::string text = fmt::format("calibration: {{samples: {}, batch_size: {}",
+                                 std::max(rounding, size * batches), size);
   if (pads()) {
     text += fmt::format(", padding: keep, pad_to: {}", command_.max_length);
   } else if (size > 1) {
@@ -311,15 +321,28 @@ void Converter::cross_entropy_rule(std::string& text) {
                       brent ? "{type: cross_entropy, search: brent}" : "cross_entropy");
 }
 
+void Converter::rounding_rules(std::string& text) {
+  if (!command_.rounding) return;
+  std::vector<std::string> sites;
+  for (const std::string& layer : command_.rounding->layers) {
+    sites.push_back(fmt::format("\"weight:{}\"", published::weight_site_of(layer)));
+  }
+  text += fmt::format("    - {{sites: [{}], quantizer: adaround}}\n",
+                      sites.empty() ? "\"weight:*\"" : fmt::format("{}", fmt::join(sites, ", ")));
+}
+
 std::string Converter::rules() {
+  const char* learned =
+      command_.trains && command_.training.learns_ranges ? ", quantizer: learned_range" : "";
   std::string text = fmt::format(
       "quant:\n  include: placements/qualcomm.yaml\n  rules:\n"
-      "    - {{sites: \"weight:*\", bits: {}, symmetric: {}, granularity: {}, observer: {}}}\n"
-      "    - {{sites: \"activation:*\", bits: {}, symmetric: {}, observer: {}}}\n",
+      "    - {{sites: \"weight:*\", bits: {}, symmetric: {}, granularity: {}, observer: {}{}}}\n"
+      "    - {{sites: \"activation:*\", bits: {}, symmetric: {}, observer: {}{}}}\n",
       command_.weight_bits, command_.symmetric_weights,
       command_.per_channel ? "channel, axis: 0" : "tensor",
-      observer(command_.weight_method, command_.weight_search, command_.weight_candidates),
-      command_.activation_bits, command_.symmetric_activations, activation_observer());
+      observer(command_.weight_method, command_.weight_search, command_.weight_candidates), learned,
+      command_.activation_bits, command_.symmetric_activations, activation_observer(), learned);
+  rounding_rules(text);
   setup_rules(text);
   group_rules(text);
   node_rules(text);
@@ -332,24 +355,51 @@ std::string Converter::rules() {
   return text;
 }
 
-std::string Converter::pipeline() const {
-  if (!permutes()) {
-    return "pipeline: [calibrate]\n";
+std::string Converter::pipeline() {
+  std::vector<std::string> steps;
+  if (permutes()) {
+    std::string step =
+        fmt::format("permute_groups: {{network: published, batches: {}{}", kPermutationBatches,
+                    command_.permute_shared ? ", shared: layer" : "");
+    if (!all_permuted_) step += fmt::format(", sites: [{}]", fmt::join(permuted_, ", "));
+    steps.push_back(step + "}");
   }
-  std::string text =
-      fmt::format("pipeline:\n  - permute_groups: {{network: published, batches: {}{}",
-                  kPermutationBatches, command_.permute_shared ? ", shared: layer" : "");
-  if (!all_permuted_) text += fmt::format(", sites: [{}]", fmt::join(permuted_, ", "));
-  return text + fmt::format("}}\n  - calibrate: {{first_batch: {}}}\n", kPermutationBatches);
+  const std::string first = permutes() ? fmt::format("first_batch: {}", kPermutationBatches) : "";
+  if (command_.rounding) {
+    steps.emplace_back("calibrate: {sites: \"weight:*\"}");
+    steps.push_back(published::rounding_step(command_));
+    if (command_.quantize_activations) {
+      steps.push_back(fmt::format("calibrate: {{sites: \"activation:*\", {}{}batches: {}}}", first,
+                                  first.empty() ? "" : ", ", command_.estimation_batches));
+    }
+  } else {
+    steps.push_back(first.empty() ? "calibrate" : fmt::format("calibrate: {{{}}}", first));
+  }
+  if (command_.trains) steps.push_back(published::training_step(command_, clamps(), notes_));
+  if (steps.size() == 1) return fmt::format("pipeline: [{}]\n", steps[0]);
+  return fmt::format("pipeline:\n  - {}\n", fmt::join(steps, "\n  - "));
+}
+
+void Converter::note_rounding() {
+  if (!command_.rounding) return;
+  if (!pads()) {
+    differs(fmt::format(
+        "--adaround: there rounding is learned on sequences that are padded to {}, whatever "
+        "--est-ranges-pad; here it sees what calibration does",
+        command_.max_length));
+  }
+  if (command_.quantize_activations) {
+    differs(
+        "--adaround: there ranges of activations are estimated on batches of 1, 4 and 16 in turn, "
+        "and the best score counts; here on batches of --est-ranges-batch-size");
+  }
 }
 
 void Converter::note_differences() {
   differs(
       "calibration: other examples are drawn from the training set, since the random generators "
       "differ; `calibration: {file: FILE}` takes given ones");
-  if (command_.task == "stsb" && is_bert()) {
-    differs("stsb: the published BERT limits its scores to [0, 5] in every forward pass; here not");
-  }
+  note_rounding();
   if (command_.model_name == "bert_large_uncased" &&
       (!command_.nodes.empty() || command_.groups || command_.per_embedding)) {
     differs(
@@ -361,6 +411,10 @@ void Converter::note_differences() {
                     std::any_of(command_.nodes.begin(), command_.nodes.end(), [](const auto& node) {
                       return node.second.kind != Kind::kBits && node.second.kind != Kind::kFloat;
                     }));
+  if (groups && command_.trains && command_.training.learns_ranges) {
+    differs(
+        "--learn-ranges: an error there, where features have scales of their own; here it works");
+  }
   if (groups && command_.symmetric_activations) {
     differs(
         "--qmethod-act symmetric_uniform: an error there, where features have scales of their "
@@ -383,7 +437,7 @@ void Converter::note_differences() {
         "--quant-dict: without --per-groups-permute the published code never quantizes a node with "
         "'ngpK', and so it is here; give that option to get permuted groups");
   }
-  if (command_.training_samples) {
+  if (command_.training_samples && !command_.trains) {
     differs("--num-train-samples: here calibration draws from all training examples");
   }
   if (command_.validation_samples) {
@@ -404,10 +458,17 @@ std::string Converter::yaml() {
   }
   text += fmt::format("name: {}\nseed: {}\nmodel: {{path: {}}}\n", name(), command_.seed,
                       yaml_text(model));
-  text += fmt::format("task: {{type: glue, name: {}, path: {}, max_length: {}, batch_size: {}}}\n",
-                      command_.task, yaml_text(data), command_.max_length,
-                      command_.evaluation_batch_size.value_or(command_.batch_size));
-  if (!command_.quantizes) return text + "pipeline: []\n";
+  text +=
+      fmt::format("task: {{type: glue, name: {}, path: {}, max_length: {}, batch_size: {}{}}}\n",
+                  command_.task, yaml_text(data), command_.max_length,
+                  command_.evaluation_batch_size.value_or(command_.batch_size),
+                  clamps() ? ", clamp_scores: true" : "");
+  if (command_.trains && command_.training.saves_model) text += "record: {model: true}\n";
+  if (!command_.quantizes) {
+    if (!command_.trains) return text + "pipeline: []\n";
+    const std::string step = published::training_step(command_, /*clamps=*/false, notes_);
+    return text + fmt::format("pipeline:\n  - {}\nstages: [float, transformed]\n", step);
+  }
   const std::string quant = rules();
   text += calibration() + quant + pipeline();
   note_differences();

@@ -9,10 +9,11 @@
 
 namespace quell {
 
-// Converts the words of `main.py validate-quantized ...` or `validate-baseline ...`: the same sites
-// with the same bits, groups and estimators, calibrated in the same order on other examples. A
-// command without its name counts as validate-quantized. Throws ConfigError with all mistakes, and
-// with options that quell has no counterpart of.
+// Converts the words of `main.py validate-quantized ...`, `validate-baseline`, `train-quantized` or
+// `train-baseline`: the same sites with the same bits, groups and estimators, calibrated in the
+// same order on other examples, with the same rounding and training. A command without its name
+// counts as validate-quantized. Throws ConfigError with all mistakes, and with options that quell
+// has no counterpart of.
 ImportedExperiment import_qualcomm(const std::vector<std::string>& words,
                                    const ImportOptions& options);
 

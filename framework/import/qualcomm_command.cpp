@@ -1,411 +1,14 @@
 #include "framework/import/qualcomm_command.h"
 
-#include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <limits>
-#include <set>
-#include <span>
 
 #include "framework/base/error.h"
-#include "framework/base/suggest.h"
-#include "framework/import/qualcomm_nodes.h"
+#include "framework/import/qualcomm_options.h"
 
 namespace quell::published {
 namespace {
-
-constexpr std::string_view kTraining = "an argument of training, which does not happen here";
-constexpr std::string_view kLogging = "quell keeps everything in the folder of the run";
-constexpr std::string_view kLocal =
-    "models and data are local folders, model.path and task.path; nothing is downloaded or cached";
-constexpr std::string_view kThreads = "models run on the CPU, on as many `threads` as you say";
-constexpr std::string_view kUnused = "declared, but without an effect in the published code, too";
-constexpr std::string_view kAdaround = "only together with --adaround";
-
-enum class Takes { kSwitch, kValue, kTwoValues };
-
-struct Option {
-  std::string_view name;
-  Takes takes = Takes::kValue;
-  std::string_view off = {};             // of a switch that can be switched off
-  std::string_view without_effect = {};  // why; empty: it has one
-  std::string_view refused = {};         // why, with the way out; empty: it is not
-};
-
-constexpr Option without_effect(std::string_view name, std::string_view reason,
-                                Takes takes = Takes::kValue, std::string_view off = {}) {
-  return {name, takes, off, reason};
-}
-
-constexpr Option kOptions[] = {
-    {"--qmethod"},
-    {"--qmethod-act"},
-    {"--weight-quant-method"},
-    {"--weight-opt-method"},
-    {"--num-candidates"},
-    {"--n-bits"},
-    {"--n-bits-act"},
-    {"--per-channel", Takes::kSwitch},
-    {"--percentile"},
-    {"--act-quant", Takes::kSwitch, "--no-act-quant"},
-    {"--weight-quant", Takes::kSwitch, "--no-weight-quant"},
-    {"--quant-setup"},
-    {"--act-quant-method"},
-    {"--act-opt-method"},
-    {"--act-num-candidates"},
-    {"--act-momentum"},
-    {"--cross-entropy-layer"},
-    {"--num-est-batches"},
-    {"--est-ranges-pad", Takes::kSwitch, "--est-ranges-no-pad"},
-    {"--est-ranges-batch-size"},
-    {"--quant-dict"},
-    {"--per-embd", Takes::kSwitch},
-    {"--per-groups"},
-    {"--per-groups-permute", Takes::kSwitch},
-    {"--per-groups-permute-shared-h", Takes::kSwitch},
-    {"--seed"},
-    {"--task"},
-    {"--model-name"},
-    {"--model-path"},
-    {"--max-seq-length"},
-    {"--pad-to-max-length", Takes::kSwitch, "--no-pad-to-max-length"},
-    {"--batch-size"},
-    {"--eval-batch-size"},
-    {"--num-train-samples"},
-    {"--num-val-samples"},
-    {"--per-token",
-     Takes::kSwitch,
-     {},
-     {},
-     "one range per position of the sequence, for all sequences of a batch, is no granularity "
-     "here; "
-     "leave it out and give the activations `granularity: token`, which is one per token"},
-    {"--dynamic",
-     Takes::kSwitch,
-     {},
-     {},
-     "ranges that follow every batch are no granularity here; leave it out, or give the "
-     "activations "
-     "`granularity: token`, where they follow every token"},
-    {"--adaround",
-     Takes::kValue,
-     {},
-     {},
-     "the rounding of weights is not imported; leave it out, import, and add a step for it to the "
-     "pipeline"},
-    {"--quant-model-path",
-     Takes::kValue,
-     {},
-     {},
-     "stored quantizers of that code are not read; leave it out, ranges are estimated anew"},
-    without_effect("--double", "everything is computed in float32", Takes::kSwitch),
-    without_effect("--data-dir", kLocal),
-    without_effect("--cache-dir", kLocal),
-    without_effect("--overwrite-cache", kLocal, Takes::kSwitch),
-    without_effect("--line-by-line", kUnused, Takes::kSwitch),
-    without_effect("--use-fast-tokenizer", "the tokenizer is that of the model's folder",
-                   Takes::kSwitch),
-    without_effect("--cuda", kThreads, Takes::kSwitch, "--no-cuda"),
-    without_effect("--num-workers", kThreads),
-    without_effect("--output-dir", "results go to runs/NAME, or where `quell run --output` says"),
-    without_effect("--overwrite-output", "say `quell run --overwrite`", Takes::kSwitch),
-    without_effect("--do-eval", "`stages` says when the task is evaluated", Takes::kSwitch,
-                   "--no-eval"),
-    without_effect("--attn-dropout", kTraining),
-    without_effect("--hidden-dropout", kTraining),
-    without_effect("--learning-rate", kTraining),
-    without_effect("--lr-scheduler-type", kTraining),
-    without_effect("--weight-decay", kTraining),
-    without_effect("--max-grad-norm", kTraining),
-    without_effect("--num-epochs", kTraining),
-    without_effect("--max-steps", kTraining),
-    without_effect("--warmup-steps", kTraining),
-    without_effect("--gradient-accumulation-steps", kTraining),
-    without_effect("--amp", kUnused, Takes::kSwitch),
-    without_effect("--amp-opt-level", kUnused),
-    without_effect("--ffn-weight-decay", kUnused),
-    without_effect("--gamma", kUnused),
-    without_effect("--margin", kUnused),
-    without_effect("--save-attn", kUnused, Takes::kSwitch),
-    without_effect("--tqdm", kLogging, Takes::kSwitch, "--no-tqdm"),
-    without_effect("--eval-during-training", kTraining, Takes::kSwitch),
-    without_effect("--eval-strategy", kTraining),
-    without_effect("--eval-steps", kTraining),
-    without_effect("--tb", "`record: {outliers: {}}` stores histograms of activations",
-                   Takes::kSwitch),
-    without_effect("--tb-logging-dir", kLogging),
-    without_effect("--tb-graph", kLogging, Takes::kSwitch),
-    without_effect("--logging-first-step", kLogging, Takes::kSwitch),
-    without_effect("--logging-steps", kLogging),
-    without_effect("--save-steps", kLogging),
-    without_effect("--save-total-limit", kLogging),
-    without_effect("--save-model", kLogging, Takes::kSwitch),
-    without_effect("--run-name", kLogging),
-    without_effect("--load-best-model-at-end", kTraining, Takes::kSwitch),
-    without_effect("--metric-for-best-model", kTraining),
-    without_effect("--greater-is-better", kTraining),
-    without_effect("--adaround-num-samples", kAdaround),
-    without_effect("--adaround-init", kAdaround),
-    without_effect("--adaround-mode", kAdaround),
-    without_effect("--adaround-asym", kAdaround, Takes::kSwitch, "--no-adaround-asym"),
-    without_effect("--adaround-include-act-func", kAdaround, Takes::kSwitch,
-                   "--adaround-no-act-func"),
-    without_effect("--adaround-lr", kAdaround),
-    without_effect("--adaround-iters", kAdaround),
-    without_effect("--adaround-weight", kAdaround),
-    without_effect("--adaround-annealing", kAdaround, Takes::kTwoValues),
-    without_effect("--adaround-decay-type", kAdaround),
-    without_effect("--adaround-decay-shape", kAdaround),
-    without_effect("--adaround-decay-start", kAdaround),
-    without_effect("--adaround-warmup", kAdaround),
-    without_effect("--adaround-act-quant", kAdaround)};
-
-constexpr std::string_view kCommands[] = {"validate-quantized", "validate-baseline",
-                                          "train-quantized", "train-baseline"};
-
-bool is_one_of(std::string_view word, std::span<const std::string_view> words) {
-  return std::find(words.begin(), words.end(), word) != words.end();
-}
-
-// Options and their values as they stand in a command; the problems of all of them.
-class Words {
- public:
-  explicit Words(const std::vector<std::string>& words) {
-    for (size_t i = 0; i < words.size(); ++i) {
-      if (words[i].starts_with("--")) {
-        i = take_option(words, i);
-      } else if (is_one_of(words[i], kCommands)) {
-        command_ = words[i];
-      } else if (!command_.empty() || !values_.empty()) {
-        problem(fmt::format("{}: expected an option, such as --n-bits", words[i]));
-      }  // else: python main.py, and the like
-    }
-  }
-
-  const std::string& command() const { return command_; }
-  bool given(std::string_view name) const { return values_.count(name) > 0; }
-
-  void text(std::string_view name, std::string& to) const {
-    if (const std::string* value = last(name)) to = *value;
-  }
-  void choice(std::string_view name, std::string& to, std::span<const std::string_view> known) {
-    const std::string* value = last(name);
-    if (value == nullptr) return;
-    if (!is_one_of(*value, known)) {
-      return problem(
-          fmt::format("{}: unknown \"{}\"; known: {}", name, *value, fmt::join(known, ", ")));
-    }
-    to = *value;
-  }
-  template <class Number, class Place>
-  void number(std::string_view name, Place& to, Number least, Number most) {
-    const std::string* value = last(name);
-    if (value == nullptr) return;
-    Number found{};
-    const char* end = value->data() + value->size();
-    const auto [stop, error] = std::from_chars(value->data(), end, found);
-    if (error != std::errc() || stop != end) {
-      return problem(fmt::format("{}: expected a number, found \"{}\"", name, *value));
-    }
-    if (found < least || found > most) {
-      return problem(fmt::format("{}: must be in [{}, {}], found {}", name, least, most, found));
-    }
-    to = found;
-  }
-  template <class Place>
-  void flag(std::string_view name, Place& to) const {
-    const std::string* value = last(name);
-    if (value != nullptr) to = value->empty();  // the word that switches off stands for itself
-  }
-  const std::vector<std::string>& all(std::string_view name) const {
-    static const std::vector<std::string> none;
-    const auto found = values_.find(name);
-    return found == values_.end() ? none : found->second;
-  }
-
-  void problem(std::string text) { problems_.push_back(std::move(text)); }
-  void throw_if_any() const {
-    if (!problems_.empty()) throw ConfigError(fmt::format("{}", fmt::join(problems_, "\n")));
-  }
-
- private:
-  // The index of its last word.
-  size_t take_option(const std::vector<std::string>& words, size_t index) {
-    const size_t equals = words[index].find('=');
-    const std::string name = words[index].substr(0, equals);
-    const auto* option =
-        std::find_if(std::begin(kOptions), std::end(kOptions), [&](const Option& known) {
-          return known.name == name || (!known.off.empty() && known.off == name);
-        });
-    if (option == std::end(kOptions)) {
-      problem(unknown_option(name));
-      // Its value, if it has one.
-      const bool value = index + 1 < words.size() && !words[index + 1].starts_with("--");
-      return value && equals == std::string::npos ? index + 1 : index;
-    }
-    std::vector<std::string>& values = values_[option->name];
-    if (option->takes == Takes::kSwitch) {
-      values.push_back(name == option->off ? name : "");
-      return index;
-    }
-    if (equals != std::string::npos) {
-      values.push_back(words[index].substr(equals + 1));
-      return index;
-    }
-    const size_t count = option->takes == Takes::kTwoValues ? 2 : 1;
-    if (index + count >= words.size()) {
-      problem(fmt::format("{}: its value is missing", name));
-      return words.size();
-    }
-    values.push_back(words[index + 1]);
-    return index + count;
-  }
-
-  std::string unknown_option(const std::string& name) const {
-    if (name == "--learn-ranges" || name.starts_with("--fix-") || name.starts_with("--no-fix-")) {
-      return fmt::format("{}: belongs to train-quantized", name);
-    }
-    std::vector<std::string> known;
-    for (const Option& option : kOptions) known.emplace_back(option.name);
-    const auto match = closest_match(name, known);
-    return fmt::format("{}: unknown option{}", name,
-                       match ? fmt::format("; did you mean {}?", *match) : "");
-  }
-
-  const std::string* last(std::string_view name) const {
-    const auto found = values_.find(name);
-    return found == values_.end() || found->second.empty() ? nullptr : &found->second.back();
-  }
-
-  std::string command_;
-  std::map<std::string_view, std::vector<std::string>> values_;
-  std::vector<std::string> problems_;
-};
-
-// A dictionary of Python with strings as keys and strings, integers or None as values.
-class Dictionary {
- public:
-  explicit Dictionary(std::string_view text) : text_(text) {}
-
-  // Empty where it is none.
-  std::optional<std::map<std::string, std::string>> read() {
-    std::map<std::string, std::string> values;
-    if (!take('{')) return {};
-    while (!take('}')) {
-      const auto key = string();
-      if (!key || !take(':')) return {};
-      const auto value = string_or_word();
-      if (!value) return {};
-      values[*key] = *value;
-      if (!take(',') && next() != '}') return {};
-    }
-    return next() == '\0' ? std::optional(values) : std::nullopt;
-  }
-
- private:
-  char next() {
-    while (at_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[at_])) != 0) ++at_;
-    return at_ < text_.size() ? text_[at_] : '\0';
-  }
-  bool take(char expected) {
-    if (next() != expected) return false;
-    ++at_;
-    return true;
-  }
-  std::optional<std::string> string() {
-    const char quote = next();
-    if (quote != '\'' && quote != '"') return {};
-    const size_t end = text_.find(quote, at_ + 1);
-    if (end == std::string_view::npos) return {};
-    std::string value(text_.substr(at_ + 1, end - at_ - 1));
-    at_ = end + 1;
-    return value;
-  }
-  std::optional<std::string> string_or_word() {
-    if (auto quoted = string()) return quoted;
-    std::string word;
-    while (std::isalnum(static_cast<unsigned char>(next())) != 0) word += text_[at_++];
-    return word.empty() ? std::nullopt : std::optional(word);
-  }
-
-  std::string_view text_;
-  size_t at_ = 0;
-};
-
-std::optional<int64_t> whole_number(std::string_view text) {
-  int64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || stop != end || text.empty()) return {};
-  return value;
-}
-
-std::optional<NodeSetting> setting_of(const std::string& value) {
-  using Kind = NodeSetting::Kind;
-  if (value == "fp32") return NodeSetting{Kind::kFloat};
-  if (value == "per_embd") return NodeSetting{Kind::kPerEmbedding};
-  const bool permuted = value.starts_with("ngp"), groups = value.starts_with("ng");
-  const auto number = whole_number(std::string_view(value).substr(permuted ? 3 : groups ? 2 : 0));
-  if (!number || *number < 1) return {};
-  if (!groups && (*number < 2 || *number > 16)) return {};
-  return NodeSetting{permuted ? Kind::kPermutedGroups
-                     : groups ? Kind::kGroups
-                              : Kind::kBits,
-                     *number};
-}
-
-void read_nodes(const std::string& text, Words& words, QualcommCommand& command) {
-  const auto dictionary = Dictionary(text).read();
-  if (!dictionary) {
-    return words.problem(fmt::format(
-        "--quant-dict: expected a dictionary such as {{'y': 16, 'h': 'ng6'}}, found {}", text));
-  }
-  for (const auto& [key, value] : *dictionary) {
-    const auto node = find_node(key);
-    if (!node) {
-      words.problem(fmt::format(
-          "--quant-dict: unknown node \"{}\"; known: {}; those of layers also with a number: y11",
-          key, fmt::join(node_letters(), ", ")));
-      continue;
-    }
-    if (value == "None") continue;
-    const auto setting = setting_of(value);
-    const bool bits = setting && (setting->kind == NodeSetting::Kind::kBits ||
-                                  setting->kind == NodeSetting::Kind::kFloat);
-    if (!setting) {
-      words.problem(fmt::format(
-          "--quant-dict: {}: expected bits from 2 to 16, 'fp32', 'per_embd', 'ngK' or 'ngpK', "
-          "found {}",
-          key, value));
-    } else if (!bits && !node->node->has_features) {
-      words.problem(
-          fmt::format("--quant-dict: {}: {} is for activations with features; found for {}", key,
-                      value, node->node->what));
-    } else {
-      command.nodes[key] = *setting;
-    }
-  }
-}
-
-void note_options_without_effect(const Words& words, ImportNotes& notes) {
-  std::vector<std::pair<std::string_view, std::string>> reasons;
-  for (const Option& option : kOptions) {
-    if (option.without_effect.empty() || !words.given(option.name)) continue;
-    const auto same = std::find_if(reasons.begin(), reasons.end(), [&](const auto& reason) {
-      return reason.first == option.without_effect;
-    });
-    if (same == reasons.end()) {
-      reasons.emplace_back(option.without_effect, option.name);
-    } else {
-      same->second += fmt::format(", {}", option.name);
-    }
-  }
-  for (const auto& [reason, names] : reasons) {
-    notes.push_back({ImportNote::Kind::kNoEffect, fmt::format("{}: {}", names, reason)});
-  }
-}
 
 constexpr std::string_view kMethods[] = {"symmetric_uniform", "asymmetric_uniform"};
 constexpr std::string_view kEstimators[] = {"current_minmax", "allminmax", "running_minmax", "MSE",
@@ -421,7 +24,7 @@ constexpr std::string_view kTasks[] = {"cola", "sst2", "mrpc", "stsb", "qqp",
 bool searches(const std::string& method) { return method == "MSE" || method == "cross_entropy"; }
 
 // Combinations that end in an exception there.
-void check_combinations(Words& words, const QualcommCommand& command) {
+void check_combinations(CommandWords& words, const QualcommCommand& command) {
   const auto needs = [&](const char* option, bool given, bool met, const char* what) {
     if (given && !met) {
       words.problem(
@@ -448,7 +51,7 @@ void check_combinations(Words& words, const QualcommCommand& command) {
         "nodes of --quant-dict with 'ngpK', or --per-groups with --per-groups-permute");
 }
 
-void read_estimation(Words& words, QualcommCommand& command) {
+void read_estimation(CommandWords& words, QualcommCommand& command) {
   constexpr int64_t kMany = 1'000'000;
   std::string method, activation_method;
   words.choice("--qmethod", method, kMethods);
@@ -484,11 +87,11 @@ void read_estimation(Words& words, QualcommCommand& command) {
   words.flag("--per-groups-permute-shared-h", command.permute_shared);
   std::string nodes;
   words.text("--quant-dict", nodes);
-  if (!nodes.empty()) read_nodes(nodes, words, command);
+  if (!nodes.empty()) command.nodes = read_node_settings(nodes, words);
   check_combinations(words, command);
 }
 
-void read_task(Words& words, QualcommCommand& command) {
+void read_task(CommandWords& words, QualcommCommand& command) {
   const std::vector<std::string>& tasks = words.all("--task");
   if (!tasks.empty()) {
     command.task = tasks.back();
@@ -504,72 +107,167 @@ void read_task(Words& words, QualcommCommand& command) {
   words.text("--model-path", command.model_path);
 }
 
-}  // namespace
+constexpr std::string_view kGrids[] = {"range_estimator", "mse", "mse_out", "mse_out_asym"};
+constexpr std::string_view kModes[] = {"learned_sigmoid", "learned_hard_sigmoid",
+                                       "sigmoid_temp_decay"};
+constexpr std::string_view kDecays[] = {"cosine", "linear"};
+constexpr std::string_view kAfterwards[] = {"no_act_quant", "post_adaround"};
 
-std::vector<std::string> shell_words(std::string_view text) {
-  std::vector<std::string> words;
-  std::string word;
-  bool inside = false;  // of a word, which may be empty
-  const auto end_word = [&] {
-    if (inside) words.push_back(word);
-    word.clear();
-    inside = false;
-  };
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '\'' || c == '"') {
-      inside = true;
-      for (++i; i < text.size() && text[i] != c; ++i) {
-        if (c == '"' && text[i] == '\\' && i + 1 < text.size()) ++i;
-        word += text[i];
-      }
-      if (i >= text.size()) {
-        throw ConfigError(fmt::format("a quote ({}) of the command is not closed", c));
-      }
-    } else if (c == '\\' && i + 1 < text.size()) {
-      ++i;
-      if (text[i] == '\r' && i + 1 < text.size()) ++i;
-      if (text[i] != '\n') {
-        word += text[i];
-        inside = true;
-      }
-    } else if (std::isspace(static_cast<unsigned char>(c)) != 0) {
-      end_word();
-    } else if (c == '#' && !inside) {
-      while (i < text.size() && text[i] != '\n') ++i;
-    } else {
-      word += c;
-      inside = true;
-    }
+std::vector<std::string> listed(const std::string& text) {
+  std::vector<std::string> names;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t comma = std::min(text.find(',', begin), text.size());
+    std::string name = text.substr(begin, comma - begin);
+    name.erase(0, name.find_first_not_of(' '));
+    name.erase(name.find_last_not_of(' ') + 1);
+    if (!name.empty()) names.push_back(std::move(name));
+    begin = comma + 1;
   }
-  end_word();
-  return words;
+  return names;
 }
+
+void read_rounding(CommandWords& words, RoundingCommand& rounding) {
+  constexpr int64_t kMany = 1'000'000'000;
+  std::string layers, afterwards = "post_adaround";
+  words.text("--adaround", layers);
+  rounding.layers = listed(layers);
+  if (std::find(rounding.layers.begin(), rounding.layers.end(), "all") != rounding.layers.end()) {
+    rounding.layers.clear();
+  } else if (rounding.layers.empty()) {
+    words.problem("--adaround: expected `all`, or names of layers with commas between them");
+  }
+  for (const std::string& layer : rounding.layers) {
+    if (!weight_site_of(layer).empty()) continue;
+    words.problem(
+        fmt::format("--adaround: no layer with a weight is called \"{}\"; one of BERT is "
+                    "bert.encoder.layer.0.attention.self.query",
+                    layer));
+  }
+  words.number<int64_t>("--adaround-num-samples", rounding.samples, 1, kMany);
+  words.choice("--adaround-init", rounding.grid, kGrids);
+  words.choice("--adaround-mode", rounding.mode, kModes);
+  words.flag("--adaround-asym", rounding.asymmetric);
+  words.flag("--adaround-include-act-func", rounding.with_activation_function);
+  words.number<double>("--adaround-lr", rounding.learning_rate, 1e-12, 1e6);
+  words.number<int64_t>("--adaround-iters", rounding.iterations, 1, kMany);
+  words.number<double>("--adaround-weight", rounding.regularizer, 0, 1e9);
+  words.two_numbers<double>("--adaround-annealing", rounding.beta_start, rounding.beta_end, 1e-6,
+                            1e6);
+  words.choice("--adaround-decay-type", rounding.decay, kDecays);
+  words.number<double>("--adaround-warmup", rounding.warmup, 0, 0.99);
+  words.choice("--adaround-act-quant", afterwards, kAfterwards);
+  rounding.quantizes_activations = afterwards == "post_adaround";
+  double start = 0;
+  words.number<double>("--adaround-decay-start", start, 0, 1);
+  if (start > 0) {
+    words.problem(
+        "--adaround-decay-start: here the exponent falls from the end of the warm-up on; leave it "
+        "out, or choose a longer --adaround-warmup");
+  }
+}
+
+void read_training(CommandWords& words, TrainingCommand& training) {
+  constexpr int64_t kMany = 1'000'000;
+  words.number<double>("--learning-rate", training.learning_rate, 1e-12, 1e3);
+  words.number<double>("--weight-decay", training.weight_decay, 0, 1e3);
+  words.number<double>("--max-grad-norm", training.largest_gradient, 0, 1e9);
+  words.number<int64_t>("--num-epochs", training.epochs, 1, kMany);
+  words.number<int64_t>("--warmup-steps", training.warmup_steps, 0, kMany);
+  words.number<double>("--attn-dropout", training.attention_dropout, 0, 0.99);
+  words.number<double>("--hidden-dropout", training.hidden_dropout, 0, 0.99);
+  words.flag("--learn-ranges", training.learns_ranges);
+  words.flag("--fix-act-ranges", training.fixes_activations);
+  words.flag("--fix-weight-ranges", training.fixes_weights);
+  words.flag("--save-model", training.saves_model);
+  int64_t steps = 0, accumulated = 1;
+  words.number<int64_t>("--max-steps", steps, 0, kMany);
+  if (steps > 0) {
+    words.problem(
+        "--max-steps: a number of steps is no setting of `qat`; say --num-epochs, and `samples` of "
+        "`qat` for a part of one");
+  }
+  words.number<int64_t>("--gradient-accumulation-steps", accumulated, 1, kMany);
+  if (accumulated > 1) {
+    words.problem(
+        "--gradient-accumulation-steps: each step takes one batch here; leave it out, and multiply "
+        "--batch-size by it");
+  }
+  if (training.hidden_dropout && !training.attention_dropout) {
+    words.problem(
+        "--hidden-dropout: the published code sets it to the value of --attn-dropout, and fails "
+        "without one; say both");
+  }
+}
+
+// One note for those of `names` that are given.
+void note_unused(const CommandWords& words, std::span<const std::string_view> names,
+                 const char* reason, ImportNotes& notes) {
+  std::vector<std::string_view> given;
+  for (const std::string_view name : names) {
+    if (words.given(name)) given.push_back(name);
+  }
+  if (given.empty()) return;
+  notes.push_back(
+      {ImportNote::Kind::kNoEffect, fmt::format("{}: {}", fmt::join(given, ", "), reason)});
+}
+
+constexpr std::string_view kTrainingOptions[] = {
+    "--attn-dropout", "--hidden-dropout", "--learning-rate",
+    "--weight-decay", "--max-grad-norm",  "--num-epochs",
+    "--max-steps",    "--warmup-steps",   "--gradient-accumulation-steps",
+    "--learn-ranges", "--fix-act-ranges", "--fix-weight-ranges",
+    "--save-model"};
+constexpr std::string_view kRoundingOptions[] = {"--adaround-num-samples",
+                                                 "--adaround-init",
+                                                 "--adaround-mode",
+                                                 "--adaround-asym",
+                                                 "--adaround-include-act-func",
+                                                 "--adaround-lr",
+                                                 "--adaround-iters",
+                                                 "--adaround-weight",
+                                                 "--adaround-annealing",
+                                                 "--adaround-decay-type",
+                                                 "--adaround-decay-start",
+                                                 "--adaround-warmup",
+                                                 "--adaround-act-quant"};
+
+void read_rounding_and_training(CommandWords& words, QualcommCommand& command, ImportNotes& notes) {
+  if (command.trains) {
+    read_training(words, command.training);
+  } else {
+    note_unused(words, kTrainingOptions, "of train-quantized and train-baseline", notes);
+  }
+  if (words.given("--adaround") && command.quantizes && !command.trains &&
+      command.quantize_weights) {
+    read_rounding(words, command.rounding.emplace());
+    command.quantize_activations = command.rounding->quantizes_activations;
+    return;
+  }
+  if (words.given("--adaround")) {
+    notes.push_back({ImportNote::Kind::kNoEffect,
+                     "--adaround: only of validate-quantized with quantized weights, in the "
+                     "published code, too"});
+  }
+  note_unused(words, kRoundingOptions, "only together with --adaround", notes);
+}
+
+}  // namespace
 
 bool is_qualcomm_command(const std::vector<std::string>& words) {
   if (words.empty()) return false;
   return words.front().starts_with("--") ||
-         std::any_of(words.begin(), words.end(),
-                     [](const std::string& word) { return is_one_of(word, kCommands); });
+         std::any_of(words.begin(), words.end(), [](const std::string& word) {
+           return is_one_of(word, qualcomm_language().commands);
+         });
 }
 
 QualcommCommand read_qualcomm_command(const std::vector<std::string>& given, ImportNotes& notes) {
   constexpr int64_t kMany = 1'000'000;
-  Words words(given);
+  CommandWords words(given, qualcomm_language());
   QualcommCommand command;
-  if (words.command().starts_with("train-")) {
-    words.problem(fmt::format(
-        "{}: training is not imported; import the command as validate-quantized, and add the step "
-        "`qat` to the pipeline",
-        words.command()));
-    words.throw_if_any();
-  }
-  command.quantizes = words.command() != "validate-baseline";
-  for (const Option& option : kOptions) {
-    if (!option.refused.empty() && words.given(option.name)) {
-      words.problem(fmt::format("{}: {}", option.name, option.refused));
-    }
-  }
+  command.trains = words.command().starts_with("train-");
+  command.quantizes = !words.command().ends_with("-baseline");
+  words.refuse();
   read_task(words, command);
   words.number<int64_t>("--seed", command.seed, 0, std::numeric_limits<int64_t>::max());
   words.number<int64_t>("--max-seq-length", command.max_length, 4, kMany);
@@ -579,8 +277,9 @@ QualcommCommand read_qualcomm_command(const std::vector<std::string>& given, Imp
   words.number<int64_t>("--num-train-samples", command.training_samples, 1, kMany);
   words.number<int64_t>("--num-val-samples", command.validation_samples, 1, kMany);
   if (command.quantizes) read_estimation(words, command);
+  read_rounding_and_training(words, command, notes);
   words.throw_if_any();
-  note_options_without_effect(words, notes);
+  words.note_without_effect(notes);
   return command;
 }
 

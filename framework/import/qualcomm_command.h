@@ -9,29 +9,44 @@
 #include <string_view>
 #include <vector>
 
+#include "framework/import/command_words.h"
 #include "framework/import/notes.h"
+#include "framework/import/qualcomm_nodes.h"
 
 namespace quell::published {
 
-// The words of a shell command, or of a file with one: quotes, backslashes, lines that go on and
-// comments. Throws ConfigError where a quote is not closed.
-std::vector<std::string> shell_words(std::string_view text);
 // Whether the words are a command of that code: they name one of its commands, or start with an
 // option.
 bool is_qualcomm_command(const std::vector<std::string>& words);
 
-// What --quant-dict says about a node.
-struct NodeSetting {
-  enum class Kind { kBits, kFloat, kPerEmbedding, kGroups, kPermutedGroups };
-  Kind kind = Kind::kBits;
-  int64_t number = 0;  // of bits or groups
+// --adaround and its options.
+struct RoundingCommand {
+  std::vector<std::string> layers;  // published names; empty: all
+  int64_t samples = 1024;
+  std::string grid = "range_estimator", mode = "learned_hard_sigmoid", decay = "cosine";
+  bool asymmetric = true, with_activation_function = true;
+  double learning_rate = 1e-3;
+  int64_t iterations = 1000;
+  double regularizer = 0.01;
+  double beta_start = 20, beta_end = 2;
+  double warmup = 0.2;
+  bool quantizes_activations = true;  // afterwards
+};
 
-  bool operator==(const NodeSetting&) const = default;
+// The options of training.
+struct TrainingCommand {
+  double learning_rate = 5e-5, weight_decay = 0;
+  double largest_gradient = 0;  // 0: gradients are not scaled down
+  int64_t epochs = 3, warmup_steps = 0;
+  std::optional<double> attention_dropout, hidden_dropout;
+  bool learns_ranges = false, fixes_activations = false, fixes_weights = false;
+  bool saves_model = false;
 };
 
 // The options with their published defaults.
 struct QualcommCommand {
-  bool quantizes = true;  // validate-quantized, not validate-baseline
+  bool quantizes = true;  // ...-quantized, not ...-baseline
+  bool trains = false;    // train-..., not validate-...
 
   bool symmetric_weights = true, symmetric_activations = true;
   std::string weight_method = "current_minmax", weight_search = "grid";
@@ -50,6 +65,8 @@ struct QualcommCommand {
   bool per_embedding = false;
   std::optional<int64_t> groups;
   bool permute = false, permute_shared = false;
+  std::optional<RoundingCommand> rounding;
+  TrainingCommand training;
 
   int64_t seed = 1000;
   std::string task = "mrpc";
@@ -63,9 +80,9 @@ struct QualcommCommand {
   std::optional<int64_t> validation_samples, training_samples;
 };
 
-// Reads the words of a command. Options without an effect in quell become notes. Throws ConfigError
-// with everything that is wrong: options that are unknown, unsupported or belong to another
-// command, values that are none, and combinations that the published code refuses.
+// Reads the words of a command. Options without an effect in quell or in that command become notes.
+// Throws ConfigError with everything that is wrong: options that are unknown or have no
+// counterpart, values that are none, and combinations that the published code refuses.
 QualcommCommand read_qualcomm_command(const std::vector<std::string>& words, ImportNotes& notes);
 
 }  // namespace quell::published

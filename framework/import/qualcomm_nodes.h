@@ -1,12 +1,15 @@
-// The letters of the published option --quant-dict. Their sites are the groups of
-// experiments/placements/qualcomm.yaml.
+// What the published code calls sites: the letters of its option --quant-dict, whose sites are the
+// groups of experiments/placements/qualcomm.yaml, and its modules.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "framework/import/command_words.h"
 
 namespace quell::published {
 
@@ -35,5 +38,21 @@ struct NodeKey {
 
 // Absent for an unknown key.
 std::optional<NodeKey> find_node(std::string_view key);
+
+// What --quant-dict says about a node.
+struct NodeSetting {
+  enum class Kind { kBits, kFloat, kPerEmbedding, kGroups, kPermutedGroups };
+  Kind kind = Kind::kBits;
+  int64_t number = 0;  // of bits or groups
+
+  bool operator==(const NodeSetting&) const = default;
+};
+
+// The settings of a dictionary of Python, by node; what is wrong becomes problems of `words`.
+std::map<std::string, NodeSetting> read_node_settings(const std::string& text, CommandWords& words);
+
+// The site of the weight of a module such as "bert.encoder.layer.0.intermediate.0", without its
+// kind. Empty for another.
+std::string weight_site_of(std::string_view module);
 
 }  // namespace quell::published

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "framework/base/error.h"
 #include "framework/base/file.h"
@@ -447,13 +448,115 @@ TEST_F(ImportCommandTest, LettersAreTheGroupsOfThePlacement) {
   }
 }
 
+// The command of the published README.
+TEST_F(ImportCommandTest, LearnedRounding) {
+  const ImportedExperiment imported = more(
+      "--weight-quant --no-act-quant --n-bits 4 --weight-quant-method MSE --weight-opt-method "
+      "grid --num-candidates 100 --adaround all --adaround-num-samples 1024 --adaround-init "
+      "range_estimator --adaround-mode learned_hard_sigmoid --adaround-asym --adaround-iters "
+      "10000 --adaround-act-quant no_act_quant --batch-size 16");
+  const ExperimentSpec spec = load(imported);
+  EXPECT_EQ(spec.calibration.samples, 1024);
+  EXPECT_THAT(steps(spec), ElementsAre("calibrate", "adaround"));
+  EXPECT_THAT(imported.yaml,
+              HasSubstr("adaround: {loss: batches, grid: calibrated, asymmetric: true, "
+                        "include_nonlinearity: true, batch_size: 16, iterations: 10000"));
+  EXPECT_EQ(plan(imported, "weight:encoder.0.ffn.norm").quantizer.name(), "adaround");
+  EXPECT_FALSE(plan(imported, "activation:encoder.0.ffn.norm").quantize);
+  EXPECT_THAT(notes(imported, ImportNote::Kind::kDifference), HasSubstr("padded to 128"));
+
+  const ImportedExperiment some = more(
+      "--adaround \"bert.encoder.layer.1.intermediate.0, classifier\" --adaround-init mse_out "
+      "--adaround-mode sigmoid_temp_decay --no-adaround-asym --adaround-no-act-func "
+      "--adaround-annealing 10 1 --adaround-decay-type linear --adaround-warmup 0.1 "
+      "--adaround-lr 1e-2 --adaround-weight 0.1 --num-est-batches 2");
+  EXPECT_THAT(steps(load(some)), ElementsAre("calibrate", "adaround", "calibrate"));
+  EXPECT_THAT(some.yaml, HasSubstr("calibrate: {sites: \"activation:*\", batches: 2}"));
+  EXPECT_THAT(some.yaml,
+              HasSubstr("grid: mse_out, asymmetric: false, include_nonlinearity: false"));
+  EXPECT_THAT(some.yaml,
+              HasSubstr("learning_rate: 0.01, regularizer: 0.1, warmup: 0.1, beta_start: 10.0, "
+                        "beta_end: 1.0, decay: linear, relaxation: temperature_sigmoid"));
+  EXPECT_EQ(plan(some, "weight:encoder.1.ffn.intermediate").quantizer.name(), "adaround");
+  EXPECT_EQ(plan(some, "weight:classifier").quantizer.name(), "adaround");
+  EXPECT_EQ(plan(some, "weight:encoder.0.ffn.intermediate").quantizer.name(), "fixed");
+  EXPECT_TRUE(plan(some, "activation:encoder.0.ffn.norm").quantize);
+  EXPECT_THAT(notes(more("--no-weight-quant --adaround all"), ImportNote::Kind::kNoEffect),
+              HasSubstr("--adaround: only of validate-quantized"));
+}
+
+// Every module with a weight that the tables of published names know is found.
+TEST_F(ImportCommandTest, LayersAreSites) {
+  int found = 0;
+  for (const auto& [table, head] : {std::pair("bert", "classifier"), {"roberta", "classifier"}}) {
+    std::istringstream lines(
+        read_file(source_folder() / "models/published" / fmt::format("{}.qualcomm.txt", table)));
+    std::string site, module;
+    const std::string suffix = ".weight_quantizer";
+    while (lines >> site >> module) {
+      if (!site.starts_with("weight:") || site.find("qa_outputs") != std::string::npos) continue;
+      const auto numbered = [](std::string text) {
+        const size_t place = text.find("{}");
+        return place == std::string::npos ? text : text.replace(place, 2, "11");
+      };
+      module.resize(module.size() - suffix.size());
+      EXPECT_EQ("weight:" + published::weight_site_of(numbered(module)), numbered(site));
+      ++found;
+    }
+  }
+  EXPECT_GE(found, 28);
+  for (const char* none : {"bert.encoder.layer.x.intermediate.0", "bert.encoder.layer.3", "bert.",
+                           "bert.encoder.layer.3.attention", "", "roberta.embeddings.x"}) {
+    EXPECT_EQ(published::weight_site_of(none), "") << none;
+  }
+}
+
+TEST_F(ImportCommandTest, Training) {
+  const std::string base =
+      "main.py train-quantized --task rte --qmethod symmetric_uniform --qmethod-act "
+      "asymmetric_uniform --n-bits 4 --n-bits-act 8 --weight-quant-method MSE --weight-opt-method "
+      "golden_section --act-quant-method current_minmax --est-ranges-batch-size 16 "
+      "--quant-dict \"{'Et': 2}\" --batch-size 8 --learning-rate 5e-05 --num-epochs 6 "
+      "--warmup-steps 186 --weight-decay 0.0 ";
+  const ImportedExperiment imported =
+      import_command(base + "--learn-ranges --attn-dropout 0.0 --hidden-dropout 0.0");
+  EXPECT_THAT(steps(load(imported)), ElementsAre("calibrate", "qat"));
+  // 2,490 examples are 312 steps of 8.
+  EXPECT_THAT(imported.yaml,
+              HasSubstr("epochs: 6, batch_size: 8, learning_rate: 5.0e-05, schedule: "
+                        "linear, warmup: 0.0993"));
+  EXPECT_THAT(imported.yaml, HasSubstr("follow: none, dropout: 0.0}"));
+  EXPECT_EQ(plan(imported, "weight:embeddings.word").spec.bits, 2);
+  EXPECT_EQ(plan(imported, "weight:embeddings.word").quantizer.name(), "learned_range");
+  EXPECT_EQ(plan(imported, "activation:encoder.0.ffn.norm").quantizer.name(), "learned_range");
+  EXPECT_THAT(notes(imported, ImportNote::Kind::kDifference), HasSubstr("1872 with the 2490"));
+
+  EXPECT_THAT(import_command(base + "--fix-weight-ranges --max-grad-norm 1").yaml,
+              HasSubstr("max_gradient_norm: 1.0, follow: activations}"));
+  EXPECT_THAT(import_command(base).yaml, HasSubstr("max_gradient_norm: 0.0, follow: all}"));
+  EXPECT_THAT(notes(import_command(base + "--attn-dropout 0.2"), ImportNote::Kind::kDifference),
+              HasSubstr("--attn-dropout: dropout of attention has no rate of its own"));
+  const ImportedExperiment scores = import_command(
+      "main.py train-quantized --task stsb --qmethod symmetric_uniform --weight-decay 0.1 "
+      "--save-model");
+  load(scores);
+  EXPECT_THAT(scores.yaml, testing::AllOf(HasSubstr("batch_size: 8, clamp_scores: true}"),
+                                          HasSubstr("decayed: published"), HasSubstr("model: true"),
+                                          HasSubstr("follow: all, clamp_scores: true}")));
+  const ImportedExperiment baseline =
+      import_command("main.py train-baseline --task rte --learning-rate 3e-05 --batch-size 8");
+  EXPECT_THAT(steps(load(baseline)), ElementsAre("qat"));
+  EXPECT_THAT(baseline.yaml, HasSubstr("qat: {quantize: false, epochs: 3, batch_size: 8"));
+}
+
 TEST_F(ImportCommandTest, EveryOptionIsUnderstoodOrReported) {
   const ImportedExperiment imported = more(
       "--cuda --num-workers 4 --tqdm --gamma 0.1 --adaround-annealing 20 2 --learning-rate 1e-5 "
       "--save-attn --run-name x --tb --double --num-val-samples 9 --attn-dropout 0.1");
   const std::string ignored = notes(imported, ImportNote::Kind::kNoEffect);
   for (const char* option : {"--cuda, --num-workers", "--tqdm, --run-name", "--gamma, --save-attn",
-                             "--adaround-annealing", "--attn-dropout, --learning-rate",
+                             "--adaround-annealing: only together with --adaround",
+                             "--attn-dropout, --learning-rate: of train-quantized",
                              "--double: everything is computed in float32"}) {
     EXPECT_THAT(ignored, HasSubstr(option));
   }
@@ -479,8 +582,12 @@ TEST_F(ImportCommandTest, Mistakes) {
   expect_refused("--model-name mobilebert_uncased", "MobileBERT are not imported");
   expect_refused("--per-token", "`granularity: token`");
   expect_refused("--dynamic", "--dynamic: ranges that follow every batch");
-  expect_refused("--adaround all", "--adaround: the rounding of weights is not imported");
-  expect_refused("--learn-ranges", "--learn-ranges: belongs to train-quantized");
+  expect_refused("--adaround bert.encoder.layer.0.query",
+                 "--adaround: no layer with a weight is called \"bert.encoder.layer.0.query\"");
+  expect_refused("--adaround ,", "--adaround: expected `all`");
+  expect_refused("--adaround all --adaround-decay-type log", "known: cosine, linear");
+  expect_refused("--adaround all --adaround-decay-start 0.1", "leave it out");
+  expect_refused("--adaround all --adaround-annealing 20", "--adaround-annealing: its value");
   expect_refused("--act-momentum 0.9", "--act-momentum: is for --act-quant-method running_minmax");
   expect_refused("--num-candidates 9", "--num-candidates: is for");
   expect_refused("--per-groups 4 --per-groups-permute-shared-h", "--per-groups-permute-shared-h");
@@ -496,9 +603,13 @@ TEST_F(ImportCommandTest, Mistakes) {
   expect_refused(nodes("{'L': 'per_embd'}"), "found for all nodes of a layer");
   expect_refused(nodes("{'y' 16}"), "expected a dictionary");
   expect_refused(nodes("y=16"), "expected a dictionary");
-  EXPECT_THAT(
-      message_of<ConfigError>([&] { import_command("main.py train-quantized --n-bits 8"); }),
-      HasSubstr("training is not imported"));
+  const auto training = [&](const std::string& options) {
+    return message_of<ConfigError>(
+        [&] { import_command("main.py train-quantized --qmethod symmetric_uniform " + options); });
+  };
+  EXPECT_THAT(training("--max-steps 9"), HasSubstr("say --num-epochs"));
+  EXPECT_THAT(training("--gradient-accumulation-steps 2"), HasSubstr("multiply --batch-size"));
+  EXPECT_THAT(training("--hidden-dropout 0.1"), HasSubstr("say both"));
   EXPECT_THAT(message_of<ConfigError>([&] { import_command("--n-bits 40 --act-quant-method x"); }),
               testing::AllOf(HasSubstr("--qmethod: missing"), HasSubstr("--n-bits: must"),
                              HasSubstr("--act-quant-method: unknown")));
