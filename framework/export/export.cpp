@@ -5,6 +5,7 @@
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
 #include "framework/export/network_folder.h"
+#include "framework/export/onnx.h"
 
 namespace quell {
 namespace fs = std::filesystem;
@@ -13,6 +14,9 @@ const std::vector<ExportFormat>& export_formats() {
   static const std::vector<ExportFormat> all = {
       {"quell", "codes, scales and the float rest, for `quell run`", check_network_folder,
        write_network_folder},
+      {"onnx",
+       "QuantizeLinear and DequantizeLinear around float operations, for onnxruntime and OpenVINO",
+       check_onnx, write_onnx},
   };
   return all;
 }

@@ -62,6 +62,8 @@ void Model::check(const Batch& batch) const {
   check_ids(batch.decoder_token_ids, *this);
 }
 
+void Model::write(GraphWriter& /*writer*/) const { refuse_graph("this model"); }
+
 ModelInput Model::bind(const Batch& batch) const {
   check(batch);
   ModelInput input{batch};

@@ -13,6 +13,7 @@
 #include "framework/io/checkpoint.h"
 #include "framework/model/batch.h"
 #include "framework/model/graph.h"
+#include "framework/model/graph_writer.h"
 #include "framework/model/model_input.h"
 #include "framework/model/pass.h"
 #include "framework/quant/dropout.h"
@@ -84,6 +85,9 @@ class Model {
   virtual Outputs zero_outputs(const Batch& batch) const = 0;
   // Whether the outputs are "logits" of the next token.
   virtual bool writes_text() const { return false; }
+  // Writes down what forward() computes. Throws ConfigError where other runtimes have no operations
+  // for it, or quell none yet; whether the tensors are loaded makes no difference.
+  virtual void write(GraphWriter& writer) const;
 
   // Throws DataError when the batch does not fit the model.
   ModelInput bind(const Batch& batch) const;

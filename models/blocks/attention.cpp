@@ -122,4 +122,27 @@ Rows Attention::context(const Pass& pass, const Rows& rows, const Rows* memory,
   return chosen_rows(pass.activation(context_site_, pass.context(layout, matrices, values)), kept);
 }
 
+GraphWriter::Value Attention::write(GraphWriter& writer, const GraphWriter::Value& rows,
+                                    const GraphWriter::Value& mask) const {
+  using Value = GraphWriter::Value;
+  if (shares_values() || !shape_.slopes.empty()) refuse_graph("this model's attention");
+  const Value split = writer.integers({0, 0, shape_.heads, head_size_});
+  const auto heads = [&](const Projection& projection, std::vector<int64_t> order) {
+    const Value all = writer.operation("Reshape", {projection.write(writer, rows), split});
+    return writer.operation("Transpose", {all}, {{"perm", std::move(order)}});
+  };
+  const Value queries = heads(query, {0, 2, 1, 3}), keys = heads(key, {0, 2, 3, 1}),
+              values = heads(value, {0, 2, 1, 3});
+  Value scores = writer.activation(scores_site_, writer.operation("MatMul", {queries, keys}));
+  scores = writer.operation("Div", {scores, writer.constant(static_cast<float>(shape_.divisor))});
+  const Value probs = writer.activation(
+      probs_site_, writer.operation("Softmax", {writer.operation("Add", {scores, mask})},
+                                    {{"axis", int64_t{-1}}}));
+  const Value context = writer.operation("Transpose", {writer.operation("MatMul", {probs, values})},
+                                         {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+  const Value joined = writer.integers({0, 0, shape_.heads * head_size_});
+  return output.write(
+      writer, writer.activation(context_site_, writer.operation("Reshape", {context, joined})));
+}
+
 }  // namespace quell

@@ -46,6 +46,10 @@ class Attention {
   Rows context(const Pass& pass, const Rows& rows, const Rows* memory, const SharedSpans& spans,
                const RotaryAngles& angles = {}, KeyValueCache* cache = nullptr,
                const at::Tensor& kept = {}, const Rows* values = nullptr) const;
+  // Of each token to all tokens of its sequence. `mask` is added to scores [sequences, heads,
+  // tokens, tokens].
+  GraphWriter::Value write(GraphWriter& writer, const GraphWriter::Value& rows,
+                           const GraphWriter::Value& mask) const;
   // Whether several heads read each head of the values.
   bool shares_values() const { return shape_.heads != shape_.key_heads; }
   SiteId context_site() const { return context_site_; }

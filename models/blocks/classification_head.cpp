@@ -51,4 +51,12 @@ Outputs ClassificationHead::zero_outputs(const Batch& batch) const {
   return {{"logits", at::zeros({batch.sequences(), labels_})}};
 }
 
+void ClassificationHead::write(GraphWriter& writer, const GraphWriter::Value& rows) const {
+  if (options_.end_id >= 0) refuse_graph("a head that reads the last end token");
+  GraphWriter::Value token = writer.activation(input_site_, write_first_rows(writer, rows));
+  token = dense_.write(writer, token);
+  token = writer.activation(hidden_site_, quell::write(options_.nonlinearity, writer, token));
+  writer.output("logits", output_.write(writer, token), {"sequences", std::to_string(labels_)});
+}
+
 }  // namespace quell

@@ -29,6 +29,7 @@ class ClassificationHead final : public Head {
   bool reads_first_tokens() const override { return options_.end_id < 0; }
   Outputs run(const Rows& rows, const ModelInput& input, const Pass& pass) const override;
   Outputs zero_outputs(const Batch& batch) const override;
+  void write(GraphWriter& writer, const GraphWriter::Value& rows) const override;
 
  private:
   Rows read(const Rows& rows, const ModelInput& input) const;

@@ -86,6 +86,33 @@ std::optional<ScaleGroup> Embeddings::projection_group() {
   return group;
 }
 
+GraphWriter::Value Embeddings::write(GraphWriter& writer, const GraphWriter::Value& ids,
+                                     const GraphWriter::Value& positions,
+                                     const GraphWriter::Value& types) const {
+  using Value = GraphWriter::Value;
+  if (shape_.word_features > 0 || shape_.positions_first) refuse_graph("MobileBERT's embeddings");
+  const auto add = [&](const Value& rows, const EmbeddingTable& table, const Value& entries,
+                       SiteId site) {
+    return writer.activation(site,
+                             writer.operation("Add", {rows, writer.embedding(table, entries)}));
+  };
+  Value rows = writer.embedding(word_, ids);
+  if (shape_.word_factor != 1) {
+    const auto factor = static_cast<float>(shape_.word_factor);
+    rows = writer.operation("Mul", {rows, writer.constant(factor)});
+  }
+  if (shape_.token_types > 0) rows = add(rows, token_type_, types, sum_token_type_site_);
+  if (shape_.positions > 0) {
+    const Value entries =
+        shape_.first_position == 0
+            ? positions
+            : writer.operation("Add", {positions, writer.integer(shape_.first_position)});
+    rows = add(rows, position_, entries, sum_position_site_);
+  }
+  if (shape_.has_norm) rows = writer.norm(norm_, rows);
+  return shape_.features > 0 ? projection_.write(writer, rows) : rows;
+}
+
 Rows Embeddings::forward(const Pass& pass, const at::Tensor& ids, const at::Tensor& positions,
                          const at::Tensor& types, std::span<const int64_t> offsets) const {
   const auto add = [&](Rows& rows, const EmbeddingTable& table, const at::Tensor& entries,

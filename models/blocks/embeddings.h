@@ -48,6 +48,10 @@ class Embeddings {
   // `types` is not read where there are none.
   Rows forward(const Pass& pass, const at::Tensor& ids, const at::Tensor& positions,
                const at::Tensor& types, std::span<const int64_t> offsets) const;
+  // `types` and `positions` as above, [sequences, tokens] or [tokens].
+  GraphWriter::Value write(GraphWriter& writer, const GraphWriter::Value& ids,
+                           const GraphWriter::Value& positions,
+                           const GraphWriter::Value& types) const;
   // Null where there is none.
   Norm* norm() { return shape_.has_norm ? &norm_ : nullptr; }
   // What a linear behind the norm reads, where there is one.

@@ -37,6 +37,15 @@ Rows FeedForward::hidden(const Pass& pass, const Rows& rows) const {
   return pass.activation(product_site_, {at::mul(open.values, result.values)});
 }
 
+GraphWriter::Value FeedForward::write(GraphWriter& writer, const GraphWriter::Value& rows) const {
+  GraphWriter::Value inside = up.write(writer, rows);
+  if (gated()) {
+    inside = writer.activation(product_site_,
+                               writer.operation("Mul", {gate.write(writer, rows), inside}));
+  }
+  return down.write(writer, inside);
+}
+
 bool FeedForward::passes_factors() const {
   return gated() || up.nonlinearity == Nonlinearity::kRelu;
 }

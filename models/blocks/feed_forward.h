@@ -31,6 +31,8 @@ class FeedForward {
   // What the second linear reads, without dropout.
   Rows hidden(const Pass& pass, const Rows& rows) const;
 
+  GraphWriter::Value write(GraphWriter& writer, const GraphWriter::Value& rows) const;
+
   bool gated() const { return gate.linear.weight_site != kNoSite; }
   // What the second linear reads.
   SiteId hidden_site() const { return gated() ? product_site_ : up.site; }

@@ -31,7 +31,12 @@ class Head {
   // `rows` [target tokens, hidden].
   virtual Outputs run(const Rows& rows, const ModelInput& input, const Pass& pass) const = 0;
   virtual Outputs zero_outputs(const Batch& batch) const = 0;
+  // `rows` [sequences, tokens, hidden].
+  virtual void write(GraphWriter& writer, const GraphWriter::Value& rows) const;
 };
+
+// The first token of each sequence, [sequences, hidden].
+GraphWriter::Value write_first_rows(GraphWriter& writer, const GraphWriter::Value& rows);
 
 // The first token of each sequence, [sequences, hidden]; `rows` has them already, or all tokens.
 Rows first_rows(const Rows& rows, const ModelInput& input);

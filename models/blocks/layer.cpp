@@ -162,6 +162,21 @@ Rows Layer::forward(const Pass& pass, const State& state, const ModelInput& inpu
   return parallel_ ? rows : feed_forward(pass, std::move(rows));
 }
 
+GraphWriter::Value Layer::write(GraphWriter& writer, GraphWriter::Value rows,
+                                const GraphWriter::Value& mask) const {
+  using Value = GraphWriter::Value;
+  if (bottleneck_ || parallel_ || causal_ || cross_.attention != nullptr) {
+    refuse_graph("a layer with a bottleneck, parallel blocks or a decoder's attention");
+  }
+  const Value front = own_.residual.write_front(writer, rows);
+  rows = own_.residual.write_back(writer, rows, own_.attention->write(writer, front, mask));
+  for (const FeedForwardBlock& block : ffns_) {
+    const Value block_front = block.residual.write_front(writer, rows);
+    rows = block.residual.write_back(writer, rows, block.ffn->write(writer, block_front));
+  }
+  return rows;
+}
+
 bool Layer::may_leave_out_rows(const Pass& pass) const {
   if (cross_.attention != nullptr || parallel_) return false;
   std::vector<SiteId> behind = {own_.attention->output.site, own_.residual.sum_site};

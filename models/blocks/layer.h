@@ -60,6 +60,9 @@ class Layer {
   // With `kept` [n] only these rows are computed behind the attention, where may_leave_out_rows().
   Rows forward(const Pass& pass, const State& state, const ModelInput& input,
                const at::Tensor& kept) const;
+  // `mask` as in Attention::write().
+  GraphWriter::Value write(GraphWriter& writer, GraphWriter::Value rows,
+                           const GraphWriter::Value& mask) const;
   // Whether nobody asks for all rows behind the attention.
   bool may_leave_out_rows(const Pass& pass) const;
 

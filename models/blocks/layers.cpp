@@ -109,4 +109,35 @@ at::Tensor apply(Nonlinearity nonlinearity, at::Tensor rows) {
   QUELL_ASSERT(false, "unhandled nonlinearity");
 }
 
+GraphWriter::Value write(Nonlinearity nonlinearity, GraphWriter& writer,
+                         const GraphWriter::Value& rows) {
+  constexpr float kQuick = 1.702F;
+  switch (nonlinearity) {
+    case Nonlinearity::kGelu:
+      return writer.operation("Gelu", {rows});
+    case Nonlinearity::kGeluTanh:
+      return writer.operation("Gelu", {rows}, {{"approximate", "tanh"}});
+    case Nonlinearity::kHardswish:
+      return writer.operation("HardSwish", {rows});
+    case Nonlinearity::kLinear:
+      return rows;
+    case Nonlinearity::kMish:
+      return writer.operation("Mish", {rows});
+    case Nonlinearity::kQuickGelu: {
+      const auto gate = writer.operation("Mul", {rows, writer.constant(kQuick)});
+      return writer.operation("Mul", {rows, writer.operation("Sigmoid", {gate})});
+    }
+    case Nonlinearity::kRelu:
+      return writer.operation("Relu", {rows});
+    case Nonlinearity::kSigmoid:
+      return writer.operation("Sigmoid", {rows});
+    case Nonlinearity::kSilu:
+      return writer.operation("Mul", {rows, writer.operation("Sigmoid", {rows})});
+    case Nonlinearity::kTanh:
+      return writer.operation("Tanh", {rows});
+    default:
+      refuse_graph("this model's activation function");
+  }
+}
+
 }  // namespace quell

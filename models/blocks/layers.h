@@ -5,6 +5,7 @@
 #include <string>
 
 #include "framework/kernels/activation.h"
+#include "framework/model/graph_writer.h"
 
 namespace quell {
 
@@ -38,5 +39,7 @@ kernels::Activation joined_activation(Nonlinearity nonlinearity);
 
 // May overwrite rows.
 at::Tensor apply(Nonlinearity nonlinearity, at::Tensor rows);
+GraphWriter::Value write(Nonlinearity nonlinearity, GraphWriter& writer,
+                         const GraphWriter::Value& rows);
 
 }  // namespace quell

@@ -31,4 +31,10 @@ Outputs PoolerHead::zero_outputs(const Batch& batch) const {
   return {{"logits", at::zeros({batch.sequences(), labels_})}};
 }
 
+void PoolerHead::write(GraphWriter& writer, const GraphWriter::Value& rows) const {
+  GraphWriter::Value token = writer.activation(input_site_, write_first_rows(writer, rows));
+  if (pooler_module_) token = pooler_.write(writer, token);
+  writer.output("logits", classifier_.write(writer, token), {"sequences", std::to_string(labels_)});
+}
+
 }  // namespace quell

@@ -20,6 +20,7 @@ class PoolerHead final : public Head {
   bool reads_first_tokens() const override { return true; }
   Outputs run(const Rows& rows, const ModelInput& input, const Pass& pass) const override;
   Outputs zero_outputs(const Batch& batch) const override;
+  void write(GraphWriter& writer, const GraphWriter::Value& rows) const override;
 
  private:
   std::optional<std::string> pooler_module_;

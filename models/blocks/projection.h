@@ -27,6 +27,15 @@ struct Projection {
     return last ? outputs(pass, rows, site) : pass.activation(site, outputs(pass, rows));
   }
 
+  GraphWriter::Value write(GraphWriter& writer, const GraphWriter::Value& rows) const {
+    GraphWriter::Value result = writer.linear(linear, rows);
+    if (factor != 1) {
+      result = writer.operation("Mul", {result, writer.constant(static_cast<float>(factor))});
+    }
+    if (nonlinearity) result = quell::write(*nonlinearity, writer, result);
+    return writer.activation(site, result);
+  }
+
  private:
   // The nonlinearity, where it is computed with the product.
   kernels::Activation joined(const Pass& pass) const {

@@ -59,6 +59,22 @@ struct Residual {
   Rows front(const Pass& pass, const Rows& x) const {
     return place == NormPlace::kPre ? pass.norm(norm, x) : x;
   }
+  GraphWriter::Value write_front(GraphWriter& writer, const GraphWriter::Value& x) const {
+    return place == NormPlace::kPre ? writer.norm(norm, x) : x;
+  }
+  GraphWriter::Value write_back(GraphWriter& writer, const GraphWriter::Value& x,
+                                const GraphWriter::Value& branch) const {
+    GraphWriter::Value shortcut_rows = x;
+    if (shortcut.scale.defined()) {
+      shortcut_rows = writer.operation("Mul", {x, writer.tensor(shortcut.scale)});
+    }
+    GraphWriter::Value sum = writer.operation("Add", {branch, shortcut_rows});
+    if (shortcut.shift.defined()) {
+      sum = writer.operation("Add", {sum, writer.tensor(shortcut.shift)});
+    }
+    sum = writer.activation(sum_site, sum);
+    return place == NormPlace::kPost ? writer.norm(norm, sum) : sum;
+  }
   // What follows from x and the branch's rows, which it may overwrite.
   Rows back(const Pass& pass, const Rows& x, Rows branch) const {
     if (place == NormPlace::kPost && shortcut.is_plain() && pass.joins({sum_site})) {

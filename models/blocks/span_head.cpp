@@ -27,6 +27,15 @@ Outputs SpanHead::zero_outputs(const Batch& batch) const {
           {"end_logits", at::zeros({batch.tokens()})}};
 }
 
+void SpanHead::write(GraphWriter& writer, const GraphWriter::Value& rows) const {
+  const GraphWriter::Value logits = spans_.write(writer, rows);
+  const auto part = [&](int64_t index) {
+    return writer.operation("Gather", {logits, writer.integer(index)}, {{"axis", int64_t{2}}});
+  };
+  writer.output("start_logits", part(0), {"sequences", "tokens"});
+  writer.output("end_logits", part(1), {"sequences", "tokens"});
+}
+
 bool answers_questions(const Checkpoint& checkpoint) {
   return is_architecture(checkpoint, "ForQuestionAnswering");
 }

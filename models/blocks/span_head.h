@@ -14,6 +14,7 @@ class SpanHead final : public Head {
   RowsOf output_rows() const override { return RowsOf::kTargets; }
   Outputs run(const Rows& rows, const ModelInput& input, const Pass& pass) const override;
   Outputs zero_outputs(const Batch& batch) const override;
+  void write(GraphWriter& writer, const GraphWriter::Value& rows) const override;
 
  private:
   Projection spans_;

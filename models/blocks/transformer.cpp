@@ -4,11 +4,18 @@
 #include <ATen/ops/empty_like.h>
 #include <fmt/format.h>
 #include <algorithm>
+#include <limits>
 
 #include "framework/base/error.h"
 #include "models/blocks/published_names.h"
 
 namespace quell {
+namespace {
+
+// Types of values, by their numbers in ONNX.
+constexpr int64_t kOnnxFloat = 1, kOnnxInt64 = 7;
+
+}  // namespace
 
 Transformer::Transformer(TransformerShape shape, std::unique_ptr<Head> head)
     : shape_(std::move(shape)), head_(std::move(head)) {
@@ -195,6 +202,41 @@ Rows Transformer::run_layer(const Stack& stack, size_t index, const State& state
   const bool leaves_out = index + 1 == stack.layers.size() && head_->reads_first_tokens() &&
                           !at::GradMode::is_enabled() && layer.may_leave_out_rows(pass);
   return layer.forward(pass, state, input, leaves_out ? input.first_rows : at::Tensor());
+}
+
+// Of padded sequences, as positions() has them.
+GraphWriter::Value Transformer::write_positions(GraphWriter& writer,
+                                                const GraphWriter::Value& ids) const {
+  using Value = GraphWriter::Value;
+  const std::vector<GraphWriter::Attribute> to_int64 = {{"to", kOnnxInt64}};
+  if (!shape_.positions_behind_padding) {
+    const Value tokens =
+        writer.operation("Gather", {writer.operation("Shape", {ids}), writer.integer(1)});
+    return writer.operation("Range", {writer.integer(0), tokens, writer.integer(1)});
+  }
+  const Value padding = writer.operation("Equal", {ids, writer.integer(shape_.pad_id)});
+  const Value real = writer.operation("Cast", {writer.operation("Not", {padding})}, to_int64);
+  const Value count = writer.operation("CumSum", {real, writer.integer(1)});
+  return writer.operation("Add",
+                          {writer.operation("Mul", {count, real}), writer.integer(shape_.pad_id)});
+}
+
+void Transformer::write(GraphWriter& writer) const {
+  using Value = GraphWriter::Value;
+  if (!encoder_ || decoder_ || shape_.rotary) refuse_graph("a model with a decoder");
+  const Value ids = writer.input("input_ids");
+  const Value is_token =
+      writer.operation("Cast", {writer.input("attention_mask")}, {{"to", kOnnxFloat}});
+  const Value is_padding = writer.operation("Sub", {writer.constant(1), is_token});
+  const Value wide = writer.operation("Unsqueeze", {is_padding, writer.integers({1, 2})});
+  const Value mask =
+      writer.operation("Mul", {wide, writer.constant(std::numeric_limits<float>::lowest())});
+  const bool has_types = shape_.encoder->embedding.token_types > 0;
+  Value rows = encoder_->embeddings->write(writer, ids, write_positions(writer, ids),
+                                           has_types ? writer.input("token_type_ids") : "");
+  for (const Layer& layer : encoder_->layers) rows = layer.write(writer, rows, mask);
+  if (!encoder_->shape.final_norm.empty()) rows = writer.norm(encoder_->final_norm, rows);
+  head_->write(writer, rows);
 }
 
 }  // namespace quell

@@ -57,6 +57,7 @@ class Transformer : public Model {
   int64_t pad_id() const override { return shape_.pad_id; }
   RowsOf output_rows() const override { return head_->output_rows(); }
   Outputs zero_outputs(const Batch& batch) const override { return head_->zero_outputs(batch); }
+  void write(GraphWriter& writer) const override;
   // A decoder alone keeps nothing yet that it could go on from.
   bool writes_text() const override { return encoder_ && decoder_ && head_->writes_text(); }
 
@@ -84,6 +85,7 @@ class Transformer : public Model {
                  const Pass& pass) const;
   at::Tensor positions(const Batch& batch) const;
   at::Tensor decoder_ids(const Batch& batch) const;
+  GraphWriter::Value write_positions(GraphWriter& writer, const GraphWriter::Value& ids) const;
   void check_token_types(const Batch& batch) const;
 
   TransformerShape shape_;
