@@ -346,8 +346,11 @@ std::vector<IntegerRoute> IntegerWeight::routes(const IntegerMatrix& matrix, int
   return routes;
 }
 
+// Looking for sums that overflow takes longer than packing: only where it decides.
 IntegerWeight::IntegerWeight(const IntegerMatrix& matrix, int32_t most)
-    : IntegerWeight(matrix, most, routes(matrix, most).back()) {}
+    : IntegerWeight(
+          matrix, most,
+          HWY_DYNAMIC_DISPATCH(has_dot)() ? IntegerRoute::kDot : routes(matrix, most).back()) {}
 
 IntegerWeight::IntegerWeight(const IntegerMatrix& matrix, int32_t most, IntegerRoute route)
     : outputs_(matrix.outputs), inputs_(matrix.inputs), route_(route) {

@@ -1,7 +1,7 @@
 #include "framework/run/parity.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/linear.h>
 #include <sys/resource.h>
 #include <algorithm>
 #include <chrono>
@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "framework/base/error.h"
 
@@ -99,6 +100,58 @@ void compare_predictions(const Evaluation& one, const Evaluation& other, Parity&
   parity.logit_rms = values == 0 ? 0 : std::sqrt(squares / static_cast<double>(values));
 }
 
+// A linear, and what entered it.
+struct Entered {
+  const Linear* linear;
+  Rows rows;
+};
+
+// How far float32 may be from float64 behind a linear: a rounding for each product and sum, and
+// some for what follows.
+at::Tensor possible_error(const at::Tensor& rows, const at::Tensor& weight,
+                          const at::Tensor& bias) {
+  constexpr double kMore = 8, kUnit = 0x1p-24;
+  const at::Tensor sizes = at::linear(rows.abs(), weight.abs(), bias);
+  return sizes.mul((static_cast<double>(rows.size(1)) + kMore) * kUnit);
+}
+
+// How many of the values, which have other codes, lie in float64 as close to where codes change as
+// float32 may be off.
+int64_t explained(const Linear& linear, const at::Tensor& rows, const at::Tensor& weight,
+                  const at::Tensor& different, double scale) {
+  const auto wide = [](const at::Tensor& all) { return all.defined() ? all.to(at::kDouble) : all; };
+  const at::Tensor x = wide(rows), w = wide(weight), bias = wide(linear.bias);
+  at::Tensor exact = at::linear(x, w, bias);
+  if (linear.nonlinearity) exact = linear.nonlinearity(exact);
+  const at::Tensor steps = exact.div(scale);
+  const at::Tensor to_change = steps.sub(steps.floor()).sub_(0.5).abs_().mul_(scale);
+  const at::Tensor error = possible_error(x, w, bias.defined() ? bias.abs() : bias);
+  return different.logical_and(to_change.le(error)).sum().item<int64_t>();
+}
+
+// Codes that `other` has otherwise than the reference, `after`, where it is given the same rows.
+void compare_own(const SitePoints& points, const Engine& other, const Entered& entered,
+                 const SitePoint& point, const at::Tensor& after, SiteParity& site) {
+  const Linear& linear = *entered.linear;
+  const QuantParameters of = point.quantizer->parameters();
+  const bool has_one_scale = of.scale.defined() && of.scale.numel() == 1;
+  if (!has_one_scale || linear.weight_site == kNoSite ||
+      points.point(linear.weight_site) == nullptr) {
+    return;
+  }
+  const Weight weight(linear.weight, points, linear.weight_site);
+  const Rows rows = other.quantize(*entered.rows.grid, entered.rows.values, /*in_place=*/false);
+  at::Tensor values = other.linear({.rows = rows, .weight = weight, .bias = linear.bias}).values;
+  if (values.sizes() != after.sizes()) return;
+  if (linear.nonlinearity) values = linear.nonlinearity(values);
+  const at::Tensor different = other.quantize(point, values, /*in_place=*/true).values.ne(after);
+  const auto count = different.sum().item<int64_t>();
+  if (count == 0) return;
+  site.own_different += count;
+  site.own_explained +=
+      explained(linear, entered.rows.values, weight.values(), different, of.scale.item<double>());
+}
+
 // The codes of the second engine against those of the first.
 void compare_sites(const CalibratedNetwork& network, const Contestant& reference,
                    const Contestant& other, std::span<const Batch> batches, Parity& parity) {
@@ -106,14 +159,27 @@ void compare_sites(const CalibratedNetwork& network, const Contestant& reference
   const Model& model = *network.bench().model;
   std::map<SiteId, SiteParity> found;
   std::map<SiteId, at::Tensor> values;
-  const auto pass_with = [&](const Contestant& by, Tap tap) {
+  std::optional<Entered> entered;
+  const auto pass_with = [&](const Contestant& by, Tap tap, InputTap inputs = {}) {
     return Pass(points, {.quantize = points.calibrated(true, true),
                          .tap = std::move(tap),
+                         .inputs = std::move(inputs),
                          .engine = by.engine.get()});
   };
-  const Pass first =
-      pass_with(reference, [&](SiteId id, const at::Tensor&, const at::Tensor& after) {
-        if (points.point(id) != nullptr) values[id] = after.clone();
+  const Pass first = pass_with(
+      reference,
+      [&](SiteId id, const at::Tensor&, const at::Tensor& after) {
+        const SitePoint* point = points.point(id);
+        if (point != nullptr) {
+          values[id] = after.clone();
+          if (entered) compare_own(points, *other.engine, *entered, *point, after, found[id]);
+        }
+        entered.reset();
+      },
+      [&](const Operand& operand, const Rows& rows) {
+        entered.reset();
+        const auto* linear = std::get_if<const Linear*>(&operand);
+        if (linear != nullptr && rows.grid != nullptr) entered = Entered{*linear, rows};
       });
   const Pass second = pass_with(other, [&](SiteId id, const at::Tensor&, const at::Tensor& after) {
     const auto known = values.find(id);
@@ -164,7 +230,7 @@ void measure_single(const Model& model, const Batch& batch, const std::vector<Co
 void measure_times(const CalibratedNetwork& network, const std::vector<Contestant>& all,
                    const std::vector<Batch>& batches, int64_t rounds, Parity& parity) {
   const Model& model = *network.bench().model;
-  for (const Contestant& one : all) parity.times.push_back({one.name});
+  for (const Contestant& one : all) parity.times.push_back({.engine = one.name});
   const bool has_sequences = !batches.empty() && !batches[0].decoder_token_ids.defined();
   for (const int64_t tokens : kSingleTokens) {
     if (!has_sequences || tokens > model.max_positions()) continue;

@@ -1,7 +1,8 @@
 // Float evaluation with quell's own kernels against LibTorch's, for batches of few and of many
-// rows.
+// rows; with --integer the quantized network by its codes against its simulation, and against the
+// float network, both with quell's own kernels.
 //
-//   taskset -c 0 build/tests/engine_benchmark [--avx2]
+//   taskset -c 0 build/tests/engine_benchmark [--avx2] [--integer]
 //
 // Models with the shapes of MiniLM-L6 (hidden size 384) and of BERT-base and random weights; one
 // thread. Both engines alternate in one process, on the same batch.
@@ -47,25 +48,55 @@ Batch random_batch(const Load& load) {
   return pack(all);
 }
 
+constexpr Load kLoads[] = {{1, 25, 25}, {8, 8, 32}, {32, 24, 27}, {32, 40, 60}};
+constexpr const char* kEightBits =
+    "{include: placements/outlier_suppression.yaml, rules: ["
+    "{sites: 'weight:*', bits: 8, symmetric: true, granularity: channel, observer: minmax}, "
+    "{sites: 'activation:*', bits: 8, observer: avg_minmax}]}";
+
+// A pass against another, on a batch.
+void compare(const std::string& name, const Load& load, const Model& model, const Pass& own,
+             const Pass& other, int64_t rounds, double tolerance) {
+  const Batch batch = random_batch(load);
+  at::Tensor expected, found;
+  const benchmarks::PairedRatio pair =
+      benchmarks::measure([&] { found = model.forward(batch, own).at("logits"); },
+                          [&] { expected = model.forward(batch, other).at("logits"); },
+                          {.least_rounds = rounds, .most_rounds = rounds, .seconds = 0});
+  if (!at::allclose(found, expected, 1e-3, tolerance)) throw Error("the outputs differ");
+  fmt::print(
+      "{:<20} {:>3} x {:>2} to {:>2} {:>6} {:>10.2f} {:>10.2f}   {:.2f} ({:.2f} to {:.2f})\n", name,
+      load.sequences, load.shortest, load.longest, batch.tokens(), 1e3 * pair.baseline_s,
+      1e3 * pair.own_s, pair.ratio, pair.low, pair.high);
+  std::fflush(stdout);
+}
+
 void measure(const std::string& name, const ModelShape& shape, int64_t rounds) {
   const TemporaryFolder folder;
   write_random_model(folder.path(), shape, /*outliers=*/false);
   QuantizedNetwork network(folder.path(), "{rules: []}");
   const auto engine = make_engine("packed");
   const Pass plain(network.points()), own(network.points(), {.engine = engine.get()});
-  for (const Load& load : {Load{1, 25, 25}, {8, 8, 32}, {32, 24, 27}, {32, 40, 60}}) {
-    const Batch batch = random_batch(load);
-    at::Tensor expected, found;
-    const benchmarks::PairedRatio pair =
-        benchmarks::measure([&] { found = network.model().forward(batch, own).at("logits"); },
-                            [&] { expected = network.model().forward(batch, plain).at("logits"); },
-                            {.least_rounds = rounds, .most_rounds = rounds, .seconds = 0});
-    if (!at::allclose(found, expected, 1e-3, 1e-4)) throw Error("the outputs differ");
-    fmt::print(
-        "{:<10} {:>3} x {:>2} to {:>2} {:>6} {:>10.2f} {:>10.2f}   {:.2f} ({:.2f} to {:.2f})\n",
-        name, load.sequences, load.shortest, load.longest, batch.tokens(), 1e3 * pair.baseline_s,
-        1e3 * pair.own_s, pair.ratio, pair.low, pair.high);
-    std::fflush(stdout);
+  for (const Load& load : kLoads) {
+    compare(name, load, network.model(), own, plain, rounds, 1e-4);
+  }
+}
+
+void measure_integer(const std::string& name, const ModelShape& shape, int64_t rounds) {
+  constexpr double kAnything = 1e3;  // a float network has other outputs
+  const TemporaryFolder folder;
+  write_random_model(folder.path(), shape, /*outliers=*/false);
+  QuantizedNetwork network(folder.path(), kEightBits);
+  network.calibrate(std::vector<Batch>{random_batch({8, 8, 32})});
+  const auto packed = make_engine("packed"), integer = make_engine("integer");
+  const SitePoints& points = network.points();
+  const SiteSet all = points.calibrated(true, true);
+  const Pass in_float(points, {.engine = packed.get()});
+  const Pass simulated(points, {.quantize = all, .engine = packed.get()});
+  const Pass own(points, {.quantize = all, .engine = integer.get()});
+  for (const Load& load : kLoads) {
+    compare(name + ", float", load, network.model(), own, in_float, rounds, kAnything);
+    compare(name + ", simulated", load, network.model(), own, simulated, rounds, kAnything);
   }
 }
 
@@ -73,11 +104,12 @@ int run(int argc, const char** argv) {
   namespace po = boost::program_options;
   std::string only;
   int64_t rounds = 25;
-  bool avx2 = false;
+  bool avx2 = false, integer = false;
   po::options_description description("options");
   description.add_options()("help,h", "show this help")(
       "only", po::value(&only), "one of the shapes")("avx2", po::bool_switch(&avx2),
                                                      "as on a processor without AVX-512")(
+      "integer", po::bool_switch(&integer), "the engine of codes")(
       "rounds", po::value(&rounds)->default_value(rounds), "interleaved measurements");
   po::variables_map values;
   po::store(po::parse_command_line(argc, argv, description), values);
@@ -89,14 +121,15 @@ int run(int argc, const char** argv) {
   if (avx2) hwy::DisableTargets(~(HWY_AVX2 | HWY_SCALAR));
   const at::NoGradGuard no_gradients;
   at::set_num_threads(1);
-  fmt::print("load average {:.2f}, {}\n{:<10} {:>14} {:>6} {:>10} {:>10}   {}\n",
+  fmt::print("load average {:.2f}, {}\n{:<20} {:>14} {:>6} {:>10} {:>10}   {}\n",
              benchmarks::load_average(), kernels::instruction_set(), "shape", "batch", "tokens",
-             "libtorch", "own [ms]", "libtorch / own (95 % interval)");
+             integer ? "packed" : "libtorch", "own [ms]", "ratio (95 % interval)");
   const std::pair<const char*, ModelShape> shapes[] = {
       {"MiniLM-L6", {"bert", 6, 384, 12, kVocabulary, kPositions}},
       {"BERT-base", {"bert", 12, 768, 12, kVocabulary, kPositions}}};
   for (const auto& [name, shape] : shapes) {
-    if (only.empty() || only == name) measure(name, shape, rounds);
+    if (!only.empty() && only != name) continue;
+    (integer ? measure_integer : measure)(name, shape, rounds);
   }
   return 0;
 }

@@ -44,26 +44,17 @@ class ExportTest : public testing::Test {
   TemporaryFolder folder_;
 };
 
+// Of an experiment, and of a run's folder, which holds its experiment.
 TEST_F(ExportTest, PredictionsAreTheSameBytesAgain) {
-  for (const std::string& setting :
-       {"model.engine=integer", "model.engine=libtorch", "rules[0].quantizer=adaround"}) {
-    const std::string set = setting.starts_with("rules") ? "quant." + setting : setting;
-    const std::vector<std::string> options = {"--set", set, "stages=[quantized]"};
-    std::vector<std::string> run = {"run", "tiny.yaml", "--output", "first", "--overwrite"};
-    run.insert(run.end(), options.begin(), options.end());
-    expect_success(run);
-    export_tiny({"--overwrite", "--set", set});
+  for (const std::string set : {"model.engine=integer", "quant.rules[0].quantizer=adaround"}) {
+    expect_success({"run", "tiny.yaml", "--output", "first", "--overwrite", "--set", set, "--set",
+                    "stages=[quantized]"});
+    expect_success({"export", "first", "--format", "quell", "--output", "network", "--overwrite"});
     expect_success({"run", "network/experiment.yaml", "--output", "again", "--overwrite"});
     EXPECT_EQ(read_file(folder_ / "first/predictions.jsonl"),
               read_file(folder_ / "again/predictions.jsonl"))
         << set;
   }
-}
-
-TEST_F(ExportTest, ARunOfAFolderIsExportedAsItsExperiment) {
-  expect_success({"run", "tiny.yaml", "--output", "first"});
-  expect_success({"export", "first", "--format", "quell", "--output", "network"});
-  EXPECT_TRUE(fs::exists(folder_ / "network" / kManifest));
 }
 
 // Codes of 4 bits are stored as such.
@@ -141,6 +132,7 @@ TEST_F(ExportTest, ParityTellsTwoEnginesApart) {
   for (const auto& site : found.at("sites")) {
     EXPECT_LE(site.at("different").get<int64_t>() * 50, site.at("values").get<int64_t>())
         << site.at("site");
+    EXPECT_EQ(site.at("own_different"), site.at("own_explained")) << site.at("site");
   }
   EXPECT_EQ(found.at("predictions").at("different"), 0);
   EXPECT_EQ(found.at("times").size(), 3);
