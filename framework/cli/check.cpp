@@ -52,10 +52,14 @@ std::pair<int64_t, int64_t> count_sites(const Bench& bench, SiteKind kind) {
 std::vector<std::pair<std::string, std::string>> sites_in_float(const Bench& bench) {
   std::vector<std::pair<std::string, std::string>> result;
   for (size_t id = 0; id < bench.plan.size(); ++id) {
-    if (!bench.plan[id].quantize) continue;
+    const Site& site = bench.model->sites()[id];
+    const bool is_table_or_vector =  // no weight of a linear
+        site.kind == SiteKind::kWeight &&
+        (site.role == "embedding" ||
+         bench.model->weight_shape(static_cast<SiteId>(id)).size() != 2);
+    if (!bench.plan[id].quantize || is_table_or_vector) continue;
     std::string problem = bench.engine->problem(bench.plan[id].spec);
-    if (problem.empty()) continue;
-    result.emplace_back(bench.model->sites()[id].key(), std::move(problem));
+    if (!problem.empty()) result.emplace_back(site.key(), std::move(problem));
   }
   return result;
 }

@@ -155,7 +155,8 @@ void write_coded_file(const std::filesystem::path& path,
   std::vector<std::pair<std::string, at::Tensor>> tensors(others.begin(), others.end());
   std::map<std::string, std::string> metadata;
   for (const auto& [name, tensor] : coded) {
-    tensors.emplace_back(name + ".codes", pack_bits(tensor.codes.to(at::kInt).sub(tensor.lowest), tensor.bits));
+    tensors.emplace_back(name + ".codes",
+                         pack_bits(tensor.codes.to(at::kInt).sub(tensor.lowest), tensor.bits));
     tensors.emplace_back(name + ".scale", tensor.scale);
     tensors.emplace_back(name + ".zero_point", tensor.zero_point);
     metadata[name] = metadata_of(tensor);
