@@ -6,6 +6,7 @@
 #include "framework/base/suggest.h"
 #include "framework/export/network_folder.h"
 #include "framework/export/onnx.h"
+#include "framework/record/model_folder.h"
 
 namespace quell {
 namespace fs = std::filesystem;
@@ -28,6 +29,12 @@ const ExportFormat& find_export_format(const std::string& name) {
     names.push_back(format.name);
   }
   throw ConfigError(fmt::format("--format {}: no such format{}", name, did_you_mean(name, names)));
+}
+
+void write_other_files(const Bench& bench, const fs::path& folder) {
+  const Checkpoint& checkpoint = *bench.checkpoint;
+  write_model_files(folder, checkpoint.has_new_head() ? checkpoint.config().dump(2) + "\n" : "",
+                    checkpoint.folder());
 }
 
 void export_network(const ExperimentSpec& spec, const ExportFormat& format, const fs::path& folder,

@@ -27,6 +27,9 @@ const std::vector<ExportFormat>& export_formats();
 // The format of that name. Throws ConfigError with a suggestion.
 const ExportFormat& find_export_format(const std::string& name);
 
+// What a model folder has beside its weights: config.json and the tokenizer's files.
+void write_other_files(const Bench& bench, const std::filesystem::path& folder);
+
 // Checks, runs the pipeline, and writes the folder, which appears when it is complete. Throws
 // ConfigError where there is one already, unless it is to be replaced.
 void export_network(const ExperimentSpec& spec, const ExportFormat& format,

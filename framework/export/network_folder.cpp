@@ -11,10 +11,10 @@
 #include "framework/base/file.h"
 #include "framework/config/node.h"
 #include "framework/config/schema.h"
+#include "framework/export/export.h"
 #include "framework/io/coded_file.h"
 #include "framework/io/manifest.h"
 #include "framework/quant/scale_map.h"
-#include "framework/record/model_folder.h"
 #include "framework/solve/stored_quantizers.h"
 
 namespace quell {
@@ -144,9 +144,7 @@ void write_network_folder(const CalibratedNetwork& network, const fs::path& fold
     for (const SiteId id : stored.sites) on_grid.insert(id);
     codes[name] = coded(*points.point(stored.sites.front()), stored.values);
   }
-  const Checkpoint& checkpoint = *bench.checkpoint;
-  write_model_files(folder, checkpoint.has_new_head() ? checkpoint.config().dump(2) + "\n" : "",
-                    checkpoint.folder());
+  write_other_files(bench, folder);
   write_coded_file(folder / kCodedFile, codes, others);
   check_file(folder / kCodedFile, points, tensors);
   write_quantizers(folder / kQuantizersFile, points, on_grid);

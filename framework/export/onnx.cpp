@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "framework/base/file.h"
+#include "framework/export/export.h"
 #include "framework/export/onnx_writer.h"
-#include "framework/record/model_folder.h"
 
 namespace quell {
 
@@ -17,6 +17,7 @@ void check_onnx(const Bench& bench) {
 
 void write_onnx(const CalibratedNetwork& network, const std::filesystem::path& folder, Log& log) {
   const Bench& bench = network.bench();
+  write_other_files(bench, folder);
   OnnxWriter writer(network.points(), /*has_tensors=*/true);
   bench.model->write(writer);
   const std::string bytes = writer.bytes();

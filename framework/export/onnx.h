@@ -11,8 +11,9 @@ namespace quell {
 
 // Throws ConfigError where the model or a granularity has no form in ONNX.
 void check_onnx(const Bench& bench);
-// model.onnx, and the files of the tokenizer beside it. Inputs are input_ids, attention_mask and,
-// where the model has token types, token_type_ids, int64 [sequences, tokens] with padding behind.
+// model.onnx, and config.json and the tokenizer's files beside it. Inputs are input_ids,
+// attention_mask and, where the model has token types, token_type_ids, int64 [sequences, tokens]
+// with padding behind.
 void write_onnx(const CalibratedNetwork& network, const std::filesystem::path& folder, Log& log);
 
 }  // namespace quell

@@ -70,15 +70,95 @@ TEST(Onnx, RuntimesGiveTheSameAnswers) {
   }
 }
 
+// What `quell tokenize` would say of a batch.
+std::string tokens_of(const Batch& batch) {
+  std::string lines;
+  for (int64_t i = 0; i < batch.sequences(); ++i) {
+    const auto part = [&](const at::Tensor& all) {
+      const int64_t* values = all.const_data_ptr<int64_t>();
+      return std::vector<int64_t>(values + batch.offsets[i], values + batch.offsets[i + 1]);
+    };
+    const nlohmann::json line = {{"ids", part(batch.token_ids)},
+                                 {"types", part(batch.segment_ids)}};
+    lines += line.dump() + "\n";
+  }
+  return lines;
+}
+
+// The experiment on one batch of a tiny model with random weights: every site is quantized, some
+// with few bits, some with groups.
+std::string every_site(const std::filesystem::path& model, int64_t batch) {
+  return fmt::format(R"(name: tiny
+threads: 1
+model: {{path: {0}}}
+task:
+  type: tokens
+  path: {0}/inputs.safetensors
+  keys: "b{{}}.input_ids"
+  calibration_batches: [{1}]
+  evaluation_batches: [{1}]
+stages: [quantized]
+quant:
+  rules:
+    - {{sites: ["weight:*", "activation:*"], quantize: true, bits: 8}}
+    - {{sites: "weight:*", symmetric: true, observer: minmax}}
+    - {{sites: "weight:*.ffn.*", bits: 4, granularity: channel}}
+    - {{sites: "activation:*", observer: avg_minmax}}
+    - {{sites: "activation:*.attention.context", bits: 5}}
+    - {{sites: "activation:*.ffn.norm", granularity: feature_groups, groups: 4}}
+)",
+                     model.string(), batch);
+}
+
+struct Encoder {
+  const char* folder;
+  int64_t batch;
+};
+
+TEST(Onnx, EveryEncoder) {
+  const std::string python = python_with_runtimes();
+  if (python.empty()) GTEST_SKIP() << "onnxruntime and OpenVINO could not be installed";
+  for (const Encoder& encoder :
+       {Encoder{"parity/outlier_suppression", 2}, Encoder{"parity/outlier_suppression_roberta", 2},
+        Encoder{"models/distilbert", 4}, Encoder{"models/distilroberta", 4},
+        Encoder{"models/electra", 4}, Encoder{"models/electra_small", 4}}) {
+    SCOPED_TRACE(encoder.folder);
+    const std::filesystem::path model = test_data() / encoder.folder;
+    const TemporaryFolder folder;
+    folder.write("tiny.yaml", every_site(model, encoder.batch));
+    const std::string name = fmt::format("b{}.input_ids", encoder.batch);
+    folder.write("tokens.jsonl", tokens_of(read_batches(model / "inputs.safetensors", {name})[0]));
+    for (const std::vector<std::string>& arguments :
+         {std::vector<std::string>{"run", "tiny.yaml", "--output", "run"},
+          {"export", "tiny.yaml", "--format", "onnx", "--output", "network"}}) {
+      const ProgramResult result = run_quell(arguments, folder.path());
+      ASSERT_EQ(result.exit_code, 0) << result.errors;
+    }
+    for (const std::string runtime : {"onnxruntime", "openvino"}) {
+      SCOPED_TRACE(runtime);
+      const ProgramResult result =
+          run_command({python, (kScripts / "run_onnx.py").string(), "network/model.onnx",
+                       "tokens.jsonl", "run/predictions.jsonl", runtime},
+                      folder.path());
+      ASSERT_EQ(result.exit_code, 0) << result.errors;
+      std::cout << encoder.folder << runtime << result.output;
+    }
+  }
+}
+
 TEST(Onnx, WhatTheFormatCannotSayIsRefusedBeforeAnyWork) {
   const TemporaryFolder folder;
   folder.write("few.yaml", glue_experiment(folder));
-  for (const auto& [setting, reason] : {std::pair("quant.rules[0].bits=16", "16 bits"),
-                                        std::pair("quant.rules[0].granularity=token", "token")}) {
-    const ProgramResult result = run_quell(
-        {"export", "few.yaml", "--format", "onnx", "--set", setting, "--output", "network"},
-        folder.path());
-    EXPECT_EQ(result.exit_code, 2) << setting;
+  folder.write("llama.yaml", every_site(test_data() / "models/llama", 4));
+  for (const auto& [file, reason] : {std::pair("few.yaml", "granularity token"),
+                                     std::pair("llama.yaml", "a model with a decoder")}) {
+    std::vector<std::string> arguments = {"export", file,       "--format",
+                                          "onnx",   "--output", "network"};
+    if (std::string(file) == "few.yaml") {
+      arguments.insert(arguments.end(), {"--set", "quant.rules[0].granularity=token"});
+    }
+    const ProgramResult result = run_quell(arguments, folder.path());
+    EXPECT_EQ(result.exit_code, 2) << file;
     EXPECT_THAT(result.errors, HasSubstr(reason));
     EXPECT_FALSE(std::filesystem::exists(folder / "network"));
   }
