@@ -164,10 +164,11 @@ at::Tensor ShiftScale::search(PipelineContext& context, const ScaleGroup& group,
       params_.smallest_threshold.value_or(shifted ? kSmallestShifted : kSmallest);
   std::vector<double> thresholds = threshold_grid(features, params_.candidates, smallest);
   if (thresholds.empty()) return {};
-  ThresholdLoss loss(group, context.model, context.points, features, inputs, params_.losses);
+  const auto loss =
+      threshold_loss({group, context.model, context.points, features, params_.losses}, inputs);
   const ThresholdSearch found =
-      search_thresholds(loss, std::move(thresholds), params_.early_abandon);
-  const auto rounds = static_cast<int64_t>(loss.rounds());
+      search_thresholds(*loss, std::move(thresholds), params_.early_abandon);
+  const auto rounds = static_cast<int64_t>(loss->rounds());
   const double threshold = found.thresholds[static_cast<size_t>(found.chosen)];
   summary_.thresholds += std::ssize(found.thresholds);
   summary_.losers += std::count_if(found.rounds.begin(), found.rounds.end(),

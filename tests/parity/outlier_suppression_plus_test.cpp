@@ -204,16 +204,16 @@ TEST_P(OutlierSuppressionPlus, SearchFromTheStoredInput) {
       const auto thresholds =
           threshold_grid(features, 100, published_.group_has(g, "shift") ? 1 : 0.1);
       EXPECT_TRUE(at::equal(at::tensor(thresholds, at::kDouble), expected));
-      ThresholdLoss loss(group, network.model(), network.points(), features, inputs,
-                         LossForm::kPublished);
-      const ThresholdSearch found = search_thresholds(loss, thresholds, /*early_abandon=*/false);
+      const auto loss = threshold_loss(
+          {group, network.model(), network.points(), features, LossForm::kPublished}, inputs);
+      const ThresholdSearch found = search_thresholds(*loss, thresholds, /*early_abandon=*/false);
       const at::Tensor losses = published_.of_group(g, "losses");
       const double difference =
           at::tensor(found.losses, at::kDouble).div(losses).sub(1).abs().max().item<double>();
       EXPECT_LE(difference, kSameLoss);
       worst = std::max(worst, difference);
       EXPECT_EQ(found.chosen, losses.argmin().item<int64_t>());
-      const ThresholdSearch fast = search_thresholds(loss, thresholds, /*early_abandon=*/true);
+      const ThresholdSearch fast = search_thresholds(*loss, thresholds, /*early_abandon=*/true);
       EXPECT_EQ(fast.chosen, found.chosen);
       EXPECT_EQ(fast.losses[static_cast<size_t>(fast.chosen)],
                 found.losses[static_cast<size_t>(found.chosen)]);

@@ -1,8 +1,11 @@
 #include "transforms/thresholds/reader_weights.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/mul.h>
 #include <ATen/ops/tensor.h>
 #include <algorithm>
+
+#include "transforms/scaling/absorb.h"
 
 namespace quell {
 namespace {
@@ -37,6 +40,11 @@ at::Tensor order_in_file(const ScaleGroup& group, const Model& model) {
   return before == std::ssize(order) ? at::tensor(order, at::kLong) : at::Tensor();
 }
 
+const QuantSpec* spec_of(SiteId site, const SitePoints& points) {
+  const SitePoint* point = points.point(site);
+  return point == nullptr ? nullptr : &point->spec;
+}
+
 at::Tensor stacked(const std::vector<at::Tensor>& parts, const at::Tensor& order) {
   const at::Tensor all = at::cat(parts);
   return order.defined() ? all.index_select(0, order) : all;
@@ -45,46 +53,51 @@ at::Tensor stacked(const std::vector<at::Tensor>& parts, const at::Tensor& order
 }  // namespace
 
 ReaderWeights::ReaderWeights(const ScaleGroup& group, const Model& model, const SitePoints& points,
-                             LossForm form)
-    : stacked_(form == LossForm::kPublished) {
-  const auto spec_of = [&](const Linear* reader) {
-    const SitePoint* point = points.point(reader->weight_site);
-    return point == nullptr ? nullptr : &point->spec;
+                             LossForm form) {
+  const QuantSpec* rows = spec_of(group.site, points);
+  const auto part_of_matrix = [&](const at::Tensor& values, const at::Tensor& matrix,
+                                  const QuantSpec* spec) {
+    parts_.push_back(
+        {values, spec, feature_extremes(matrix), multiplies_codes(rows, spec, values.size(1))});
   };
   std::vector<at::Tensor> weights, biases;
   for (Linear* reader : group.readers) {
-    saved_.push_back({reader, reader->weight, reader->bias});
+    saved_.push_back({reader, reader->bias});
     weights.push_back(reader->weight);
     if (reader->bias.defined()) biases.push_back(reader->bias);
-    if (!stacked_) matrices_.push_back({reader->weight, spec_of(reader)});
+    if (form == LossForm::kOwn) {
+      part_of_matrix(reader->weight, reader->weight, spec_of(reader->weight_site, points));
+    }
   }
-  if (!stacked_) return;
+  if (form == LossForm::kOwn) return;
   const at::Tensor order = order_in_file(group, model);
-  matrices_ = {{stacked(weights, order), spec_of(group.readers.at(0))}};
-  if (biases.size() != weights.size()) return;
-  const at::Tensor bias = stacked(biases, order);
+  const at::Tensor matrix = stacked(weights, order);
+  const bool with_biases = biases.size() == weights.size();
+  const at::Tensor bias = with_biases ? stacked(biases, order) : at::Tensor();
   int64_t first = 0;
   for (const Saved& saved : saved_) {
-    const int64_t rows = saved.weight.size(0);
-    saved.linear->bias = bias.narrow(0, first, rows);
-    first += rows;
+    const int64_t outputs = saved.linear->weight.size(0);
+    part_of_matrix(matrix.narrow(0, first, outputs), matrix,
+                   spec_of(group.readers.at(0)->weight_site, points));
+    if (with_biases) saved.linear->bias = bias.narrow(0, first, outputs);
+    first += outputs;
   }
 }
 
 ReaderWeights::~ReaderWeights() {
-  for (const Saved& saved : saved_) {
-    saved.linear->weight = saved.weight;
-    saved.linear->bias = saved.bias;
-  }
+  for (const Saved& saved : saved_) saved.linear->bias = saved.bias;
 }
 
-void ReaderWeights::use(const std::vector<at::Tensor>& values) {
-  int64_t first = 0;
-  for (size_t i = 0; i < saved_.size(); ++i) {
-    const int64_t rows = saved_[i].weight.size(0);
-    saved_[i].linear->weight = stacked_ ? values[0].narrow(0, first, rows) : values[i];
-    first += rows;
-  }
+QuantizedWeight ReaderWeights::Part::quantized(const at::Tensor& scale, int64_t first,
+                                               int64_t end) const {
+  return {at::mul(values.slice(0, first, end), scale),
+          spec,
+          {at::mul(features.min, scale), at::mul(features.max, scale)},
+          as_codes};
+}
+
+bool ReaderWeights::Part::divides() const {
+  return spec == nullptr || spec->grid != kernels::Grid::kQualcomm || !spec->symmetric;
 }
 
 }  // namespace quell

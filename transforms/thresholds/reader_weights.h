@@ -1,10 +1,11 @@
-// Weights that are put into a group's readers for a while.
+// The weights of a group's readers, as the loss of a search sees them.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 #include <vector>
 
 #include "framework/model/model.h"
+#include "transforms/thresholds/quantized_product.h"
 
 namespace quell {
 
@@ -14,8 +15,7 @@ enum class LossForm {
   kPublished,  // stacked into one matrix that has its own; heads of a fused projection mixed up
 };
 
-// The readers of a group with other weights, until the object goes. Nothing else may use them
-// meanwhile.
+// With kPublished, biases of the readers may be others until the object goes.
 class ReaderWeights {
  public:
   // With kPublished, readers that are parts of one matrix in the file (BLOOM: of each head query,
@@ -26,24 +26,30 @@ class ReaderWeights {
   ~ReaderWeights();
   ReaderWeights(const ReaderWeights&) = delete;
 
-  // What is quantized as one, and how: [outputs, inputs] each; null where it stays in float.
-  struct Matrix {
-    at::Tensor values;
-    const QuantSpec* spec = nullptr;
+  // What a reader multiplies: rows of a matrix that is quantized as one.
+  struct Part {
+    at::Tensor values;                // [outputs, inputs]
+    const QuantSpec* spec = nullptr;  // null: it stays in float
+    Range features;                   // the extremes of the matrix' columns
+    bool as_codes = false;            // see multiplies_codes()
+
+    QuantizedWeight plain() const { return {values, nullptr, features, false}; }
+    // Rows `first` .. `end` with columns multiplied by `scale`.
+    QuantizedWeight quantized(const at::Tensor& scale, int64_t first, int64_t end) const;
+    // Whether rows can be quantized apart from the others.
+    bool divides() const;
   };
-  const std::vector<Matrix>& matrices() const { return matrices_; }
-  // Values for all of them, in their order.
-  void use(const std::vector<at::Tensor>& values);
+  // One for each reader, in their order.
+  const std::vector<Part>& parts() const { return parts_; }
 
  private:
   struct Saved {
     Linear* linear;
-    at::Tensor weight, bias;
+    at::Tensor bias;
   };
 
-  bool stacked_;
   std::vector<Saved> saved_;
-  std::vector<Matrix> matrices_;
+  std::vector<Part> parts_;
 };
 
 }  // namespace quell

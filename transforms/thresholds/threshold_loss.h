@@ -3,8 +3,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <map>
-#include <optional>
+#include <memory>
 #include <vector>
 
 #include "framework/model/model.h"
@@ -25,51 +24,40 @@ struct GroupInput {
   State state;      // in front of the segment that makes them
 };
 
+// What a loss is computed from.
+struct SearchedGroup {
+  const ScaleGroup& group;
+  const Model& model;
+  const SitePoints& points;
+  Range features;  // the extremes of the rows of all batches, float32 [features]
+  LossForm form = LossForm::kOwn;
+
+  // How the rows are quantized.
+  const QuantSpec& spec() const;
+  // Rows divided by a scale and quantized: those of one scale in [-threshold, threshold], others in
+  // their extremes. `as_codes`: see QuantizedRows.
+  QuantizedRows quantized(const at::Tensor& rows, const at::Tensor& scale, float threshold,
+                          bool as_codes) const;
+  // A threshold from the middle of the grid, by which losses put what matters in front.
+  float typical_threshold() const;
+};
+
 // In all of this the loss is the sum of squared differences over features, averaged over the tokens
 // that are no padding, of what the readers' outputs are combined to (ScaleGroup::combined), or of
-// the outputs themselves, without biases. Quantized are the rows and the readers' weights: rows of
-// one scale in [-threshold, threshold], others in their extremes. Equation 6.
+// the outputs themselves, without biases. Quantized are the rows and the readers' weights.
+// Equation 6. It is computed in rounds, so that a search can give a threshold up.
 class ThresholdLoss {
  public:
-  // `features` are the extremes of the rows of all batches, float32 [features].
-  ThresholdLoss(const ScaleGroup& group, const Model& model, const SitePoints& points,
-                const Range& features, const std::vector<GroupInput>& inputs, LossForm form);
-
-  // The tokens come in so many rounds.
-  size_t rounds() const { return rounds_.size(); }
-  // What the tokens of a round add to the loss of a threshold: not negative. NaN where the network
+  virtual ~ThresholdLoss() = default;
+  virtual size_t rounds() const = 0;
+  // What a round adds to the loss of a threshold: not negative. NaN or an error where the network
   // gives NaN.
-  double add(float threshold, size_t round);
-
- private:
-  // Some sequences of a batch.
-  struct Piece {
-    at::Tensor rows;
-    State state;
-    ModelInput input;
-    std::optional<RealRows> real;     // absent: all rows are
-    std::vector<at::Tensor> targets;  // float outputs of real rows
-  };
-
-  void add_pieces(const GroupInput& input, const Model& model);
-  void add_piece(const at::Tensor& rows, State state, ModelInput input);
-  std::vector<at::Tensor> outputs(const Piece& piece, const at::Tensor& rows) const;
-  double distance(const Piece& piece, const at::Tensor& rows) const;
-  // What the readers have at a threshold.
-  std::vector<at::Tensor> weights(const at::Tensor& scale, float threshold);
-  at::Tensor quantized(const at::Tensor& rows, const at::Tensor& scale, float threshold) const;
-
-  const ScaleGroup& group_;
-  RowsOf rows_of_;
-  const QuantSpec& spec_;  // of the rows
-  Range features_;
-  Pass pass_;  // float
-  ReaderWeights weights_;
-  std::vector<Piece> pieces_;
-  std::vector<size_t> rounds_;  // the first piece of each
-  std::map<float, std::vector<at::Tensor>> kept_;
-  int64_t kept_bytes_ = 0;
-  int64_t tokens_ = 0;
+  virtual double add(float threshold, size_t round) = 0;
 };
+
+// The group's weights and biases must stay as they are as long as the loss lives, and nobody else
+// use the group.
+std::unique_ptr<ThresholdLoss> threshold_loss(const SearchedGroup& group,
+                                              const std::vector<GroupInput>& inputs);
 
 }  // namespace quell

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <queue>
 
 #include "framework/base/error.h"
 
@@ -43,15 +44,20 @@ ThresholdSearch search_thresholds(ThresholdLoss& loss, std::vector<double> thres
   for (size_t i = 0; !early_abandon && i < result.losses.size(); ++i) {
     while (result.rounds[i] < rounds) advance(i);
   }
-  for (;;) {
-    const auto least = std::min_element(result.losses.begin(), result.losses.end());
-    if (least == result.losses.end()) return result;
-    if (std::isinf(*least)) throw Error("no threshold has a finite loss");
-    const auto index = least - result.losses.begin();
-    result.chosen = index;
-    if (result.rounds[static_cast<size_t>(index)] == rounds) return result;
-    advance(static_cast<size_t>(index));
+  // The least loss first, and of equal ones the first.
+  using Entry = std::pair<double, size_t>;
+  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue;
+  for (size_t i = 0; i < result.losses.size(); ++i) queue.emplace(result.losses[i], i);
+  while (!queue.empty()) {
+    const auto [least, index] = queue.top();
+    if (std::isinf(least)) throw Error("no threshold has a finite loss");
+    result.chosen = static_cast<int64_t>(index);
+    if (result.rounds[index] == rounds) break;
+    advance(index);
+    queue.pop();
+    queue.emplace(result.losses[index], index);
   }
+  return result;
 }
 
 }  // namespace quell

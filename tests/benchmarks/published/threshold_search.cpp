@@ -9,29 +9,56 @@
 namespace quell::published {
 namespace {
 
-at::Tensor outputs_of(const SearchedGroup& group, const at::Tensor& rows,
+// [batch, length, heads * size] as [batch, heads, length, size].
+at::Tensor by_head(const at::Tensor& part, int64_t heads) {
+  return part.view({part.size(0), part.size(1), heads, part.size(2) / heads}).transpose(1, 2);
+}
+
+at::Tensor rotated(const at::Tensor& part, const SearchedGroup& group) {
+  if (!group.cosines.defined()) return part;
+  const auto halves = part.chunk(2, -1);
+  return part * group.cosines + at::cat({-halves[1], halves[0]}, -1) * group.sines;
+}
+
+at::Tensor context_of(const SearchedGroup& group, const at::Tensor& rows,
                       const at::Tensor& weight) {
-  if (group.heads == 0) return at::linear(rows, weight);
-  const int64_t batch = rows.size(0), length = rows.size(1), features = rows.size(2);
-  const int64_t size = features / group.heads;
-  const auto parts = at::linear(rows, weight, group.bias).chunk(3, -1);
-  const auto by_head = [&](const at::Tensor& part) {
-    return part.view({batch, length, group.heads, size})
-        .transpose(1, 2)
+  const int64_t batch = rows.size(0), length = rows.size(1);
+  const int64_t key_heads = group.key_heads > 0 ? group.key_heads : group.heads;
+  const int64_t size = weight.size(0) / (group.heads + 2 * key_heads);
+  const auto parts =
+      at::linear(rows, weight, group.bias)
+          .split_with_sizes({group.heads * size, key_heads * size, key_heads * size}, -1);
+  const auto repeated = [&](const at::Tensor& part) {
+    return part.repeat_interleave(group.heads / key_heads, 1)
         .contiguous()
         .view({batch * group.heads, length, size});
   };
-  const at::Tensor query = by_head(parts[0] / std::sqrt(static_cast<double>(size)));
-  at::Tensor scores = at::bmm(query, by_head(parts[1]).transpose(1, 2));
+  const at::Tensor query =
+      (rotated(by_head(parts[0], group.heads), group) / std::sqrt(static_cast<double>(size)))
+          .contiguous()
+          .view({batch * group.heads, length, size});
+  at::Tensor scores =
+      at::bmm(query, repeated(rotated(by_head(parts[1], key_heads), group)).transpose(1, 2));
+  at::Tensor seen = group.mask.view({batch, 1, 1, length});
+  if (group.causal) seen = seen & at::ones({length, length}, at::kBool).tril();
   const at::Tensor hidden =
-      at::where(group.mask, at::zeros({}, at::kFloat),
+      at::where(seen, at::zeros({}, at::kFloat),
                 at::full({}, std::numeric_limits<float>::lowest(), at::kFloat));
-  scores = scores.view({batch, group.heads, length, length}) + hidden.view({batch, 1, 1, length});
+  scores = scores.view({batch, group.heads, length, length}) + hidden;
   const at::Tensor probs = at::softmax(scores, -1).view({batch * group.heads, length, length});
-  return at::bmm(probs, by_head(parts[2]))
+  return at::bmm(probs, repeated(by_head(parts[2], key_heads)))
       .view({batch, group.heads, length, size})
       .transpose(1, 2)
-      .reshape({batch, length, features});
+      .reshape({batch, length, group.heads * size});
+}
+
+at::Tensor outputs_of(const SearchedGroup& group, const at::Tensor& rows,
+                      const at::Tensor& weight) {
+  if (group.heads > 0) return context_of(group, rows, weight);
+  const at::Tensor outputs = at::linear(rows, weight);
+  if (!group.gated) return outputs;
+  const auto parts = outputs.chunk(2, -1);
+  return at::silu(parts[1]) * parts[0];
 }
 
 // Observed and quantized with the asymmetric grid of that code.

@@ -9,12 +9,16 @@ namespace quell::published {
 
 // A group's readers and what they read.
 struct SearchedGroup {
-  at::Tensor rows;    // [batch, length, features], shifted
-  at::Tensor mask;    // bool [batch, length]
-  at::Tensor weight;  // [outputs, features], one reader after another
-  at::Tensor bias;    // [outputs]; of query, key and value alone
-  int64_t heads = 0;  // 0: plain outputs are compared, without bias
-  int64_t bits = 6;   // asymmetric; rows per tensor, weights per row
+  at::Tensor rows;            // [batch, length, features], shifted
+  at::Tensor mask;            // bool [batch, length]
+  at::Tensor weight;          // [outputs, features], one reader after another
+  at::Tensor bias;            // [outputs]; of query, key and value; undefined: none
+  int64_t heads = 0;          // of attention; 0: plain outputs are compared, without bias
+  int64_t key_heads = 0;      // 0: as many as heads
+  at::Tensor cosines, sines;  // [length, head size], of rotary positions; undefined: none
+  bool causal = false;
+  bool gated = false;  // the product of up and of SiLU of gate is compared, up's rows first
+  int64_t bits = 6;    // asymmetric; rows per tensor, weights per row
 };
 
 // What readers of float rows and weights give: attention's context, or the outputs.

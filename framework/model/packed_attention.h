@@ -1,0 +1,17 @@
+// Attention by quell's own kernel.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "framework/model/engine.h"
+
+namespace quell {
+
+// The context [queries, heads * head size] of packed rows, as attention_layout(), its scores, probs
+// and context one after another give it, in other last bits: see kernels/attention.h. Features of
+// query, key and value lie one after another.
+at::Tensor packed_attention(const AttentionSpans& spans, const AttentionShape& shape,
+                            const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                            const AttentionGrids& grids = {});
+
+}  // namespace quell
