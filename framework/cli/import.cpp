@@ -7,6 +7,7 @@
 #include "framework/cli/print.h"
 #include "framework/cli/verb.h"
 #include "framework/import/outlier_suppression.h"
+#include "framework/import/outlier_suppression_plus.h"
 #include "framework/import/qualcomm.h"
 #include "framework/import/qualcomm_command.h"
 
@@ -54,7 +55,8 @@ ImportedExperiment import_source(const std::vector<std::string>& source,
       throw ConfigError(fmt::format("{}: {}", file.string(), error.what()));
     }
   }
-  return import_outlier_suppression(file, options);
+  return is_outlier_suppression_plus(file) ? import_outlier_suppression_plus(file, options)
+                                           : import_outlier_suppression(file, options);
 }
 
 }  // namespace
@@ -64,9 +66,9 @@ int run_import(const Plugins& plugins, const Arguments& arguments) {
       "import FILE [--output FILE] [options]\n"
       "       quell import [--output FILE] [options] -- main.py validate-quantized ...",
       "Turns published settings into an experiment: a configuration file of \"Outlier "
-      "Suppression\", "
-      "or a command\nof \"Understanding and Overcoming the Challenges of Efficient Transformer "
-      "Quantization\" (or a file with one).\nWhat it could not take over is listed on standard "
+      "Suppression\" or\n\"Outlier Suppression+\", or a command of \"Understanding and Overcoming "
+      "the Challenges of Efficient\nTransformer Quantization\" (or a file with one).\nWhat it "
+      "could not take over is listed on standard "
       "error.");
   line.add()("output", po::value<std::string>(), "write the experiment there")(
       "overwrite", "replace that file")("model", po::value<std::string>()->default_value(""),

@@ -1,7 +1,5 @@
 #include "framework/import/names.h"
 
-#include <algorithm>
-
 namespace quell::published {
 namespace {
 
@@ -42,11 +40,6 @@ constexpr std::string_view kTraining = "an argument of training, which does not 
 constexpr std::string_view kLogging =
     "logging and saving of the Trainer; quell keeps everything in the folder of the run";
 constexpr std::string_view kDevice = "models run on the CPU";
-
-struct WithoutEffect {
-  std::string_view path;
-  std::string_view reason;
-};
 
 constexpr WithoutEffect kWithoutEffect[] = {{"data.dataset_config_name", kLocal},
                                             {"data.overwrite_cache", kLocal},
@@ -126,19 +119,6 @@ std::vector<std::string> published_names(std::span<const Name> names) {
   return list;
 }
 
-std::string_view reason_without_effect(std::string_view path) {
-  for (const WithoutEffect& key : kWithoutEffect) {
-    if (key.path == path) return key.reason;
-  }
-  return {};
-}
-
-std::vector<std::string> keys_without_effect(std::string_view prefix) {
-  std::vector<std::string> keys;
-  for (const WithoutEffect& key : kWithoutEffect) {
-    if (key.path.starts_with(prefix)) keys.emplace_back(key.path.substr(prefix.size()));
-  }
-  return keys;
-}
+std::span<const WithoutEffect> keys_without_effect() { return kWithoutEffect; }
 
 }  // namespace quell::published

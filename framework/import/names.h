@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "framework/import/published_file.h"
+
 namespace quell::published {
 
 struct Name {
@@ -20,10 +22,7 @@ std::span<const Name> quantizers();  // "LSQPlusFakeQuantize" -> "lsq_plus"
 std::string own_name(std::span<const Name> names, std::string_view published);
 std::vector<std::string> published_names(std::span<const Name> names);
 
-// Why a key of the published files means nothing to quell: `path` is "train.output_dir". Empty for
-// a key that is not one of these.
-std::string_view reason_without_effect(std::string_view path);
-// The keys with such a reason that start with `prefix` ("train."), without it.
-std::vector<std::string> keys_without_effect(std::string_view prefix);
+// Keys of the published files that mean nothing to quell.
+std::span<const WithoutEffect> keys_without_effect();
 
 }  // namespace quell::published
