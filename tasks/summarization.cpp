@@ -80,7 +80,7 @@ Summarization::Summarization(const SummarizationParams& params, const TaskContex
 }
 
 void Summarization::check_model() const {
-  if (!context_.generation) {
+  if (!context_.generation || context_.is_language_model) {
     throw ConfigError(
         "the model writes no text; task summarization needs an encoder-decoder such as BART with "
         "the head that its config.json calls ...ForConditionalGeneration");

@@ -1,5 +1,6 @@
 #include "framework/model/decoding.h"
 
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <algorithm>
 #include <numeric>
@@ -8,20 +9,26 @@
 
 namespace quell {
 
+bool is_decoder(const Model& model) {
+  return model.output_rows() == RowsOf::kTargets &&
+         std::none_of(model.segments().begin(), model.segments().end(),
+                      [](const Segment& segment) { return segment.is_encoder; });
+}
+
 at::Tensor KeyValueCache::append(at::Tensor& kept, const at::Tensor& rows) const {
   const at::Tensor dense = rows.contiguous();
-  const int64_t width = dense.size(1);
+  const auto hypotheses = static_cast<int64_t>(parents.size());
+  const int64_t width = dense.size(1), each = dense.size(0) / hypotheses;
   const int64_t written = kept.defined() ? kept.size(1) : 0;
-  at::Tensor result =
-      at::empty({static_cast<int64_t>(parents.size()), written + 1, width}, dense.options());
+  at::Tensor result = at::empty({hypotheses, written + each, width}, dense.options());
   const float* added = dense.const_data_ptr<float>();
   float* target = result.mutable_data_ptr<float>();
-  for (size_t i = 0; i < parents.size(); ++i) {
+  for (int64_t i = 0; i < hypotheses; ++i) {
     if (written > 0) {
       const float* from = kept.const_data_ptr<float>() + parents[i] * written * width;
       target = std::copy_n(from, written * width, target);
     }
-    target = std::copy_n(added + static_cast<int64_t>(i) * width, width, target);
+    target = std::copy_n(added + i * each * width, each * width, target);
   }
   kept = result;
   return result.view({-1, width});
@@ -30,7 +37,7 @@ at::Tensor KeyValueCache::append(at::Tensor& kept, const at::Tensor& rows) const
 Decoding::Decoding(const Model& model, const Batch& batch, const Pass& pass)
     : model_(model), pass_(pass), batch_(batch), sources_(batch.sequences()) {
   if (!model.writes_text()) {
-    throw ConfigError("this model writes no text; take an encoder-decoder such as bart");
+    throw ConfigError("this model writes no text; take a decoder, or an encoder-decoder as bart");
   }
   std::iota(sources_.begin(), sources_.end(), int64_t{0});
   batch_.decoder_token_ids = at::Tensor();
@@ -43,16 +50,25 @@ Decoding::Decoding(const Model& model, const Batch& batch, const Pass& pass)
 }
 
 at::Tensor Decoding::step(std::span<const int64_t> parents, std::span<const int64_t> tokens) {
-  QUELL_ASSERT(parents.size() == tokens.size(), "one token per hypothesis");
+  const auto hypotheses = std::ssize(parents), each = std::ssize(tokens) / hypotheses;
+  QUELL_ASSERT(each > 0 && hypotheses * each == std::ssize(tokens),
+               "equally many tokens of each hypothesis");
   std::vector<int64_t> sources;
   for (const int64_t parent : parents) sources.push_back(sources_[parent]);
   sources_ = std::move(sources);
   QUELL_ASSERT(std::is_sorted(sources_.begin(), sources_.end()), "hypotheses out of order");
-  const ModelInput input = model_.bind_next(batch_, sources_, tokens, written_++);
+  const ModelInput input = model_.bind_next(batch_, sources_, tokens, written_);
+  written_ += each;
   cache_.parents.assign(parents.begin(), parents.end());
   State state{.rows = encoder_rows_, .memory = {}, .cache = &cache_, .outputs = {}};
+  const Segment& head = model_.segments().back();
   for (const Segment& segment : model_.segments()) {
-    if (!segment.is_encoder) segment.run(state, input, pass_);
+    if (segment.is_encoder) continue;
+    if (&segment == &head && each > 1) {
+      state.rows.values = state.rows.values.index_select(
+          0, at::arange(each - 1, hypotheses * each, each, at::kLong));
+    }
+    segment.run(state, input, pass_);
   }
   return state.outputs.at("logits");
 }

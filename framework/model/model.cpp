@@ -1,8 +1,9 @@
 #include "framework/model/model.h"
 
-#include <ATen/ops/full.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 #include <algorithm>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <set>
 
 #include "framework/base/error.h"
+#include "framework/model/decoding.h"
 
 namespace quell {
 namespace {
@@ -75,25 +77,38 @@ ModelInput Model::bind(const Batch& batch) const {
 
 ModelInput Model::bind_next(const Batch& batch, std::span<const int64_t> sources,
                             std::span<const int64_t> tokens, int64_t position) const {
-  const auto hypotheses = static_cast<int64_t>(tokens.size());
-  ModelInput input{batch};
-  input.target_ids = at::tensor(at::ArrayRef<int64_t>(tokens.data(), tokens.size()));
-  input.target_position_ids = at::full({hypotheses}, position, at::kLong);
+  const auto hypotheses = static_cast<int64_t>(sources.size());
+  const int64_t each = std::ssize(tokens) / hypotheses;
   AttentionSpans own;
   for (int64_t i = 0; i <= hypotheses; ++i) {
-    own.queries.push_back(i);
-    own.keys.push_back(i * (position + 1));
+    own.queries.push_back(i * each);
+    own.keys.push_back(i * (position + each));
   }
-  own.valid_keys.assign(tokens.size(), position + 1);
+  own.valid_keys.assign(sources.size(), position + each);
   own.causal = true;
-  input.target_attention = std::make_shared<AttentionSpans>(std::move(own));
-  // All hypotheses of a sequence are queries to its rows.
-  AttentionSpans cross{{0}, batch.offsets, batch.valid_lengths, /*causal=*/false, batch.pad_to};
-  for (int64_t sequence = 0; sequence < batch.sequences(); ++sequence) {
-    const auto count = std::count(sources.begin(), sources.end(), sequence);
-    cross.queries.push_back(cross.queries.back() + count);
+  const at::Tensor ids = at::tensor(at::ArrayRef<int64_t>(tokens.data(), tokens.size()));
+  const at::Tensor positions = at::arange(position, position + each, at::kLong).repeat(hypotheses);
+  ModelInput input{batch};
+  if (is_decoder(*this)) {
+    // The tokens are a batch themselves; scaled rotary positions ask for whole lengths.
+    input.batch = {.token_ids = ids,
+                   .segment_ids = at::zeros_like(ids),
+                   .position_ids = positions,
+                   .offsets = own.queries,
+                   .valid_lengths = own.valid_keys};
+    complete(input);
+  } else {
+    // All hypotheses of a sequence are queries to its rows.
+    AttentionSpans cross{{0}, batch.offsets, batch.valid_lengths, /*causal=*/false, batch.pad_to};
+    for (int64_t sequence = 0; sequence < batch.sequences(); ++sequence) {
+      const auto count = std::count(sources.begin(), sources.end(), sequence);
+      cross.queries.push_back(cross.queries.back() + count * each);
+    }
+    input.cross_attention = std::make_shared<AttentionSpans>(std::move(cross));
   }
-  input.cross_attention = std::make_shared<AttentionSpans>(std::move(cross));
+  input.target_ids = ids;
+  input.target_position_ids = positions;
+  input.target_attention = std::make_shared<AttentionSpans>(std::move(own));
   return input;
 }
 

@@ -91,7 +91,7 @@ class Model {
 
   // Throws DataError when the batch does not fit the model.
   ModelInput bind(const Batch& batch) const;
-  // The next token of each hypothesis, at position `position` of its sequence.
+  // The next tokens of each hypothesis, equally many, from position `position` of its sequence on.
   // `sources` [hypotheses], rising: the sequence of the batch that each is written for.
   ModelInput bind_next(const Batch& batch, std::span<const int64_t> sources,
                        std::span<const int64_t> tokens, int64_t position) const;

@@ -11,7 +11,6 @@ namespace quell {
 namespace {
 
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
-constexpr int64_t kPromptLength = 1;  // the decoder's start token
 
 std::vector<int64_t> distinct(const std::vector<int64_t>& ids) {
   const std::set<int64_t> set(ids.begin(), ids.end());
@@ -61,8 +60,9 @@ void normalize(float* scores, int64_t vocabulary) {
 
 }  // namespace
 
-ScoreRules::ScoreRules(const GenerationOptions& options, const std::vector<int64_t>& source)
-    : options_(options), source_tokens_(distinct(source)) {
+ScoreRules::ScoreRules(const GenerationOptions& options, const std::vector<int64_t>& source,
+                       int64_t prompt_length)
+    : options_(options), prompt_length_(prompt_length), source_tokens_(distinct(source)) {
   sort_as_summed(options_.sequence_bias);
   const auto n = options.encoder_no_repeat_ngram_size;
   for (auto begin = source.begin(); n > 0 && source.end() - begin >= n; ++begin) {
@@ -127,7 +127,8 @@ void ScoreRules::forbid_bad_words(const std::vector<int64_t>& ids, float* scores
 }
 
 void ScoreRules::force_ends(int64_t length, float* scores, int64_t vocabulary) const {
-  if (options_.forced_bos_token_id >= 0 && length == kPromptLength) {
+  // Of the library: a first token is forced behind a single one only.
+  if (options_.forced_bos_token_id >= 0 && length == 1) {
     allow_only({options_.forced_bos_token_id}, scores, vocabulary);
   }
   if (!options_.forced_eos_token_id.empty() && length == options_.max_length - 1) {
@@ -137,8 +138,8 @@ void ScoreRules::force_ends(int64_t length, float* scores, int64_t vocabulary) c
 
 void ScoreRules::reward_ends(int64_t length, float* scores) const {
   const auto& decay = options_.exponential_decay_length_penalty;
-  if (!decay || length <= decay->start + kPromptLength) return;
-  const auto more = static_cast<double>(length - kPromptLength - decay->start);
+  if (!decay || length <= decay->start + prompt_length_) return;
+  const auto more = static_cast<double>(length - prompt_length_ - decay->start);
   const auto growth = static_cast<float>(std::pow(decay->factor, more) - 1);
   for (const int64_t end : options_.eos_token_id) {
     if (std::isfinite(scores[end])) scores[end] += std::abs(scores[end]) * growth;
@@ -154,7 +155,8 @@ void ScoreRules::suppress(int64_t length, float* scores, int64_t vocabulary) con
   };
   forbid(options_.suppress_tokens);
   // A forced first token is no beginning.
-  const int64_t begin = options_.forced_bos_token_id >= 0 ? kPromptLength + 1 : kPromptLength;
+  const bool forces = options_.forced_bos_token_id >= 0 && prompt_length_ == 1;
+  const int64_t begin = forces ? prompt_length_ + 1 : prompt_length_;
   if (length == begin) forbid(options_.begin_suppress_tokens);
 }
 

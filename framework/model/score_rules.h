@@ -13,8 +13,10 @@ namespace quell {
 // those of Hugging Face transformers 5 for a text that is alone in its batch.
 class ScoreRules {
  public:
-  // `source` are the ids that the encoder reads.
-  ScoreRules(const GenerationOptions& options, const std::vector<int64_t>& source);
+  // `source` are the ids that the encoder reads, or a decoder alone; texts go on from a prompt of
+  // so many tokens.
+  ScoreRules(const GenerationOptions& options, const std::vector<int64_t>& source,
+             int64_t prompt_length);
 
   // Rewrites `scores` [vocabulary] of what follows `ids`; what is forbidden becomes -inf.
   void apply(const std::vector<int64_t>& ids, float* scores, int64_t vocabulary) const;
@@ -29,6 +31,7 @@ class ScoreRules {
   void suppress(int64_t length, float* scores, int64_t vocabulary) const;
 
   GenerationOptions options_;
+  int64_t prompt_length_;
   std::vector<int64_t> source_tokens_;  // each once
   // What follows the first n - 1 tokens of each n-gram of the source.
   std::map<std::vector<int64_t>, std::vector<int64_t>> source_ngrams_;

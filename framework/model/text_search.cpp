@@ -11,8 +11,6 @@
 namespace quell {
 namespace {
 
-constexpr int64_t kPromptLength = 1;  // the decoder's start token
-
 class GreedySearch final : public TextSearch {
  public:
   using TextSearch::TextSearch;
@@ -47,8 +45,9 @@ std::vector<int64_t> best_of(std::vector<float>& scores, size_t count) {
 // are too few.
 class BeamSearch final : public TextSearch {
  public:
-  BeamSearch(const GenerationOptions& options, const std::vector<int64_t>& source)
-      : TextSearch(options, source),
+  BeamSearch(const GenerationOptions& options, const std::vector<int64_t>& source,
+             std::vector<int64_t> prompt)
+      : TextSearch(options, source, std::move(prompt)),
         beams_(static_cast<size_t>(options.num_beams)),
         kept_(beams_, {{running_[0].ids, kAbsent}, false}) {}
 
@@ -71,7 +70,7 @@ class BeamSearch final : public TextSearch {
   void keep_best(const std::vector<Candidate>& candidates, int64_t length);
   bool may_improve(int64_t length) const;
   float penalized(float score, int64_t length) const {
-    return score / static_cast<float>(std::pow(static_cast<double>(length - kPromptLength),
+    return score / static_cast<float>(std::pow(static_cast<double>(length - prompt_length_),
                                                options_.length_penalty));
   }
 
@@ -167,7 +166,7 @@ std::vector<GeneratedSequence> BeamSearch::results() const {
   // The library takes a padding token of 0 for none.
   const int64_t filling = options_.pad_token_id > 0 ? options_.pad_token_id : ends.front();
   for (GeneratedSequence& result : results) {
-    const auto end = std::find_first_of(result.ids.begin() + kPromptLength, result.ids.end(),
+    const auto end = std::find_first_of(result.ids.begin() + prompt_length_, result.ids.end(),
                                         ends.begin(), ends.end());
     if (end == result.ids.end()) result.ids.resize(longest, filling);
   }
@@ -176,9 +175,12 @@ std::vector<GeneratedSequence> BeamSearch::results() const {
 
 }  // namespace
 
-TextSearch::TextSearch(const GenerationOptions& options, const std::vector<int64_t>& source)
-    : options_(options), rules_(options, source) {
-  running_.push_back({{options.decoder_start_token_id}, 0, 0});
+TextSearch::TextSearch(const GenerationOptions& options, const std::vector<int64_t>& source,
+                       std::vector<int64_t> prompt)
+    : options_(options),
+      prompt_length_(std::ssize(prompt)),
+      rules_(options, source, std::ssize(prompt)) {
+  running_.push_back({std::move(prompt), 0, 0});
 }
 
 bool TextSearch::ends(int64_t token, int64_t length) const {
@@ -195,9 +197,12 @@ void TextSearch::advance(std::span<float*> scores, int64_t vocabulary) {
 }
 
 std::unique_ptr<TextSearch> make_search(const GenerationOptions& options,
-                                        const std::vector<int64_t>& source) {
-  if (options.num_beams == 1) return std::make_unique<GreedySearch>(options, source);
-  return std::make_unique<BeamSearch>(options, source);
+                                        const std::vector<int64_t>& source,
+                                        std::vector<int64_t> prompt) {
+  if (options.num_beams == 1) {
+    return std::make_unique<GreedySearch>(options, source, std::move(prompt));
+  }
+  return std::make_unique<BeamSearch>(options, source, std::move(prompt));
 }
 
 }  // namespace quell

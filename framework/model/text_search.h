@@ -20,10 +20,11 @@ struct Hypothesis {
 
 class TextSearch {
  public:
-  TextSearch(const GenerationOptions& options, const std::vector<int64_t>& source);
+  TextSearch(const GenerationOptions& options, const std::vector<int64_t>& source,
+             std::vector<int64_t> prompt);
   virtual ~TextSearch() = default;
 
-  // All equally long; at first the decoder's start token alone. Empty when the search is over.
+  // All equally long; at first the prompt alone. Empty when the search is over.
   const std::vector<Hypothesis>& running() const { return running_; }
   // Goes one token further. `scores` are rows of `vocabulary` values, one for each that runs;
   // ScoreRules rewrite them.
@@ -37,6 +38,7 @@ class TextSearch {
   bool ends(int64_t token, int64_t length) const;
 
   const GenerationOptions options_;
+  const int64_t prompt_length_;
   std::vector<Hypothesis> running_;
 
  private:
@@ -46,8 +48,15 @@ class TextSearch {
 // Greedy search for one beam (scores may be logits), else beam search (scores are
 // log-probabilities). Both choose the tokens that Hugging Face transformers 5 chooses for a text
 // that is alone in its batch: of equal scores greedy search the one with the smallest token id,
-// beam search the one that at::topk puts first. `source` are the ids that the encoder reads.
+// beam search the one that at::topk puts first. `source` are the ids that the encoder reads, or a
+// decoder alone; `prompt` those that texts go on from, which lengths include: for an
+// encoder-decoder its start token.
 std::unique_ptr<TextSearch> make_search(const GenerationOptions& options,
-                                        const std::vector<int64_t>& source = {});
+                                        const std::vector<int64_t>& source,
+                                        std::vector<int64_t> prompt);
+inline std::unique_ptr<TextSearch> make_search(const GenerationOptions& options,
+                                               const std::vector<int64_t>& source = {}) {
+  return make_search(options, source, {options.decoder_start_token_id});
+}
 
 }  // namespace quell

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
+#include "framework/model/decoding.h"
 #include "framework/model/pipeline.h"
 #include "framework/run/generation_defaults.h"
 #include "framework/run/threads.h"
@@ -57,14 +58,16 @@ TaskContext task_context(const Bench& bench) {
   context.pad_id = model.pad_id();
   context.max_positions = model.max_positions();
   context.vocabulary_size = model.vocabulary_size();
-  if (model.writes_text()) {
-    context.generation = generation_defaults(*bench.checkpoint, model.max_positions());
+  context.is_language_model = is_decoder(model);
+  if (!model.writes_text()) return context;
+  const bool needs_start = !context.is_language_model;
+  try {
+    context.generation = generation_defaults(*bench.checkpoint, model.max_positions(), needs_start);
+  } catch (const DataError& error) {
+    // Most tasks of a decoder write nothing: only one that does has to mind.
+    if (needs_start) throw;
+    bench.checkpoint->note(fmt::format("this model cannot write texts: {}", error.what()));
   }
-  // A decoder alone: no segment stands in front of one, and every token has outputs.
-  context.is_language_model =
-      model.output_rows() == RowsOf::kTargets &&
-      std::none_of(model.segments().begin(), model.segments().end(),
-                   [](const Segment& segment) { return segment.is_encoder; });
   return context;
 }
 

@@ -66,8 +66,8 @@ DryRun dry_run(const Bench& bench) {
   // Texts of full length: what writing costs at most.
   predictor.generate = [&](const Batch& batch, const GenerationOptions& options) {
     count_evaluation(batch);
-    const GeneratedSequence longest{
-        std::vector<int64_t>(options.max_length, options.decoder_start_token_id), 0};
+    const int64_t token = std::max<int64_t>(options.decoder_start_token_id, 0);
+    const GeneratedSequence longest{std::vector<int64_t>(options.max_length, token), 0};
     return std::vector<GeneratedSequence>(batch.sequences() * options.num_return_sequences,
                                           longest);
   };

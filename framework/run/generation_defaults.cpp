@@ -209,7 +209,8 @@ void check_forced(const std::string& file, const GenerationOptions& options) {
   if (options.forced_bos_token_id >= 0) check("forced_bos_token_id", {options.forced_bos_token_id});
 }
 
-GenerationOptions read(const std::string& file, const json& values, int64_t max_positions) {
+GenerationOptions read(const std::string& file, const json& values, int64_t max_positions,
+                       bool needs_start) {
   const Reader reader(file, values);
   GenerationOptions options;
   read_lengths(reader, max_positions, options);
@@ -220,7 +221,7 @@ GenerationOptions read(const std::string& file, const json& values, int64_t max_
   reader.number("length_penalty", options.length_penalty);
   reader.early_stopping(options.early_stopping);
   check_forced(file, options);
-  if (options.decoder_start_token_id < 0) {
+  if (options.decoder_start_token_id < 0 && needs_start) {
     throw DataError(fmt::format(
         "{}: neither decoder_start_token_id nor bos_token_id: with which token does a text begin?",
         file));
@@ -260,7 +261,8 @@ void note_overruled(const Checkpoint& checkpoint, const json& values) {
 
 }  // namespace
 
-GenerationOptions generation_defaults(const Checkpoint& checkpoint, int64_t max_positions) {
+GenerationOptions generation_defaults(const Checkpoint& checkpoint, int64_t max_positions,
+                                      bool needs_start) {
   const auto path = checkpoint.folder() / "generation_config.json";
   const bool exists = std::filesystem::exists(path);
   const std::string file = (exists ? path : checkpoint.folder() / "config.json").string();
@@ -269,7 +271,7 @@ GenerationOptions generation_defaults(const Checkpoint& checkpoint, int64_t max_
   check_keys(values, {generation_key_table()}, file, notes);
   for (std::string& note : notes) checkpoint.note(std::move(note));
   if (exists) note_overruled(checkpoint, values);
-  return read(file, values, max_positions);
+  return read(file, values, max_positions, needs_start);
 }
 
 }  // namespace quell

@@ -14,6 +14,7 @@
 
 #include "framework/base/error.h"
 #include "framework/config/node.h"
+#include "framework/model/decoding.h"
 #include "framework/model/execution.h"
 #include "framework/model/gather.h"
 #include "framework/model/generate.h"
@@ -141,7 +142,7 @@ Predictor Run::predictor(const SiteSet& quantized) const {
     execution_->run(
         batches, [&](size_t) { return pass; }, BatchOrder::kAtOnce, sink);
   };
-  if (!model.writes_text()) return predictor;
+  if (!model.writes_text() || residency_) return predictor;
   predictor.generate = [&model, pass](const Batch& batch, const GenerationOptions& options) {
     return generate(model, batch, options, *pass);
   };
@@ -182,7 +183,7 @@ void Run::check_steps() const {
     if (!works) refuse("the step " + step.name());
   }
   if (outliers_) refuse("record.outliers");
-  if (bench_.model->writes_text()) refuse("writing text");
+  if (bench_.model->writes_text() && !is_decoder(*bench_.model)) refuse("writing text");
 }
 
 PipelineContext Run::pipeline_context() {

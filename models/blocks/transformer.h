@@ -59,7 +59,7 @@ class Transformer : public Model {
   Outputs zero_outputs(const Batch& batch) const override { return head_->zero_outputs(batch); }
   void write(GraphWriter& writer) const override;
   // A decoder alone keeps nothing yet that it could go on from.
-  bool writes_text() const override { return encoder_ && decoder_ && head_->writes_text(); }
+  bool writes_text() const override { return decoder_ && head_->writes_text(); }
 
  protected:
   void complete(ModelInput& input) const override;

@@ -83,6 +83,11 @@ std::vector<Example> examples() {
            language / "model"},
           {"multiple_choice",
            fmt::format("{{name: piqa, train_file: {0}, dev_file: {0}}}", choices().string()),
+           language / "model"},
+          {"text_generation",
+           fmt::format("{{train_file: {0}, dev_file: {0}, prompt_column: document, "
+                       "reference_column: summary, max_new_tokens: 4}}",
+                       (test_data() / "summarization/articles.jsonl").string()),
            language / "model"}};
 }
 
