@@ -38,10 +38,20 @@ class GammaMigration final : public Transform {
  public:
   explicit GammaMigration(const Params& params) : params_(params) {}
 
+  std::vector<std::string> additions(Model& model, const SiteSet&) const override {
+    std::vector<GroupChange> changes;
+    for (const ScaleGroup& group : model.graph().groups) {
+      if (moves(group)) changes.push_back({&group});
+    }
+    std::vector<std::string> added = additions_to(changes, model);
+    if (params_.epsilon) added.emplace_back("another epsilon of the norms whose gamma moves");
+    return added;
+  }
+
   void run(PipelineContext& context) override {
     int64_t migrated = 0;
     for (ScaleGroup& group : context.model.graph().groups) {
-      if (group.norm == nullptr || group.outlier_suppression_skips) continue;
+      if (!moves(group)) continue;
       migrate(group, context);
       ++migrated;
     }
@@ -54,6 +64,9 @@ class GammaMigration final : public Transform {
   }
 
  private:
+  static bool moves(const ScaleGroup& group) {
+    return group.norm != nullptr && !group.outlier_suppression_skips;
+  }
   void migrate(ScaleGroup& group, PipelineContext& context) const;
   void report(const std::string& name, const at::Tensor& movable, Log& log) const;
 

@@ -110,6 +110,7 @@ class ShiftScale final : public Transform {
  public:
   explicit ShiftScale(const Params& params) : params_(params) {}
 
+  std::vector<std::string> additions(Model& model, const SiteSet& quantized) const override;
   void run(PipelineContext& context) override;
 
  private:
@@ -143,6 +144,16 @@ std::vector<ScaleGroup*> ShiftScale::groups_of(PipelineContext& context) const {
         kName));
   }
   return groups;
+}
+
+std::vector<std::string> ShiftScale::additions(Model& model, const SiteSet& quantized) const {
+  std::vector<GroupChange> changes;
+  for (const ScaleGroup* group :
+       chosen_groups(model, params_.sites, UsualGroups::kNormsAndProducts, kName)) {
+    if (!quantized.contains(group->site)) continue;
+    changes.push_back({group, params_.shift == ShiftWhere::kAlways && group->norm != nullptr});
+  }
+  return additions_to(changes, model);
 }
 
 bool ShiftScale::shifts(const ScaleGroup& group) const {

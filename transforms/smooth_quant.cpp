@@ -37,6 +37,15 @@ class SmoothQuant final : public Transform {
  public:
   explicit SmoothQuant(const Params& params) : params_(params) {}
 
+  std::vector<std::string> additions(Model& model, const SiteSet&) const override {
+    std::vector<GroupChange> changes;
+    for (const ScaleGroup* group :
+         chosen_groups(model, params_.sites, UsualGroups::kNorms, kName)) {
+      changes.push_back({group});
+    }
+    return additions_to(changes, model);
+  }
+
   void run(PipelineContext& context) override {
     if (context.calibration.empty()) {
       throw ConfigError(

@@ -73,7 +73,15 @@ class Step {
 };
 
 // A plug-in of transforms/: after it the float outputs are what they were, within a stated bound.
-class Transform : public Step {};
+class Transform : public Step {
+ public:
+  // What it gives a model of which `quantized` sites are quantized that the model's own class has
+  // no place for, such as a factor on a shortcut: one text each. Asked before anything is computed;
+  // the model knows which tensors its checkpoint has.
+  virtual std::vector<std::string> additions(Model& /*model*/, const SiteSet& /*quantized*/) const {
+    return {};
+  }
+};
 // A plug-in of solvers/: finds quantization parameters.
 class Solver : public Step {};
 

@@ -16,7 +16,9 @@ constexpr const char* kCopied[] = {kConfig,
                                    "added_tokens.json",
                                    "vocab.txt",
                                    "vocab.json",
-                                   "merges.txt"};
+                                   "merges.txt",
+                                   "tokenizer.model",
+                                   "generation_config.json"};
 
 }  // namespace
 

@@ -409,6 +409,22 @@ RunRecord run_outliers(Bench bench, Log& log) {
   return run.finish();
 }
 
+std::vector<std::string> additions_of(const Bench& bench) {
+  SiteSet quantized;
+  for (size_t id = 0; id < bench.plan.size(); ++id) {
+    if (bench.plan[id].quantize) quantized.insert(static_cast<SiteId>(id));
+  }
+  std::vector<std::string> additions;
+  for (const StepChoice& step : bench.spec.pipeline) {
+    if (step.transform() == nullptr) continue;
+    for (const std::string& one :
+         step.transform()->create(step.params())->additions(*bench.model, quantized)) {
+      additions.push_back(fmt::format("{}: {}", step.name(), one));
+    }
+  }
+  return additions;
+}
+
 struct CalibratedNetwork::State {
   Run run;
 };

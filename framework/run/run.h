@@ -24,6 +24,9 @@ RunRecord run_experiment(Bench bench, Log& log, const RunFolders& folders = {});
 // Only looks at the outliers of the float network; for experiments with record.outliers.
 RunRecord run_outliers(Bench bench, Log& log);
 
+// What the transforms of the pipeline add to the model, see Transform::additions().
+std::vector<std::string> additions_of(const Bench& bench);
+
 // A network whose pipeline ran, for evaluations with chosen sites quantized and all others in
 // float.
 class CalibratedNetwork {

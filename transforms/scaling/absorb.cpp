@@ -107,6 +107,35 @@ std::vector<ScaleGroup*> chosen_groups(Model& model, const std::vector<std::stri
       "{}: this model has no norm in front of linears; leave the step out of the pipeline", step));
 }
 
+bool will_have_biases(const ScaleGroup& group, const Model& model) {
+  const auto stored = [&](const at::Tensor& place) {
+    for (const Segment& segment : model.segments()) {
+      for (const ModelTensor& tensor : segment.tensors) {
+        if (tensor.place == &place) return tensor.is_stored;
+      }
+    }
+    return false;
+  };
+  return group.norm != nullptr && stored(group.norm->bias) &&
+         std::all_of(group.readers.begin(), group.readers.end(),
+                     [&](const Linear* reader) { return stored(reader->bias); });
+}
+
+std::vector<std::string> additions_to(const std::vector<GroupChange>& changes, const Model& model) {
+  std::vector<std::string> additions;
+  for (const GroupChange& change : changes) {
+    const std::string& name = name_of(*change.group, model);
+    if (!change.group->shortcuts.empty()) {
+      additions.push_back(fmt::format("{}: a factor on the shortcut that reads it", name));
+    }
+    if (change.shifts && !will_have_biases(*change.group, model)) {
+      additions.push_back(
+          fmt::format("{}: biases for the shift, of its norm or of linears that read it", name));
+    }
+  }
+  return additions;
+}
+
 Range feature_extremes(const at::Tensor& rows) {
   QuantSpec spec;
   spec.granularity = Granularity::kChannel;

@@ -24,6 +24,15 @@ void absorb(ScaleGroup& group, const ChannelChange& change, SitePoints& points);
 
 // Whether the group's norm and all of its readers have a bias.
 bool has_biases(const ScaleGroup& group);
+// The same of a model whose tensors are not there yet.
+bool will_have_biases(const ScaleGroup& group, const Model& model);
+
+// Transform::additions() of one that scales these groups, and shifts some of them.
+struct GroupChange {
+  const ScaleGroup* group;
+  bool shifts = false;
+};
+std::vector<std::string> additions_to(const std::vector<GroupChange>& changes, const Model& model);
 
 const std::string& name_of(const ScaleGroup& group, const Model& model);
 
