@@ -10,7 +10,11 @@ namespace quell {
 using nlohmann::json;
 
 JsonView JsonView::read(const std::filesystem::path& file) {
-  auto document = std::make_shared<const json>(read_json_file(file));
+  return of(read_json_file(file), file);
+}
+
+JsonView JsonView::of(json content, const std::filesystem::path& file) {
+  auto document = std::make_shared<const json>(std::move(content));
   const json* root = document.get();
   return JsonView(std::move(document), std::make_shared<const std::string>(file.string()), root,
                   "");

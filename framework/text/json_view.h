@@ -16,6 +16,8 @@ class JsonView {
  public:
   // Throws DataError as read_json_file().
   static JsonView read(const std::filesystem::path& file);
+  // Of a document that stands for what a file says.
+  static JsonView of(nlohmann::json document, const std::filesystem::path& file);
 
   const nlohmann::json& value() const { return *value_; }
 

@@ -3,6 +3,7 @@
 #include <unordered_set>
 
 #include "framework/base/error.h"
+#include "framework/text/sentence_piece.h"
 #include "framework/text/tokenizer_files.h"
 #include "framework/text/tokenizer_keys.h"
 #include "framework/text/word_piece.h"
@@ -21,7 +22,7 @@ bool has_parts(const std::filesystem::path& folder, TokenizerBuild build) {
                                      const TokenizerClass& type) {
   throw DataError(fmt::format(
       "{}: no tokenizer here{}: expected tokenizer.json, or vocab.txt (BERT), or vocab.json and "
-      "merges.txt (RoBERTa, BART, GPT-2) with config.json or tokenizer_config.json to say which; "
+      "merges.txt (RoBERTa, BART, GPT-2), or tokenizer.model (LLaMA) with config.json or tokenizer_config.json to say which; "
       "store them with transformers' save_pretrained",
       folder.string(),
       type.name.empty() ? ""
@@ -41,9 +42,27 @@ void check_model(const JsonView& tokenizer_json, const TokenizerClass& type) {
       found, type.name, expected));
 }
 
+// What SentencePiece's file says, as tokenizer.json. LLaMA's class begins texts with the start token
+// unless tokenizer_config.json says otherwise.
+JsonView read_sentence_piece_file(const TokenizerSettings& settings, const TokenizerClass& type) {
+  const auto file = settings.folder() / "tokenizer.model";
+  const bool begins = type.build == TokenizerBuild::kLlama;
+  return JsonView::of(
+      tokenizer_json_of(read_sentence_piece(file), file, settings.flag("add_bos_token", begins),
+                        settings.flag("add_eos_token", false)),
+      file);
+}
+
 TokenizerStages make_stages(TokenizerSettings& settings, TokenizerClass& type) {
   const std::filesystem::path& folder = settings.folder();
   const auto tokenizer_json = read_if_there(folder / "tokenizer.json");
+  if (!tokenizer_json && !has_parts(folder, type.build) &&
+      file_exists(folder / "tokenizer.model")) {
+    const JsonView stored = read_sentence_piece_file(settings, type);
+    type = {type.name, TokenizerBuild::kAsStored, false};
+    settings.check_sides(stored);
+    return stages_from_tokenizer_json(settings, stored);
+  }
   settings.check_sides(tokenizer_json);
   if (tokenizer_json) check_tokenizer_json(*tokenizer_json, settings.notes());
   if (type.build == TokenizerBuild::kAsStored) {

@@ -36,6 +36,27 @@ def tensor(dtype, shape, begin, end):
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
+def message(number, content):
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def number(field, value):
+    return (bytes([field << 3]) if field < 16 else bytes([(field << 3 & 0x7F) | 0x80, field >> 4])) + bytes([value])
+
+
+def make_sentence_pieces():
+    def piece(text, score, kind):
+        return message(1, message(1, text.encode()) + bytes([2 << 3 | 5]) + struct.pack("<f", score) + number(3, kind))
+
+    pieces = piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("</s>", 0, 3) + piece("<0x41>", 0, 6)
+    for rank, text in enumerate(["\u2581a", "na", "\u2581", "a", "n", "\u00ef", "12"]):
+        pieces += piece(text, -rank, 1)
+    keeps_blanks = message(3, number(4, 0))
+    for name, algorithm in (("unigram", 1), ("byte_pairs", 2)):
+        put("sentence_piece", name, pieces + message(2, number(3, algorithm) + number(35, 1)) + keeps_blanks)
+    put("sentence_piece", "cut_off", pieces[:-3])
+
+
 def make_tensors():
     put("safetensors", "types", safetensors(
         {"__metadata__": {"format": "pt"}, "a.weight": tensor("F32", [2, 2], 0, 16),
@@ -190,6 +211,7 @@ def make_hdf5():
 
 
 make_tensors()
+make_sentence_pieces()
 make_byte_level()
 make_word_piece()
 make_yaml()
