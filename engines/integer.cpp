@@ -11,9 +11,10 @@
 
 #include "engines/packing/packed_engine.h"
 #include "framework/base/error.h"
+#include "framework/kernels/dispatch.h"
 #include "framework/kernels/integer_product.h"
-#include "framework/kernels/quantize_codes.h"
 #include "framework/plugin/registry.h"
+#include "framework/quant/device.h"
 #include "framework/quant/parallel.h"
 #include "framework/quant/scale_map.h"
 
@@ -104,10 +105,10 @@ Rows Integer::quantize(const SitePoint& point, const at::Tensor& rows, bool in_p
   *codes = {at::empty(dense.sizes(), at::kByte),
             {given.scale, given.zero_point.sub(given.levels.low), levels}};
   const bool complete = kernels::quantize_codes_tensor(
-      dense.const_data_ptr<float>(), {codes->codes.mutable_data_ptr(), kernels::CodeType::kUint8},
-      dense.numel(), given.scale.const_data_ptr<float>()[0],
-      codes->parameters.zero_point.const_data_ptr<float>()[0], levels,
-      values.mutable_data_ptr<float>(), parallel_for);
+      kernel_device(dense), dense.const_data_ptr<float>(),
+      {codes->codes.mutable_data_ptr(), kernels::CodeType::kUint8}, dense.numel(),
+      given.scale.const_data_ptr<float>(), codes->parameters.zero_point.const_data_ptr<float>(),
+      levels, values.mutable_data_ptr<float>());
   if (!complete) throw DataError("a value is NaN, which has no integer code");
   return {values, &point, std::move(codes)};
 }

@@ -40,6 +40,15 @@ void fake_quantize_rows_dynamic(const Device& device, const float* x, float* y, 
   fake_quantize_rows_dynamic(x, y, rows, features, rule, scale, zero_point, device.parallel_for);
 }
 
+bool quantize_codes_tensor(const Device& device, const float* x, Codes codes, int64_t size,
+                           const float* scale, const float* zero_point, Levels levels, float* y) {
+  if (device.kind == DeviceKind::kCuda) {
+    cuda::fake_quantize_channels(x, y, 1, 1, size, scale, zero_point, levels, device.stream, codes);
+    return true;
+  }
+  return quantize_codes_tensor(x, codes, size, *scale, *zero_point, levels, y, device.parallel_for);
+}
+
 bool quantize_codes_channels(const Device& device, const float* x, Codes codes, int64_t outer,
                              int64_t channels, int64_t inner, const float* scale,
                              const float* zero_point, Levels levels, float* y) {

@@ -32,6 +32,8 @@ void fake_quantize_rows_dynamic(const Device& device, const float* x, float* y, 
 
 // quantize_codes.h; `y` may be null. False where the CPU met a NaN, which has no code; a GPU gives
 // it the lowest one and does not tell.
+bool quantize_codes_tensor(const Device& device, const float* x, Codes codes, int64_t size,
+                           const float* scale, const float* zero_point, Levels levels, float* y);
 bool quantize_codes_channels(const Device& device, const float* x, Codes codes, int64_t outer,
                              int64_t channels, int64_t inner, const float* scale,
                              const float* zero_point, Levels levels, float* y);

@@ -6,12 +6,15 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <deque>
+#include <map>
 #include <optional>
 
+#include "framework/solve/stored_quantizers.h"
 #include "tasks/data/labelled_sequences.h"
 #include "tests/conformance/laws.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
+#include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
 namespace quell {
@@ -135,11 +138,22 @@ void run_step(const Entry& entry, const std::string& params, const Use& use,
   entry.create(read_params(entry, params).get())->run(context);
 }
 
+// The quantizers of a calibrated network, as an export has them.
+std::string stored_quantizers(const Use& use) {
+  static std::map<std::string, TemporaryFolder> folders;
+  const TemporaryFolder& folder = folders[use.name];
+  QuantizedNetwork network(folder_of(use), quant(use));
+  network.calibrate(batches_of(use, use.calibration));
+  write_quantizers(folder / kQuantizersFile, network.points(), {});
+  return fmt::format("{{from: {}}}", folder.path().string());
+}
+
 // What a step needs beside its defaults to work for a use.
 template <class Entry>
 std::string params_for(const Entry& entry, const Use& use) {
   if (entry.name() == "by_block") return "{steps: [calibrate]}";
   if (entry.name() == "adaround") return "{iterations: 3}";
+  if (entry.name() == "restore") return stored_quantizers(use);
   const bool unlabelled = entry.name() == "qat" && !use.has_training;
   return unlabelled ? "{data: calibration, distillation: {weight: 1}}" : "";
 }

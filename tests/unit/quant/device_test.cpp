@@ -16,9 +16,11 @@ namespace fs = std::filesystem;
 // Types and rules, what works on values that were gathered on the host, and the kernels of an
 // engine that is one of the CPU.
 const std::set<std::string> kBesideTheDoor = {
-    "dispatch",   "grid",         "interval",       "codes",          "parallel",
-    "statistics", "range_search", "shifted_search", "token_extremes", "packed_product",
-    "activation", "log_sum",      "soft_rounding",  "attention",      "norm",
+    "dispatch",         "grid",           "interval",     "codes",
+    "parallel",         "statistics",     "range_search", "shifted_search",
+    "token_extremes",   "packed_product", "activation",   "log_sum",
+    "soft_rounding",    "attention",      "norm",         "integer_product",
+    "squared_distance",
 };
 
 TEST(Kernels, DispatchIsTheDoor) {
