@@ -62,9 +62,12 @@ TEST(Onnx, RuntimesGiveTheSameAnswers) {
         ASSERT_EQ(result.exit_code, 0) << result.errors;
         const nlohmann::json found = parse_json(result.output, runtime);
         EXPECT_EQ(found.at("predictions"), 12);
-        // OpenVINO rounds ties of codes its own way, which may turn an answer that is undecided.
-        EXPECT_LE(found.at("different").get<int>(), runtime == "openvino" ? 1 : 0);
-        EXPECT_LE(found.at("rms").get<double>(), 0.2);
+        // Sums in float32 are added in other orders: single codes turn, and an answer that is
+        // undecided may turn with them. Of 160 sentences onnxruntime turned 2 at most, OpenVINO,
+        // whose integer operations round otherwise, 6.
+        const bool is_openvino = runtime == "openvino";
+        EXPECT_LE(found.at("different").get<int>(), is_openvino ? 2 : 1);
+        EXPECT_LE(found.at("rms").get<double>(), is_openvino ? 0.3 : 0.1);
       }
     }
   }
