@@ -130,8 +130,10 @@ int64_t explained(const Linear& linear, const at::Tensor& rows, const at::Tensor
 }
 
 // Codes that `other` has otherwise than the reference, `after`, where it is given the same rows.
-void compare_own(const SitePoints& points, const Engine& other, const Entered& entered,
-                 const SitePoint& point, const at::Tensor& after, SiteParity& site) {
+// Nothing is compared where something else lies between linear and site.
+void compare_own(const SitePoints& points, const Engine& reference, const Engine& other,
+                 const Entered& entered, const SitePoint& point, const at::Tensor& after,
+                 SiteParity& site) {
   const Linear& linear = *entered.linear;
   const QuantParameters of = point.quantizer->parameters();
   const bool has_one_scale = of.scale.defined() && of.scale.numel() == 1;
@@ -140,11 +142,14 @@ void compare_own(const SitePoints& points, const Engine& other, const Entered& e
     return;
   }
   const Weight weight(linear.weight, points, linear.weight_site);
-  const Rows rows = other.quantize(*entered.rows.grid, entered.rows.values, /*in_place=*/false);
-  at::Tensor values = other.linear({.rows = rows, .weight = weight, .bias = linear.bias}).values;
-  if (values.sizes() != after.sizes()) return;
-  if (linear.nonlinearity) values = linear.nonlinearity(values);
-  const at::Tensor different = other.quantize(point, values, /*in_place=*/true).values.ne(after);
+  const auto by = [&](const Engine& engine) {
+    const Rows rows = engine.quantize(*entered.rows.grid, entered.rows.values, /*in_place=*/false);
+    at::Tensor values = engine.linear({.rows = rows, .weight = weight, .bias = linear.bias}).values;
+    if (linear.nonlinearity) values = linear.nonlinearity(values);
+    return engine.quantize(point, values, /*in_place=*/true).values;
+  };
+  if (!by(reference).equal(after)) return;
+  const at::Tensor different = by(other).ne(after);
   const auto count = different.sum().item<int64_t>();
   if (count == 0) return;
   site.own_different += count;
@@ -172,7 +177,10 @@ void compare_sites(const CalibratedNetwork& network, const Contestant& reference
         const SitePoint* point = points.point(id);
         if (point != nullptr) {
           values[id] = after.clone();
-          if (entered) compare_own(points, *other.engine, *entered, *point, after, found[id]);
+          if (entered) {
+            compare_own(points, *reference.engine, *other.engine, *entered, *point, after,
+                        found[id]);
+          }
         }
         entered.reset();
       },
