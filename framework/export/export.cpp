@@ -4,6 +4,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
+#include "framework/export/huggingface.h"
 #include "framework/export/network_folder.h"
 #include "framework/export/onnx.h"
 #include "framework/record/model_folder.h"
@@ -18,6 +19,11 @@ const std::vector<ExportFormat>& export_formats() {
       {"onnx",
        "QuantizeLinear and DequantizeLinear around float operations, for onnxruntime and OpenVINO",
        check_onnx, write_onnx},
+      {"huggingface", "the float model behind transforms, for transformers, in float32",
+       check_huggingface, write_huggingface},
+      {"huggingface-float16", "the same in float16", check_huggingface, write_huggingface_float16},
+      {"huggingface-bfloat16", "the same in bfloat16", check_huggingface,
+       write_huggingface_bfloat16},
   };
   return all;
 }
