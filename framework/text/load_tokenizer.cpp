@@ -22,8 +22,8 @@ bool has_parts(const std::filesystem::path& folder, TokenizerBuild build) {
                                      const TokenizerClass& type) {
   throw DataError(fmt::format(
       "{}: no tokenizer here{}: expected tokenizer.json, or vocab.txt (BERT), or vocab.json and "
-      "merges.txt (RoBERTa, BART, GPT-2), or tokenizer.model (LLaMA) with config.json or tokenizer_config.json to say which; "
-      "store them with transformers' save_pretrained",
+      "merges.txt (RoBERTa, BART, GPT-2), or tokenizer.model (LLaMA) with config.json or "
+      "tokenizer_config.json to say which; store them with transformers' save_pretrained",
       folder.string(),
       type.name.empty() ? ""
                         : fmt::format(" that the tokenizer_class \"{}\" can read", type.name)));
@@ -42,8 +42,8 @@ void check_model(const JsonView& tokenizer_json, const TokenizerClass& type) {
       found, type.name, expected));
 }
 
-// What SentencePiece's file says, as tokenizer.json. LLaMA's class begins texts with the start token
-// unless tokenizer_config.json says otherwise.
+// What SentencePiece's file says, as tokenizer.json. LLaMA's class begins texts with the start
+// token unless tokenizer_config.json says otherwise.
 JsonView read_sentence_piece_file(const TokenizerSettings& settings, const TokenizerClass& type) {
   const auto file = settings.folder() / "tokenizer.model";
   const bool begins = type.build == TokenizerBuild::kLlama;
