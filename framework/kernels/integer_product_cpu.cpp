@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "framework/kernels/integer_product.h"
 
@@ -52,6 +54,46 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 static_assert(kPanel == IntegerWeight::kPanel);
+
+using SumCodes = void (*)(const CodeTile&);
+
+// sum_codes() for 1..kMostRows rows: of a single panel, and of as many as suit the rows.
+struct CodeTileFunctions {
+  std::array<SumCodes, kMostRows + 1> single, wide;
+};
+
+template <class Route, int64_t... kLess>
+constexpr CodeTileFunctions code_tile_functions(std::integer_sequence<int64_t, kLess...>) {
+  return {{nullptr, sum_codes<Route, kLess + 1, 1>...},
+          {nullptr, sum_codes<Route, kLess + 1, panels_of_tile(kLess + 1)>...}};
+}
+
+template <class Route>
+constexpr CodeTileFunctions kCodeTiles =
+    code_tile_functions<Route>(std::make_integer_sequence<int64_t, kMostRows>());
+
+// Null where this instruction set has no such route.
+inline const CodeTileFunctions* code_tiles(IntegerRoute route, int64_t steps_together) {
+  if (route == IntegerRoute::kWide) return &kCodeTiles<Wide>;
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  if (route == IntegerRoute::kDot) return &kCodeTiles<Dot>;
+  switch (steps_together) {
+    case 1:
+      return &kCodeTiles<Pairs<1>>;
+    case 2:
+      return &kCodeTiles<Pairs<2>>;
+    case 4:
+      return &kCodeTiles<Pairs<4>>;
+    case 8:
+      return &kCodeTiles<Pairs<8>>;
+    default:
+      return nullptr;
+  }
+#else
+  static_cast<void>(steps_together);
+  return nullptr;
+#endif
+}
 
 constexpr int64_t kMostColumns = panels_of_tile(1) * kPanel;  // of a tile
 
