@@ -116,7 +116,7 @@ quant:
 struct Encoder {
   const char* folder;
   int64_t batch;
-  bool by_openvino = true;
+  bool by_openvino = true;  // release 2026.4.1 was killed by a signal on widths such as 24
 };
 
 TEST(Onnx, EveryEncoder) {
@@ -124,9 +124,8 @@ TEST(Onnx, EveryEncoder) {
   if (python.empty()) GTEST_SKIP() << "onnxruntime and OpenVINO could not be installed";
   for (const Encoder& encoder :
        {Encoder{"parity/outlier_suppression", 2}, Encoder{"parity/outlier_suppression_roberta", 2},
-        Encoder{"models/distilbert", 4},
-        Encoder{"models/distilroberta", 4, false},  // OpenVINO 2026.4.1 was killed by a signal
-        Encoder{"models/electra", 4}, Encoder{"models/electra_small", 4}}) {
+        Encoder{"models/distilbert", 4}, Encoder{"models/distilroberta", 4, false},
+        Encoder{"models/electra", 4}, Encoder{"models/electra_small", 4, false}}) {
     SCOPED_TRACE(encoder.folder);
     const std::filesystem::path model = test_data() / encoder.folder;
     const TemporaryFolder folder;
