@@ -6,7 +6,7 @@
 
 #include "framework/base/error.h"
 #include "framework/import/outlier_suppression_plus.h"
-#include "tests/support/small_experiment.h"
+#include "tests/integration/imported.h"
 #include "tests/support/throws.h"
 
 namespace quell {
@@ -84,18 +84,6 @@ class ImportPlus : public testing::TestWithParam<Setting> {
 
   TemporaryFolder folder_;
 };
-
-SitePlan plan_of(const ExperimentSpec& spec, QuantizedNetwork& network, const std::string& key) {
-  Problems problems;
-  const auto& sites = network.model().sites();
-  const auto plan = plan_sites(sites, spec.quant.rules, all_plugins(), problems);
-  EXPECT_TRUE(problems.empty()) << testing::PrintToString(problems.lines());
-  for (size_t i = 0; i < sites.size(); ++i) {
-    if (sites[i].key() == key) return plan[i];
-  }
-  ADD_FAILURE() << "no site " << key;
-  return {};
-}
 
 TEST_P(ImportPlus, SaysWhatTheFileSays) {
   const Setting& setting = GetParam();
