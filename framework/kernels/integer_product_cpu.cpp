@@ -268,7 +268,7 @@ class IntegerPart {
     if (lanes == kLanes) return hn::StoreU(value, tag, to);
     HWY_ALIGN T few[kLanes];
     hn::Store(value, tag, few);
-    std::copy(few, few + lanes, to);
+    std::copy_n(few, std::min<int64_t>(lanes, kLanes), to);  // the bound is for GCC
   }
 
   const IntegerProduct& of_;
