@@ -10,6 +10,7 @@ class ResultsFile(QuellFile):
     """What a run found."""
 
     FORMAT = "quell results"
+    NEWEST_VERSION = 2
 
     def metrics(self) -> pd.DataFrame:
         """One row per stage, one column per metric; shares are in [0, 1]."""
