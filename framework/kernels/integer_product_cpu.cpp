@@ -193,13 +193,13 @@ class IntegerPart {
     const auto zero = static_cast<int32_t>(of_.x.zero_point[at]);
     const Sums zeros = hn::Set(tag, zero);
     for (int64_t c = 0; c < count; c += kLanes) {
-      const Sums all = hn::Load(tag, of_.weight.sums() + first + c);
+      const Sums all = hn::LoadU(tag, of_.weight.sums() + first + c);
       hn::Store(hn::Sub(hn::Load(tag, sums + c), hn::Mul(zeros, all)), tag, sums + c);
     }
     if (of_.weight.has_zero_points()) {
       const auto less = static_cast<int32_t>(row_sums_[row - part_.first_row] - inputs_ * zero);
       for (int64_t c = 0; c < count; c += kLanes) {
-        const Sums of_weight = hn::Load(tag, of_.weight.zero_point() + first + c);
+        const Sums of_weight = hn::LoadU(tag, of_.weight.zero_point() + first + c);
         const Sums term = hn::Mul(hn::Set(tag, less), of_weight);
         hn::Store(hn::Sub(hn::Load(tag, sums + c), term), tag, sums + c);
       }
@@ -227,7 +227,7 @@ class IntegerPart {
     const Vector row_scale = hn::Set(tag, of_.x.scale[of_.x.per_row ? row : 0]);
     const float* bias = of_.epilogue.bias == nullptr ? nullptr : of_.epilogue.bias + first;
     const auto value = [&](int64_t c, int64_t lanes) HWY_ATTR {
-      const Vector scale = hn::Mul(row_scale, hn::Load(tag, of_.weight.scale() + first + c));
+      const Vector scale = hn::Mul(row_scale, hn::LoadU(tag, of_.weight.scale() + first + c));
       Vector y = hn::Mul(hn::ConvertTo(tag, hn::Load(IntTag(), sums + c)), scale);
       if (bias != nullptr) y = hn::Add(y, load(bias + c, lanes));
       return activate(tag, y);
