@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
-# Builds and runs tests with sanitizers: tools/sanitize.sh [JOBS [address|thread]].
+# Builds and runs tests with sanitizers: tools/sanitize.sh [JOBS [address|thread]], or, of some folders of
+# tests/unit alone, tools/sanitize.sh JOBS address FOLDER...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=${1:-$(nproc)} only=${2:-}
+targets=(fast_tests) chosen=(-L fast)
+if (($# > 2)); then
+  targets=("${@:3}") chosen=(-R "^($(IFS='|'; echo "${*:3}"))\\.")
+  targets=("${targets[@]/%/_test}")
+fi
 
 # run NAME PRESET CTEST_OPTION...: the tests of a build.
 run() {
@@ -22,10 +28,10 @@ build() {
 }
 
 if [[ $only != thread ]]; then
-  build asan fast_tests
+  build asan "${targets[@]}"
   # LibTorch and HDF5 keep memory until the end. Asking for too much of it is an exception as elsewhere.
   ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    run "AddressSanitizer, UndefinedBehaviorSanitizer" asan -L fast
+    run "AddressSanitizer, UndefinedBehaviorSanitizer" asan "${chosen[@]}"
 fi
 if [[ $only != address ]]; then
   build tsan quant_test run_test quantizers_test models_test
