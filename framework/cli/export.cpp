@@ -40,9 +40,7 @@ int run_export(const Plugins& plugins, const Arguments& arguments) {
         "--help`");
   }
   const ExportFormat& format = find_export_format(line.get<std::string>("format"));
-  fs::path file = files[0];
-  if (fs::is_directory(file)) file /= "config.resolved.yaml";
-  const ExperimentSpec spec = load_experiment(file, line.list("set"), plugins);
+  const ExperimentSpec spec = load_experiment_or_run(files[0], line, plugins);
   const fs::path folder = line.has("output") ? fs::path(line.get<std::string>("output"))
                                              : fs::path("exports") / spec.name;
   Log log(line.has("quiet") ? Verbosity::kQuiet : Log::default_verbosity());

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "framework/base/error.h"
@@ -13,7 +12,6 @@
 #include "framework/record/environment.h"
 
 namespace quell {
-namespace fs = std::filesystem;
 namespace po = boost::program_options;
 namespace {
 
@@ -139,9 +137,7 @@ int run_parity(const Plugins& plugins, const Arguments& arguments) {
         "parity compares two engines, such as `--engines libtorch integer`, on 0 or "
         "more batches and rounds");
   }
-  fs::path file = files[0];
-  if (fs::is_directory(file)) file /= "config.resolved.yaml";
-  const ExperimentSpec spec = load_experiment(file, line.list("set"), plugins);
+  const ExperimentSpec spec = load_experiment_or_run(files[0], line, plugins);
   const bool quiet = line.has("quiet") || line.has("json");
   Log log(quiet ? Verbosity::kQuiet : Log::default_verbosity());
   const CalibratedNetwork network(load_bench(spec, plugins, log), log);

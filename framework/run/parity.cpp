@@ -4,7 +4,6 @@
 #include <ATen/ops/linear.h>
 #include <sys/resource.h>
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -12,15 +11,10 @@
 #include <optional>
 
 #include "framework/base/error.h"
+#include "framework/run/timed.h"
 
 namespace quell {
 namespace {
-
-double seconds_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -229,7 +223,7 @@ void measure_single(const Model& model, const Batch& batch, const std::vector<Co
   std::vector<std::vector<double>> seconds(all.size());
   for (int64_t i = 0; i < rounds * kRepeats; ++i) {
     for (size_t k = 0; k < all.size(); ++k) {
-      seconds[k].push_back(seconds_of([&] { model.forward(batch, all[k].pass); }));
+      seconds[k].push_back(timed("", [&] { model.forward(batch, all[k].pass); }).seconds);
     }
   }
   for (size_t k = 0; k < all.size(); ++k) times[k].single_ms.push_back(1e3 * median(seconds[k]));
@@ -248,9 +242,10 @@ void measure_times(const CalibratedNetwork& network, const std::vector<Contestan
   for (const Batch& batch : batches) tokens += batch.tokens();
   for (int64_t round = 0; round < rounds; ++round) {
     for (size_t k = 0; k < all.size(); ++k) {
-      const double seconds = seconds_of([&] {
+      const auto run = [&] {
         for (const Batch& batch : batches) model.forward(batch, all[k].pass);
-      });
+      };
+      const double seconds = timed("", run).seconds;
       EngineTimes& time = parity.times[k];
       time.tokens_per_second =
           std::max(time.tokens_per_second, static_cast<double>(tokens) / seconds);
