@@ -172,7 +172,8 @@ OnnxWriter::StoredGrid OnnxWriter::grid(SiteId site, const QuantParameters& para
   std::vector<int64_t> shape;
   if (scale.numel() > 1) shape = {scale.numel()};
   return {named(site, ".scale", OnnxType::kFloat, shape, bytes_of(scale)),
-          named(site, ".zero_point", type.type, shape, packed(whole, type.bits)), type.type};
+          named(site, ".zero_point", type.type, shape, packed(whole, type.bits)), type.type,
+          type.bits};
 }
 
 OnnxWriter::StoredCodes OnnxWriter::codes(SiteId site, const at::Tensor& values, bool transposed) {
@@ -186,9 +187,8 @@ OnnxWriter::StoredCodes OnnxWriter::codes(SiteId site, const at::Tensor& values,
                      .axis = -1};
   if (map.channels() > 1) result.axis = (map.outer() == 1) == transposed ? 1 : 0;
   const at::Tensor stored = transposed ? found.codes.t() : found.codes;
-  const auto* type = std::find_if(std::begin(kTypesOfCodes), std::end(kTypesOfCodes),
-                                  [&](const auto& one) { return one.type == result.grid.type; });
-  result.codes = constant_of(result.grid.type, stored.sizes().vec(), packed(stored, type->bits));
+  result.codes =
+      constant_of(result.grid.type, stored.sizes().vec(), packed(stored, result.grid.bits));
   return result;
 }
 

@@ -41,6 +41,7 @@ class OnnxWriter final : public GraphWriter {
   struct StoredGrid {
     Value scale, zero_point;
     OnnxType type;
+    int64_t bits;  // of that type
   };
 
   // A constant without a name of its own; equal ones are stored once.
