@@ -6,7 +6,6 @@
 
 #include "framework/plugin/registry.h"
 #include "framework/quant/batch_range_observer.h"
-#include "framework/quant/last_batch_observer.h"
 #include "framework/quant/scale_map.h"
 
 namespace quell {
@@ -50,10 +49,11 @@ float percentile(std::vector<float>& values, double percent) {
   return static_cast<float>(low + part * (high - low));
 }
 
-class CurrentMinMax final : public BatchRangeObserver, public LastBatchObserver {
+class CurrentMinMax final : public BatchRangeObserver {
  public:
   CurrentMinMax(const Params& params, const QuantSpec& spec)
       : BatchRangeObserver(spec), params_(params) {}
+  bool last_batch_decides() const override { return true; }
 
  private:
   Range batch_range(const at::Tensor& rows) override {

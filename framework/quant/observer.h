@@ -18,6 +18,9 @@ class Observer {
   // granularity. Throws Error when nothing was observed.
   virtual Range range() const = 0;
   virtual void reset() = 0;
+  // Whether the range is that of the last batch, whatever came before it: whoever calibrates may
+  // leave the earlier ones out.
+  virtual bool last_batch_decides() const { return false; }
 
   // What was observed since the last reset(), and an observer of the same parameters that takes it
   // over: its range() is the same to the bit. Empty where what was seen is not enough, because the

@@ -47,12 +47,10 @@ class Quantizer {
   // granularities. set_state() throws DataError for a state of something else.
   virtual NamedTensors state() const;
   virtual void set_state(const NamedTensors& state);
-  // Of quantizers that hold decisions of rounding. rounding(): which of its two neighbours on the
-  // grid each value of a weight takes, 1 the upper one; uint8 of the weight's shape, undefined as
-  // long as values are rounded to the nearest. apply(), codes() and state() follow it until the
-  // next init(). The default of set_rounding() throws ConfigError.
+  // Of quantizers that hold decisions of rounding. set_rounding(): which of its two neighbours on
+  // the grid each value of a weight takes, 1 the upper one; uint8 of the weight's shape. apply(),
+  // codes() and state() follow it until the next init(). The default throws ConfigError.
   virtual bool holds_rounding() const { return false; }
-  virtual at::Tensor rounding() const { return {}; }
   virtual void set_rounding(const at::Tensor& upper);
   // Empty for a grid that is not learned, and before init().
   virtual std::vector<LearnableTensor> learnable() { return {}; }

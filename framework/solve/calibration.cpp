@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "framework/base/error.h"
-#include "framework/quant/last_batch_observer.h"
 #include "framework/quant/scale_map.h"
 
 namespace quell {
@@ -156,7 +155,7 @@ std::span<const Batch> deciding_batches(const PipelineContext& context,
                                         std::span<const Batch> batches,
                                         std::span<const SiteId> observed) {
   const bool forgets = std::all_of(observed.begin(), observed.end(), [&](SiteId id) {
-    return last_batch_decides(*context.points.point(id)->observer);
+    return context.points.point(id)->observer->last_batch_decides();
   });
   const bool whole =
       context.scope.first == 0 && context.scope.end >= std::ssize(context.model.sites());

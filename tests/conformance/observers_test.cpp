@@ -5,7 +5,6 @@
 #include <set>
 
 #include "framework/base/error.h"
-#include "framework/quant/last_batch_observer.h"
 #include "framework/quant/scale_map.h"
 #include "tests/conformance/laws.h"
 #include "tests/support/compare.h"
@@ -157,7 +156,7 @@ Violation reset_is_new(const Entry& entry) {
 Violation last_batch_decides(const Entry& entry) {
   return first_violation(specs(), [&](const QuantSpec& spec) -> Violation {
     const auto observer = make(entry, spec);
-    if (!quell::last_batch_decides(*observer)) return "";
+    if (!observer->last_batch_decides()) return "";
     return equal(observe(*observer, batches()), observe(*make(entry, spec), {batches().back()}), 0);
   });
 }
