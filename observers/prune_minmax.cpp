@@ -106,12 +106,13 @@ class PruneMinMax final : public TokenRangeObserver {
     const bool one_scale = map.scales() == 1;
     const int64_t tokens = one_scale ? values.size(0) : map.outer();
     const int64_t channels = one_scale ? 1 : map.channels();
-    const Range range{at::empty({tokens, channels}, at::kFloat),
-                      at::empty({tokens, channels}, at::kFloat)};
+    Range range{at::empty({tokens, channels}, values.options()),
+                at::empty({tokens, channels}, values.options())};
     kernels::min_max_tokens(kernel_device(values), values.const_data_ptr<float>(), 1,
                             tokens * channels, values.numel() / (tokens * channels), nullptr,
                             range.min.mutable_data_ptr<float>(),
                             range.max.mutable_data_ptr<float>());
+    range = ranges_on_host(range);
     return one_scale ? range : map.reduce(range);
   }
 

@@ -58,12 +58,14 @@ at::Tensor AdaRound::apply(const at::Tensor& rows, bool in_place) const {
         fmt::join(rows.sizes(), ", "), fmt::join(upper_.sizes(), ", ")));
   }
   const ScaleMap map = ScaleMap::of_parameters(spec(), rows.sizes(), parameters_.scale.numel());
-  const at::Tensor scale = map.expand(parameters_.scale).view({1, -1, 1});
-  const at::Tensor zero_point = map.expand(parameters_.zero_point).view({1, -1, 1});
+  const at::Tensor scale = map.expand(parameters_.scale).to(rows.device()).view({1, -1, 1});
+  const at::Tensor zero_point =
+      map.expand(parameters_.zero_point).to(rows.device()).view({1, -1, 1});
   const auto [low, high] = parameters_.levels;
   const at::Tensor values = rows.detach().contiguous().view({map.outer(), map.channels(), -1});
-  const at::Tensor chosen =
-      at::floor(values.div(scale)).add_(upper_.view(values.sizes())).add_(zero_point);
+  const at::Tensor chosen = at::floor(values.div(scale))
+                                .add_(upper_.to(rows.device()).view(values.sizes()))
+                                .add_(zero_point);
   const at::Tensor result =
       at::clamp(chosen, low, high).sub_(zero_point).mul_(scale).view(rows.sizes());
   if (!at::GradMode::is_enabled() || !rows.requires_grad()) return result;

@@ -8,6 +8,7 @@
 #include "framework/base/error.h"
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
+#include "framework/quant/device.h"
 #include "solvers/adaround/block_reconstruction.h"
 #include "solvers/adaround/grid_search.h"
 #include "solvers/adaround/learned_rounding.h"
@@ -137,15 +138,16 @@ void Learning::choose_grid(const Segment& segment, SiteId site) {
     options.include_nonlinearity = true;
     outputs = reconstruction(segment, site, options);
   }
-  const Range range = best_range(context_.model.weight(site), point.spec, outputs.layer.get());
-  point.quantizer->init(range, context_.model.weight(site));
+  const at::Tensor weight = on_host(context_.model.weight(site), kName);
+  const Range range = best_range(weight, point.spec, outputs.layer.get());
+  point.quantizer->init(range, weight);
   point.range = range;
 }
 
 void Learning::learn_layer(const Segment& segment, SiteId site) {
   SitePoint& point = *context_.points.point(site);
   if (options_.grid != RoundingGrid::kCalibrated) choose_grid(segment, site);
-  const at::Tensor& weight = context_.model.weight(site);
+  const at::Tensor weight = on_host(context_.model.weight(site), kName);
   const Reconstructed outputs = reconstruction(segment, site, options_);
   const QuantParameters parameters = point.quantizer->parameters();
   SoftWeight soft(weight, parameters, point.spec, options_.relaxation, options_.beta_start);

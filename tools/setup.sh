@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a build needs: packages of Debian or Ubuntu, and LibTorch and Arrow from their Python
 # wheels into $QUELL_CACHE. Quick when everything is there. LibTorch_ROOT names a LibTorch of your own;
-# further packages may be named as arguments.
+# QUELL_CUDA=1 asks for the libraries that models on a GPU need; further packages may be named as
+# arguments.
 set -euo pipefail
 
 packages=(
@@ -15,6 +16,14 @@ cache=${QUELL_CACHE:-$HOME/.cache/quell}
 torch_version=2.11.0
 arrow_version=26.0.1
 torch_wheels=("torch==$torch_version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+# What its operations on GPUs need: with QUELL_CUDA=1.
+cuda_wheels=(
+  nvidia-cublas==13.1.0.3 nvidia-cuda-nvrtc==13.0.88 nvidia-cudnn-cu13==9.19.0.56
+  nvidia-cufft==12.0.0.61 nvidia-cufile==1.15.1.6 nvidia-curand==10.4.0.35
+  nvidia-cusolver==12.0.4.66 nvidia-cusparse==12.6.3.3 nvidia-cusparselt-cu13==0.8.0
+  nvidia-nccl-cu13==2.28.9 nvidia-nvjitlink==13.0.88 nvidia-nvshmem-cu13==3.4.5
+  nvidia-nvtx==13.0.85
+)
 
 missing=()
 if command -v dpkg-query > /dev/null; then
@@ -54,10 +63,17 @@ wheels() {
   mv "$partial" "$folder"
 }
 
-if [[ -z ${LibTorch_ROOT:-} && ! -e $cache/libtorch-$torch_version/.complete ]]; then
-  echo "Installing LibTorch $torch_version into $cache (a download of 530 MB)"
-  # Only the libraries that libtorch_cpu.so names; the CUDA set is not needed.
-  wheels "libtorch-$torch_version" "${torch_wheels[@]}"
+if [[ -z ${LibTorch_ROOT:-} ]]; then
+  torch=libtorch-$torch_version
+  if [[ ${QUELL_CUDA:-} == 1 && ! -e $cache/$torch/.cuda ]]; then
+    echo "Installing LibTorch $torch_version with its CUDA libraries into $cache (a download of 2.4 GB)"
+    wheels "$torch" "${torch_wheels[@]}" "${cuda_wheels[@]}"
+    touch "$cache/$torch/.cuda"
+  elif [[ ! -e $cache/$torch/.complete ]]; then
+    echo "Installing LibTorch $torch_version into $cache (a download of 530 MB)"
+    # Only the libraries that libtorch_cpu.so names.
+    wheels "$torch" "${torch_wheels[@]}"
+  fi
 fi
 
 # For Parquet files; everything else works without it.

@@ -13,6 +13,7 @@
 #include "framework/base/error.h"
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
+#include "framework/quant/device.h"
 #include "transforms/scaling/absorb.h"
 
 namespace quell {
@@ -84,7 +85,7 @@ void GammaMigration::migrate(ScaleGroup& group, PipelineContext& context) const 
 }
 
 void GammaMigration::report(const std::string& name, const at::Tensor& movable, Log& log) const {
-  const at::Tensor left = movable.logical_not().nonzero().view({-1});
+  const at::Tensor left = on_host(movable, "gammas").logical_not().nonzero().view({-1});
   if (left.numel() == 0) return;
   const int64_t* channels = left.const_data_ptr<int64_t>();
   log.info(

@@ -203,7 +203,7 @@ void ShiftScale::rewrite(PipelineContext& context, ScaleGroup& group,
     absorb(group, {.shift = shift}, context.points);
     summary_.added_biases += biases_of(group) - biases;
     features = {at::sub(features.min, shift), at::sub(features.max, shift)};
-    for (GroupInput& input : inputs) input.rows.sub_(shift);
+    for (GroupInput& input : inputs) input.rows.sub_(shift.to(input.rows.device()));
     record.columns.push_back({"shift", shift.to(at::kDouble), "feature"});
     ++summary_.shifted;
   }

@@ -8,6 +8,7 @@
 
 #include "framework/base/error.h"
 #include "framework/plugin/registry.h"
+#include "framework/quant/device.h"
 #include "transforms/scaling/absorb.h"
 
 namespace quell {
@@ -65,7 +66,7 @@ class SmoothQuant final : public Transform {
   at::Tensor factor(const ScaleGroup& group, const at::Tensor& largest_rows) const {
     at::Tensor weights;
     for (const Linear* reader : group.readers) {
-      const at::Tensor own = at::amax(reader->weight.abs(), 0);
+      const at::Tensor own = on_host(at::amax(reader->weight.abs(), 0), "extremes of weights");
       weights = weights.defined() ? at::maximum(weights, own) : own;
     }
     return largest_rows.pow(params_.alpha)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "framework/kernels/codes.h"
 #include "framework/kernels/grid.h"
@@ -15,6 +16,8 @@ namespace quell::kernels::cuda {
 
 // Whether this build has the kernels and this machine a GPU that can run them.
 bool available();
+// Of that GPU, by its maker.
+std::string name(int index);
 
 // ---- Fake quantization: fake_quantize.h. `y` may be `x`.
 

@@ -8,6 +8,30 @@
 #include "framework/kernels/quantize_codes.h"
 
 namespace quell::kernels {
+namespace {
+
+// Where the memory of a device that is a CPU can be touched.
+template <class T>
+T* open(const Device& device, T* pointer) {
+  if (pointer == nullptr || device.offset == 0) return pointer;
+  return reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(pointer) + device.offset);
+}
+
+Codes open(const Device& device, Codes codes) { return {open(device, codes.data), codes.type}; }
+
+}  // namespace
+
+bool has_cuda() { return cuda::available(); }
+
+std::string cuda_name(int index) { return cuda::name(index); }
+
+int64_t workspace_bytes(const Device& device, Reduction reduction, int64_t outer, int64_t channels,
+                        int64_t inner) {
+  if (device.kind == DeviceKind::kCpu) return 0;
+  const auto kind =
+      reduction == Reduction::kRange ? cuda::Reduction::kRange : cuda::Reduction::kGradient;
+  return cuda::workspace_bytes(kind, outer, channels, inner);
+}
 
 void fake_quantize_tensor(const Device& device, const float* x, float* y, int64_t size,
                           const float* scale, const float* zero_point, Levels levels) {
@@ -15,7 +39,8 @@ void fake_quantize_tensor(const Device& device, const float* x, float* y, int64_
     cuda::fake_quantize_tensor(x, y, size, scale, zero_point, levels, device.stream);
     return;
   }
-  fake_quantize_tensor(x, y, size, *scale, *zero_point, levels, device.parallel_for);
+  fake_quantize_tensor(open(device, x), open(device, y), size, *open(device, scale),
+                       *open(device, zero_point), levels, device.parallel_for);
 }
 
 void fake_quantize_channels(const Device& device, const float* x, float* y, int64_t outer,
@@ -26,7 +51,8 @@ void fake_quantize_channels(const Device& device, const float* x, float* y, int6
                                  device.stream);
     return;
   }
-  fake_quantize_channels(x, y, outer, channels, inner, scale, zero_point, levels,
+  fake_quantize_channels(open(device, x), open(device, y), outer, channels, inner,
+                         open(device, scale), open(device, zero_point), levels,
                          device.parallel_for);
 }
 
@@ -37,7 +63,8 @@ void fake_quantize_rows_dynamic(const Device& device, const float* x, float* y, 
     cuda::fake_quantize_rows_dynamic(x, y, rows, features, rule, scale, zero_point, device.stream);
     return;
   }
-  fake_quantize_rows_dynamic(x, y, rows, features, rule, scale, zero_point, device.parallel_for);
+  fake_quantize_rows_dynamic(open(device, x), open(device, y), rows, features, rule,
+                             open(device, scale), open(device, zero_point), device.parallel_for);
 }
 
 bool quantize_codes_tensor(const Device& device, const float* x, Codes codes, int64_t size,
@@ -46,7 +73,9 @@ bool quantize_codes_tensor(const Device& device, const float* x, Codes codes, in
     cuda::fake_quantize_channels(x, y, 1, 1, size, scale, zero_point, levels, device.stream, codes);
     return true;
   }
-  return quantize_codes_tensor(x, codes, size, *scale, *zero_point, levels, y, device.parallel_for);
+  return quantize_codes_tensor(open(device, x), open(device, codes), size, *open(device, scale),
+                               *open(device, zero_point), levels, open(device, y),
+                               device.parallel_for);
 }
 
 bool quantize_codes_channels(const Device& device, const float* x, Codes codes, int64_t outer,
@@ -57,8 +86,9 @@ bool quantize_codes_channels(const Device& device, const float* x, Codes codes, 
                                  device.stream, codes);
     return true;
   }
-  return quantize_codes_channels(x, codes, outer, channels, inner, scale, zero_point, levels, y,
-                                 device.parallel_for);
+  return quantize_codes_channels(open(device, x), open(device, codes), outer, channels, inner,
+                                 open(device, scale), open(device, zero_point), levels,
+                                 open(device, y), device.parallel_for);
 }
 
 bool quantize_codes_rows_dynamic(const Device& device, const float* x, Codes codes, int64_t rows,
@@ -69,7 +99,8 @@ bool quantize_codes_rows_dynamic(const Device& device, const float* x, Codes cod
                                      codes);
     return true;
   }
-  return quantize_codes_rows_dynamic(x, codes, rows, features, rule, scale, zero_point, y,
+  return quantize_codes_rows_dynamic(open(device, x), open(device, codes), rows, features, rule,
+                                     open(device, scale), open(device, zero_point), open(device, y),
                                      device.parallel_for);
 }
 
@@ -82,8 +113,9 @@ void fake_quantize_gradient(const Device& device, const float* x, const float* d
                                  dscale, dzero_point, device.workspace, device.stream);
     return;
   }
-  fake_quantize_gradient(x, dy, dx, outer, channels, inner, scale, zero_point, levels, dscale,
-                         dzero_point, device.parallel_for);
+  fake_quantize_gradient(open(device, x), open(device, dy), open(device, dx), outer, channels,
+                         inner, open(device, scale), open(device, zero_point), levels,
+                         open(device, dscale), open(device, dzero_point), device.parallel_for);
 }
 
 void min_max_tensor(const Device& device, const float* x, int64_t size, float* min, float* max) {
@@ -91,9 +123,9 @@ void min_max_tensor(const Device& device, const float* x, int64_t size, float* m
     cuda::min_max_channels(x, 1, 1, size, min, max, device.workspace, device.stream);
     return;
   }
-  const MinMax found = min_max_tensor(x, size, device.parallel_for);
-  *min = found.min;
-  *max = found.max;
+  const MinMax found = min_max_tensor(open(device, x), size, device.parallel_for);
+  *open(device, min) = found.min;
+  *open(device, max) = found.max;
 }
 
 void min_max_channels(const Device& device, const float* x, int64_t outer, int64_t channels,
@@ -102,7 +134,8 @@ void min_max_channels(const Device& device, const float* x, int64_t outer, int64
     cuda::min_max_channels(x, outer, channels, inner, min, max, device.workspace, device.stream);
     return;
   }
-  min_max_channels(x, outer, channels, inner, min, max, device.parallel_for);
+  min_max_channels(open(device, x), outer, channels, inner, open(device, min), open(device, max),
+                   device.parallel_for);
 }
 
 void min_max_tokens(const Device& device, const float* x, int64_t sequences, int64_t length,
@@ -111,7 +144,8 @@ void min_max_tokens(const Device& device, const float* x, int64_t sequences, int
     cuda::min_max_tokens(x, sequences, length, features, lengths, min, max, device.stream);
     return;
   }
-  min_max_tokens(x, sequences, length, features, lengths, min, max, device.parallel_for);
+  min_max_tokens(open(device, x), sequences, length, features, open(device, lengths),
+                 open(device, min), open(device, max), device.parallel_for);
 }
 
 void add_to_histogram(const Device& device, const float* x, int64_t size, const float* low,
@@ -120,11 +154,12 @@ void add_to_histogram(const Device& device, const float* x, int64_t size, const 
     cuda::add_to_histogram(x, size, low, high, bins, magnitudes, counts, device.stream);
     return;
   }
-  const Bins where{*low, *high, bins};
+  const Bins where{*open(device, low), *open(device, high), bins};
   if (magnitudes) {
-    add_magnitudes_to_histogram(x, size, where, counts, device.parallel_for);
+    add_magnitudes_to_histogram(open(device, x), size, where, open(device, counts),
+                                device.parallel_for);
   } else {
-    add_to_histogram(x, size, where, counts, device.parallel_for);
+    add_to_histogram(open(device, x), size, where, open(device, counts), device.parallel_for);
   }
 }
 

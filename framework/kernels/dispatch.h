@@ -1,7 +1,9 @@
 // The kernels that exist on CPU and GPU, wherever the tensor lives: the one door to them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "framework/kernels/codes.h"
 #include "framework/kernels/grid.h"
@@ -15,9 +17,20 @@ enum class DeviceKind { kCpu, kCuda };
 struct Device {
   DeviceKind kind = DeviceKind::kCpu;
   ParallelFor parallel_for = serial_for;  // CPU
+  std::ptrdiff_t offset = 0;              // CPU: the memory is so many bytes behind its address
   void* stream = nullptr;                 // CUDA: a cudaStream_t
-  void* workspace = nullptr;              // CUDA: for reductions, see cuda.h
+  void* workspace = nullptr;              // CUDA: for reductions, see workspace_bytes()
 };
+
+// Whether the program has kernels for CUDA, and the machine a GPU that can run them.
+bool has_cuda();
+// What its maker calls that GPU.
+std::string cuda_name(int index);
+
+// Functions that need a workspace, which is what cuda.h says of one; 0 bytes on the CPU.
+enum class Reduction { kRange, kGradient };
+int64_t workspace_bytes(const Device& device, Reduction reduction, int64_t outer, int64_t channels,
+                        int64_t inner);
 
 // All pointers are memory of that device. Shapes: see fake_quantize.h; scale, zero_point: [1] for
 // a tensor, else [channels].

@@ -75,6 +75,12 @@ bool available() {
   return found;
 }
 
+std::string name(int index) {
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, index), "the name of a GPU");
+  return properties.name;
+}
+
 void fake_quantize_tensor(const float* x, float* y, int64_t size, const float* scale,
                           const float* zero_point, Levels levels, void* stream, Codes codes) {
   fake_quantize_channels(x, y, 1, 1, size, scale, zero_point, levels, stream, codes);

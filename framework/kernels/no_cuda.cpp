@@ -16,6 +16,8 @@ namespace {
 
 bool available() { return false; }
 
+std::string name(int) { refuse(); }
+
 void fake_quantize_tensor(const float*, float*, int64_t, const float*, const float*, Levels, void*,
                           Codes) {
   refuse();

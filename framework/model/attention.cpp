@@ -112,12 +112,14 @@ void mask_and_normalize(at::Tensor scores, const AttentionShape& shape, int64_t 
   if (shape.divisor != 1) scores.div_(shape.divisor);
   const int64_t queries = scores.size(1), keys = scores.size(2);
   if (!shape.slopes.empty()) {
-    const at::Tensor slopes = at::tensor(shape.slopes).view({shape.heads, 1, 1});
+    const at::Tensor slopes =
+        at::tensor(shape.slopes).to(scores.device()).view({shape.heads, 1, 1});
     scores.add_(slopes.mul(at::arange(keys, scores.options())));
   }
   if (valid_keys < keys) scores.narrow(2, valid_keys, keys - valid_keys).fill_(kMasked);
   if (causal && queries > 1) {
-    const at::Tensor later = at::ones({queries, keys}, at::kBool).triu_(keys - queries + 1);
+    const at::Tensor later =
+        at::ones({queries, keys}, scores.options().dtype(at::kBool)).triu_(keys - queries + 1);
     scores.masked_fill_(later, kMasked);
   }
   if (scores.is_contiguous()) {

@@ -1,7 +1,8 @@
 #include "framework/model/decoding.h"
 
 #include <ATen/ops/arange.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
 #include <algorithm>
 #include <numeric>
 
@@ -16,22 +17,18 @@ bool is_decoder(const Model& model) {
 }
 
 at::Tensor KeyValueCache::append(at::Tensor& kept, const at::Tensor& rows) const {
-  const at::Tensor dense = rows.contiguous();
   const auto hypotheses = static_cast<int64_t>(parents.size());
-  const int64_t width = dense.size(1), each = dense.size(0) / hypotheses;
-  const int64_t written = kept.defined() ? kept.size(1) : 0;
-  at::Tensor result = at::empty({hypotheses, written + each, width}, dense.options());
-  const float* added = dense.const_data_ptr<float>();
-  float* target = result.mutable_data_ptr<float>();
-  for (int64_t i = 0; i < hypotheses; ++i) {
-    if (written > 0) {
-      const float* from = kept.const_data_ptr<float>() + parents[i] * written * width;
-      target = std::copy_n(from, written * width, target);
-    }
-    target = std::copy_n(added + i * each * width, each * width, target);
+  const at::Tensor added = rows.reshape({hypotheses, rows.size(0) / hypotheses, rows.size(1)});
+  if (!kept.defined()) {
+    kept = added.clone();  // rows may be overwritten
+  } else {
+    std::vector<int64_t> same(parents.size());
+    std::iota(same.begin(), same.end(), int64_t{0});
+    const bool keeps_all = parents == same && kept.size(0) == hypotheses;
+    const at::Tensor indices = at::tensor(parents, at::kLong).to(rows.device());
+    kept = at::cat({keeps_all ? kept : kept.index_select(0, indices), added}, 1);
   }
-  kept = result;
-  return result.view({-1, width});
+  return kept.view({-1, rows.size(1)});
 }
 
 Decoding::Decoding(const Model& model, const Batch& batch, const Pass& pass)
@@ -66,7 +63,7 @@ at::Tensor Decoding::step(std::span<const int64_t> parents, std::span<const int6
     if (segment.is_encoder) continue;
     if (&segment == &head && each > 1) {
       state.rows.values = state.rows.values.index_select(
-          0, at::arange(each - 1, hypotheses * each, each, at::kLong));
+          0, at::arange(each - 1, hypotheses * each, each, input.target_ids.options()));
     }
     segment.run(state, input, pass_);
   }

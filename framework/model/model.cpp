@@ -12,6 +12,7 @@
 
 #include "framework/base/error.h"
 #include "framework/model/decoding.h"
+#include "framework/quant/device.h"
 
 namespace quell {
 namespace {
@@ -46,6 +47,19 @@ const std::vector<std::string> kIgnoredSuffixes = {"position_ids",           ".a
                                                    ".attn.masked_bias",      ".attention.bias",
                                                    ".attention.masked_bias", "rotary_emb.inv_freq"};
 
+void move_to(at::Device device, ModelInput& input) {
+  if (device.is_cpu()) return;
+  for (at::Tensor* tensor : {&input.token_ids, &input.segment_ids, &input.scored_ids,
+                             &input.position_ids, &input.target_ids, &input.target_position_ids,
+                             &input.first_rows, &input.rotary.cosines, &input.rotary.sines}) {
+    if (tensor->defined()) *tensor = tensor->to(device);
+  }
+  if (input.target_attention == nullptr || !input.target_attention->key_rows.defined()) return;
+  auto spans = std::make_shared<AttentionSpans>(*input.target_attention);
+  spans->key_rows = spans->key_rows.to(device);
+  input.target_attention = std::move(spans);
+}
+
 int64_t elements(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
@@ -71,7 +85,11 @@ ModelInput Model::bind(const Batch& batch) const {
   ModelInput input{batch};
   const std::vector<int64_t> first_tokens(batch.offsets.begin(), batch.offsets.end() - 1);
   input.first_rows = at::tensor(first_tokens, at::kLong);
+  input.token_ids = batch.token_ids;
+  input.segment_ids = batch.segment_ids;
+  input.scored_ids = batch.scored_ids;
   complete(input);
+  move_to(device_, input);
   return input;
 }
 
@@ -109,6 +127,7 @@ ModelInput Model::bind_next(const Batch& batch, std::span<const int64_t> sources
   input.target_ids = ids;
   input.target_position_ids = positions;
   input.target_attention = std::make_shared<AttentionSpans>(std::move(own));
+  move_to(device_, input);
   return input;
 }
 
@@ -173,11 +192,15 @@ MatchedTensors Model::match(const Checkpoint& checkpoint) {
 
 void Model::load(const Checkpoint& checkpoint) {
   const auto found = checkpoint.load(expected_tensors(), kIgnoredSuffixes, checkpoint_prefix());
+  std::map<const void*, at::Tensor> moved;  // tied ones once
   for (Segment& segment : segments_) {
     for (ModelTensor& tensor : segment.tensors) {
       const auto one = found.find(tensor.stored.name);
       tensor.is_stored = one != found.end();
-      if (tensor.is_stored) *tensor.place = one->second;
+      if (!tensor.is_stored) continue;
+      at::Tensor& there = moved[one->second.const_data_ptr()];
+      if (!there.defined()) there = one->second.to(device_);
+      *tensor.place = there;
     }
   }
   drop_tied_groups();
@@ -223,14 +246,15 @@ std::map<std::string, at::Tensor> Model::stored_parameters() const {
   for (const ModelTensor* tensor : loaded_tensors()) {
     const ExpectedTensor& stored = tensor->stored;
     at::Tensor& whole = parameters[stored.stored_name()];
+    const at::Tensor values = on_host(tensor->place->detach(), "parameters that are stored");
     if (stored.part.is_whole()) {
-      whole = tensor->place->detach();
+      whole = values;
       continue;
     }
     if (!whole.defined()) {
-      whole = at::zeros(stored_shape(stored.part, stored.shape), tensor->place->options());
+      whole = at::zeros(stored_shape(stored.part, stored.shape), values.options());
     }
-    put_part(stored.part, tensor->place->detach(), whole);
+    put_part(stored.part, values, whole);
   }
   return parameters;
 }

@@ -57,6 +57,9 @@ class Model {
   // does not fit.
   MatchedTensors match(const Checkpoint& checkpoint);
   void load(const Checkpoint& checkpoint);
+  // Where tensors are loaded to, and where passes run; the CPU unless it is said before load().
+  at::Device device() const { return device_; }
+  void set_device(at::Device device) { device_ = device; }
   // The float tensor of a weight site, and its shape, which is known before it is loaded.
   const at::Tensor& weight(SiteId id) const { return *tensor_of(id).place; }
   const std::vector<int64_t>& weight_shape(SiteId id) const { return tensor_of(id).stored.shape; }
@@ -121,6 +124,7 @@ class Model {
   std::vector<ExpectedTensor> expected_tensors() const;
   void drop_tied_groups();
 
+  at::Device device_ = at::kCPU;
   Graph graph_;
   std::vector<Site> sites_;
   std::deque<Segment> segments_;  // whose tensors are pointed to

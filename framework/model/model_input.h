@@ -22,7 +22,10 @@ struct RotaryAngles {
 // A batch bound to a model: checked, and with all that layers would otherwise make anew. Made once,
 // run as often as needed.
 struct ModelInput {
-  Batch batch;
+  Batch batch;           // on the host; all others are on the model's device
+  at::Tensor token_ids;  // those of the batch
+  at::Tensor segment_ids;
+  at::Tensor scored_ids;
   at::Tensor position_ids;         // [tokens], rows of the model's table of positions
   at::Tensor target_ids;           // [target tokens], what a decoder reads
   at::Tensor target_position_ids;  // [target tokens]

@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 
 #include "framework/io/scratch_file.h"
+#include "framework/quant/device.h"
 
 namespace quell {
 namespace {
@@ -44,6 +45,7 @@ class StatesOnDisk final : public StateStore {
  private:
   // Where a tensor lies; room is what was ever reserved for it.
   struct Place {
+    at::Device device = at::kCPU;  // of the tensor
     std::vector<int64_t> shape;
     int64_t begin = 0, bytes = -1, room = 0;  // -1: there is no tensor
   };
@@ -56,13 +58,14 @@ class StatesOnDisk final : public StateStore {
     if (place.bytes < 0) return {};
     at::Tensor tensor = at::empty(place.shape, at::kFloat);
     file_.read(place.begin, tensor.mutable_data_ptr(), place.bytes);
-    return tensor;
+    return tensor.to(place.device);
   }
 
   void write(const at::Tensor& tensor, Place& place) {
     place.bytes = -1;
     if (!tensor.defined()) return;
-    const at::Tensor dense = tensor.contiguous();
+    const at::Tensor dense = on_host(tensor, "states on disk").contiguous();
+    place.device = tensor.device();
     place.shape = dense.sizes().vec();
     place.bytes = static_cast<int64_t>(dense.nbytes());
     if (place.bytes > place.room) {

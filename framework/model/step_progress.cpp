@@ -5,6 +5,7 @@
 
 #include "framework/base/error.h"
 #include "framework/io/safetensors.h"
+#include "framework/quant/device.h"
 
 namespace quell {
 namespace {
@@ -45,7 +46,11 @@ bool StepProgress::due() const { return !file_.empty() && Clock::now() - last_ >
 void StepProgress::save(const NamedTensors& tensors) {
   if (file_.empty()) return;
   std::filesystem::create_directories(file_.parent_path());
-  write_safetensors(file_, {tensors.begin(), tensors.end()}, {{kExperiment, experiment_}});
+  std::vector<std::pair<std::string, at::Tensor>> kept;
+  for (const auto& [name, tensor] : tensors) {
+    kept.emplace_back(name, on_host(tensor, "progress of steps"));
+  }
+  write_safetensors(file_, kept, {{kExperiment, experiment_}});
   last_ = Clock::now();
 }
 

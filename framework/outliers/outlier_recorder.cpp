@@ -4,9 +4,14 @@
 #include <algorithm>
 
 #include "framework/base/error.h"
+#include "framework/quant/device.h"
 
 namespace quell {
 namespace {
+
+at::Tensor copy_of(const at::Tensor& parameter) {
+  return on_host(parameter.detach(), "statistics of outliers").clone();
+}
 
 // Which activations the patterns name.
 std::vector<bool> select(const std::vector<Site>& sites, const std::vector<std::string>& patterns,
@@ -69,7 +74,7 @@ void OutlierRecorder::record(const std::string& name, Model& model, const SitePo
     for (const Batch& batch : batches) {
       const Tap tap = [&](SiteId id, const at::Tensor&, const at::Tensor& after) {
         if (all[id] == nullptr || after.numel() == 0) return;
-        (all[id].get()->*look)(batch, after.contiguous());
+        (all[id].get()->*look)(batch, on_host(after, "statistics of outliers").contiguous());
         reached[id] = true;
       };
       model.forward(
@@ -89,10 +94,9 @@ void OutlierRecorder::record(const std::string& name, Model& model, const SitePo
   for (const ScaleGroup& group : model.graph().groups) {
     if (group.norm == nullptr) continue;
     const Norm& norm = *group.norm;
-    stage.norms.push_back({sites_[static_cast<size_t>(group.site)].name, group.site,
-                           norm.weight.detach().clone(),
-                           norm.bias.defined() ? norm.bias.detach().clone() : at::Tensor(),
-                           group.outlier_suppression_skips});
+    stage.norms.push_back(
+        {sites_[static_cast<size_t>(group.site)].name, group.site, copy_of(norm.weight),
+         norm.bias.defined() ? copy_of(norm.bias) : at::Tensor(), group.outlier_suppression_skips});
   }
   found_.stages.push_back(std::move(stage));
 }

@@ -39,7 +39,7 @@ at::Tensor codes_of(const at::Tensor& values, kernels::Levels levels, const Quan
 IntegerCodes integer_codes(const at::Tensor& rows, const QuantParameters& parameters,
                            const QuantSpec& spec) {
   QUELL_ASSERT(rows.scalar_type() == at::kFloat, "sites carry float32");
-  const at::Tensor values = rows.contiguous();
+  const at::Tensor values = on_host(rows, "integer codes").contiguous();
   const float* x = values.const_data_ptr<float>();
   IntegerCodes result{{}, parameters};
   if (spec.is_dynamic()) {

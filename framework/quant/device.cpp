@@ -1,15 +1,131 @@
 #include "framework/quant/device.h"
 
+#include <ATen/ops/zeros.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <mutex>
+#include <optional>
+
 #include "framework/base/error.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
+namespace {
+
+constexpr const char* kCudaLibrary = "libtorch_cuda.so";
+
+std::map<c10::DeviceType, KernelsOfDevice>& registered_devices() {
+  static std::map<c10::DeviceType, KernelsOfDevice> devices;
+  return devices;
+}
+
+std::mutex copies_mutex;
+std::map<std::string, HostCopies>& copies() {
+  static std::map<std::string, HostCopies> by_purpose;
+  return by_purpose;
+}
+
+kernels::Device cuda_device(at::Device device) {
+  const auto* guard = c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA);
+  return {.kind = kernels::DeviceKind::kCuda,
+          .stream = guard->getStreamNativeHandle(guard->getStream(device))};
+}
+
+// LibTorch's operations for CUDA are a library of their own, which only those who ask for a GPU
+// load.
+void load_cuda() {
+  static const std::string problem = [] {
+    if (!kernels::has_cuda()) {
+      return std::string(
+          "this program has no kernels for it, or this machine no GPU that can run them; build "
+          "where nvcc is found with -DQUELL_CUDA=ON, and see that `nvidia-smi` names a GPU");
+    }
+    if (dlopen(kCudaLibrary, RTLD_NOW | RTLD_GLOBAL) != nullptr) return std::string();
+    return fmt::format("{}: `QUELL_CUDA=1 make setup` installs what is missing", dlerror());
+  }();
+  if (!problem.empty()) throw ConfigError(fmt::format("device cuda: {}", problem));
+}
+
+}  // namespace
 
 kernels::Device host_device() { return {.parallel_for = parallel_for}; }
 
 kernels::Device kernel_device(const at::Tensor& tensor) {
-  QUELL_ASSERT(tensor.device().is_cpu(), "models run on the CPU");
-  return host_device();
+  const at::Device device = tensor.device();
+  if (device.is_cpu()) return host_device();
+  if (device.is_cuda()) return cuda_device(device);
+  const auto found = registered_devices().find(device.type());
+  if (found != registered_devices().end()) return found->second(device);
+  throw Error(fmt::format("there are no kernels for tensors on device {}", device.str()));
+}
+
+kernels::Device kernel_device(const at::Tensor& tensor, kernels::Reduction reduction,
+                              const std::array<int64_t, 3>& view, at::Tensor& workspace) {
+  kernels::Device device = kernel_device(tensor);
+  const int64_t bytes = kernels::workspace_bytes(device, reduction, view[0], view[1], view[2]);
+  if (bytes == 0) return device;
+  workspace = at::zeros({bytes}, tensor.options().dtype(at::kByte));
+  device.workspace = workspace.mutable_data_ptr();
+  return device;
+}
+
+void register_device(c10::DeviceType type, KernelsOfDevice kernels) {
+  registered_devices()[type] = kernels;
+}
+
+at::Device device_named(const std::string& name) {
+  std::optional<at::Device> device;
+  try {
+    device.emplace(name);
+  } catch (const c10::Error&) {
+    throw ConfigError(fmt::format("there is no device \"{}\"; use cpu, cuda, or cuda:1", name));
+  }
+  if (device->is_cpu()) return at::kCPU;
+  if (device->is_cuda()) {
+    load_cuda();
+  } else if (!registered_devices().contains(device->type())) {
+    throw ConfigError(
+        fmt::format("models do not run on device \"{}\"; use cpu, cuda, or cuda:1", name));
+  }
+  const auto* guard = c10::impl::getDeviceGuardImpl(device->type());
+  const auto count = static_cast<int64_t>(guard->deviceCount());
+  const at::DeviceIndex index = device->has_index() ? device->index() : at::DeviceIndex{0};
+  if (index < count) return {device->type(), index};
+  throw ConfigError(
+      fmt::format("device \"{}\": this machine has {} of them, counted from 0", name, count));
+}
+
+std::string device_name(at::Device device) {
+  if (!device.is_cuda()) return device.str();
+  return fmt::format("{} ({})", device.str(), kernels::cuda_name(device.index()));
+}
+
+at::Tensor on_host(const at::Tensor& tensor, const char* purpose) {
+  if (!tensor.defined() || tensor.device().is_cpu()) return tensor;
+  {
+    const std::lock_guard lock(copies_mutex);
+    HostCopies& sum = copies()[purpose];
+    ++sum.count;
+    sum.bytes += static_cast<int64_t>(tensor.nbytes());
+  }
+  return tensor.to(at::kCPU);
+}
+
+std::map<std::string, HostCopies> host_copies() {
+  const std::lock_guard lock(copies_mutex);
+  return copies();
+}
+
+std::string host_copies_text() {
+  constexpr double kMegabyte = 1e6;
+  std::vector<std::string> parts;
+  for (const auto& [purpose, sum] : host_copies()) {
+    parts.push_back(fmt::format("{} {} ({:.1f} MB)", purpose, sum.count,
+                                static_cast<double>(sum.bytes) / kMegabyte));
+  }
+  return fmt::format("{}", fmt::join(parts, ", "));
 }
 
 }  // namespace quell

@@ -36,7 +36,7 @@ at::Tensor Dropout::apply(DropoutPlace place, const at::Tensor& rows) {
   const uint64_t key = derived_seed(derived_seed(seed_, step_), masks_++);
   const auto threshold = static_cast<uint64_t>(dropped * static_cast<double>(kLevels));
   const auto kept = static_cast<float>(1 / (1 - dropped));
-  at::Tensor mask = at::empty(rows.sizes(), rows.options().requires_grad(false));
+  at::Tensor mask = at::empty(rows.sizes(), at::kFloat);
   float* values = mask.mutable_data_ptr<float>();
   parallel_for(0, mask.numel(), kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -45,7 +45,7 @@ at::Tensor Dropout::apply(DropoutPlace place, const at::Tensor& rows) {
       values[i] = draw < threshold ? 0.0F : kept;
     }
   });
-  return at::mul(rows, mask);
+  return at::mul(rows, mask.to(rows.device()));
 }
 
 }  // namespace quell

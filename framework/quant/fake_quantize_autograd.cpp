@@ -71,15 +71,16 @@ HeadOrder order_of(const std::vector<int64_t>& numbers) {
 // The same in one pass, with sums in double.
 std::array<at::Tensor, 3> fused_gradients(const at::Tensor& x, const at::Tensor& dy,
                                           const QuantParameters& parameters,
-                                          const std::vector<int64_t>& view) {
+                                          const std::array<int64_t, 3>& view) {
   const auto& [scale, zero_point, levels] = parameters;
   at::Tensor dx = at::empty_like(x);
   at::Tensor dscale = at::empty_like(scale), dzero_point = at::empty_like(zero_point);
+  at::Tensor workspace;
+  const kernels::Device device = kernel_device(x, kernels::Reduction::kGradient, view, workspace);
   kernels::fake_quantize_gradient(
-      kernel_device(x), x.const_data_ptr<float>(), dy.const_data_ptr<float>(),
-      dx.mutable_data_ptr<float>(), view[0], view[1], view[2], scale.const_data_ptr<float>(),
-      zero_point.const_data_ptr<float>(), levels, dscale.mutable_data_ptr<float>(),
-      dzero_point.mutable_data_ptr<float>());
+      device, x.const_data_ptr<float>(), dy.const_data_ptr<float>(), dx.mutable_data_ptr<float>(),
+      view[0], view[1], view[2], scale.const_data_ptr<float>(), zero_point.const_data_ptr<float>(),
+      levels, dscale.mutable_data_ptr<float>(), dzero_point.mutable_data_ptr<float>());
   return {dx, dscale, dzero_point};
 }
 
@@ -107,14 +108,17 @@ class FakeQuantize final : public torch::autograd::Function<FakeQuantize> {
     const variable_list saved = context->get_saved_variables();
     const std::vector<double> levels = numbers["levels"].toDoubleVector();
     const at::Tensor x = saved[0].contiguous(), dy = gradients[0].contiguous();
+    const std::vector<int64_t> view = numbers["view"].toIntVector();
     const QuantParameters parameters{
         saved[1], saved[2], {static_cast<float>(levels[0]), static_cast<float>(levels[1])}};
     auto [dx, dscale, dzero_point] =
         numbers.count("published") == 0
-            ? fused_gradients(x, dy, parameters, numbers["view"].toIntVector())
+            ? fused_gradients(x, dy, parameters, {view[0], view[1], view[2]})
             : published_gradients(x, dy, parameters, order_of(numbers["published"].toIntVector()));
     const at::Tensor factor = numbers["factor"].toTensor();
-    return {dx, dscale.mul_(factor), dzero_point.mul_(factor), at::Tensor()};
+    constexpr const char* kPurpose = "gradients of scales";
+    return {dx, on_host(dscale, kPurpose).mul_(factor), on_host(dzero_point, kPurpose).mul_(factor),
+            at::Tensor()};
   }
 };
 
@@ -184,8 +188,8 @@ at::Tensor fake_quantize_learned(const at::Tensor& rows, const QuantParameters& 
   {
     const at::NoGradGuard no_gradients;
     result = fake_quantize(rows, used, spec, /*in_place=*/false);
-    used.scale = map.expand(used.scale);
-    used.zero_point = map.expand(used.zero_point);
+    used.scale = map.expand(used.scale).to(rows.device());
+    used.zero_point = map.expand(used.zero_point).to(rows.device());
     if (rule.gradient_scaling) factor = gradient_factors(values, parameters.levels.high);
     if (factor.numel() > 1) factor = map.expand(factor);
   }

@@ -41,7 +41,7 @@ Range quantile_range(const at::Tensor& rows, const QuantSpec& spec, double quant
     max[scale] = std::min(max[scale], bound);
   };
   if (range.min.numel() == 1) {  // without a copy, on all threads
-    const at::Tensor values = rows.contiguous();
+    const at::Tensor values = on_host(rows, "searches of ranges").contiguous();
     cut(values.const_data_ptr<float>(), values.numel(), 0);
     return range;
   }

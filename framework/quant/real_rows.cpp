@@ -22,7 +22,7 @@ at::Tensor RealRows::of(const at::Tensor& rows, int64_t heads) const {
     }
   }
   if (std::ssize(real) == rows.size(0)) return rows;
-  return at::index_select(rows, 0, at::tensor(real, at::kLong));
+  return at::index_select(rows, 0, at::tensor(real, at::kLong).to(rows.device()));
 }
 
 }  // namespace quell

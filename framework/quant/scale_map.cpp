@@ -11,6 +11,7 @@
 #include "framework/base/error.h"
 #include "framework/config/enum_name.h"
 #include "framework/kernels/interval.h"
+#include "framework/quant/device.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
@@ -142,7 +143,7 @@ void ScaleMap::for_each_scale(
     const at::Tensor& rows,
     const std::function<void(int64_t scale, std::vector<float> values)>& visit) const {
   QUELL_ASSERT(rows.scalar_type() == at::kFloat, "sites carry float32");
-  const at::Tensor contiguous = rows.contiguous();
+  const at::Tensor contiguous = on_host(rows, "searches of ranges").contiguous();
   const float* x = contiguous.const_data_ptr<float>();
   for_each_dynamically(scales(), [&](int64_t scale) {
     std::span<const int64_t> channels(&scale, 1);

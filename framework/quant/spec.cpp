@@ -16,26 +16,34 @@ at::Tensor contiguous_float(const at::Tensor& rows) {
   return rows.contiguous();
 }
 
-at::Tensor scales(int64_t count) { return at::empty({count}, at::kFloat); }
+at::Tensor scales(int64_t count, at::Device device = at::kCPU) {
+  return at::empty({count}, at::device(device).dtype(at::kFloat));
+}
 
 }  // namespace
+
+Range ranges_on_host(const Range& range) {
+  constexpr const char* kPurpose = "ranges";
+  return {on_host(range.min, kPurpose), on_host(range.max, kPurpose)};
+}
 
 Range min_max(const at::Tensor& rows, const QuantSpec& spec) {
   const at::Tensor values = contiguous_float(rows);
   const ScaleMap map = ScaleMap::make(spec, values.sizes());
   const float* x = values.const_data_ptr<float>();
+  at::Tensor workspace;
+  const kernels::Device device = kernel_device(
+      values, kernels::Reduction::kRange, {map.outer(), map.channels(), map.inner()}, workspace);
+  const int64_t count = map.scales() == 1 ? 1 : map.channels();
+  const Range range{scales(count, values.device()), scales(count, values.device())};
+  float* min = range.min.mutable_data_ptr<float>();
+  float* max = range.max.mutable_data_ptr<float>();
   if (map.scales() == 1) {
-    const Range range{scales(1), scales(1)};
-    kernels::min_max_tensor(kernel_device(values), x, values.numel(),
-                            range.min.mutable_data_ptr<float>(),
-                            range.max.mutable_data_ptr<float>());
-    return range;
+    kernels::min_max_tensor(device, x, values.numel(), min, max);
+    return ranges_on_host(range);
   }
-  const Range range{scales(map.channels()), scales(map.channels())};
-  kernels::min_max_channels(kernel_device(values), x, map.outer(), map.channels(), map.inner(),
-                            range.min.mutable_data_ptr<float>(),
-                            range.max.mutable_data_ptr<float>());
-  return map.reduce(range);
+  kernels::min_max_channels(device, x, map.outer(), map.channels(), map.inner(), min, max);
+  return map.reduce(ranges_on_host(range));
 }
 
 QuantParameters parameters_from_range(const Range& range, const QuantSpec& spec) {
@@ -64,8 +72,8 @@ at::Tensor fake_quantize(const at::Tensor& rows, const QuantParameters& paramete
   const float* x = values.const_data_ptr<float>();
   float* y = result.mutable_data_ptr<float>();
   const ScaleMap map = ScaleMap::of_parameters(spec, values.sizes(), parameters.scale.numel());
-  const at::Tensor scale = map.expand(parameters.scale);
-  const at::Tensor zero_point = map.expand(parameters.zero_point);
+  const at::Tensor scale = map.expand(parameters.scale).to(values.device());
+  const at::Tensor zero_point = map.expand(parameters.zero_point).to(values.device());
   kernels::fake_quantize_channels(kernel_device(values), x, y, map.outer(), map.channels(),
                                   map.inner(), scale.const_data_ptr<float>(),
                                   zero_point.const_data_ptr<float>(), parameters.levels);
@@ -81,7 +89,8 @@ at::Tensor fake_quantize_dynamic(const at::Tensor& rows, const QuantSpec& spec, 
       kernels::affine_rule(spec.grid, static_cast<int>(spec.bits), spec.symmetric);
   float *scale = nullptr, *zero_point = nullptr;
   if (used != nullptr) {
-    *used = {scales(map.channels()), scales(map.channels()), rule.levels};
+    *used = {scales(map.channels(), values.device()), scales(map.channels(), values.device()),
+             rule.levels};
     scale = used->scale.mutable_data_ptr<float>();
     zero_point = used->zero_point.mutable_data_ptr<float>();
   }

@@ -73,6 +73,8 @@ struct QuantParameters {
 // Smallest and largest value per scale of rows [n, features], or of a vector [n]. NaN where a NaN
 // was seen.
 Range min_max(const at::Tensor& rows, const QuantSpec& spec);
+// Of extremes that were found on the device of some rows.
+Range ranges_on_host(const Range& range);
 
 // The published rule of spec.grid. See framework/kernels/grid.h.
 QuantParameters parameters_from_range(const Range& range, const QuantSpec& spec);

@@ -90,6 +90,7 @@ std::string environment_json(const RunRecord& run) {
   root["processor"] = processor();
   root["instruction_sets"] = instruction_sets();
   root["threads"] = at::get_num_threads();
+  root["device"] = run.device;
   root["model"] = {{"path", run.model_folder.string()}, {"sha256", run.model_fingerprint}};
   auto& data = root["data"] = nlohmann::ordered_json::object();
   for (const std::string& file : run.task_files) data[file] = sha256_of_file(file);

@@ -10,6 +10,12 @@ const char* to_string(Stage stage) { return enum_name(stage); }
 
 // The name becomes a folder: one that leaves runs/ would be a surprise.
 void ExperimentSpec::check(const ExperimentSpec& spec, Report& report) {
+  if (spec.model.device != "cpu" && spec.model.engine && spec.model.engine->name() != "libtorch") {
+    report.problem("model.engine",
+                   fmt::format("{} computes on the CPU; with `device: {}` write libtorch, or leave "
+                               "it out",
+                               spec.model.engine->name(), spec.model.device));
+  }
   if (spec.name.empty() || is_plain_name(spec.name)) return;
   report.problem("name",
                  "must be the name of one folder, of letters, digits and any of . _ = + -; to "
@@ -36,7 +42,8 @@ ExperimentSpec read_experiment(const ConfigNode& node, const Plugins& plugins, P
 
 std::string engine_of(const ExperimentSpec& spec) {
   if (spec.model.engine) return spec.model.engine->name();
-  return spec.calibration.padding == Padding::kDrop ? "packed" : "libtorch";
+  const bool own = spec.calibration.padding == Padding::kDrop && spec.model.device == "cpu";
+  return own ? "packed" : "libtorch";
 }
 
 }  // namespace quell

@@ -61,6 +61,7 @@ struct ModelOptions {
   std::filesystem::path path;
   ModelHead head = ModelHead::kStored;
   std::optional<EngineChoice> engine;
+  std::string device = "cpu";
   std::optional<ByLayerOptions> by_layer;
 
   template <class V>
@@ -74,6 +75,8 @@ struct ModelOptions {
     v("engine", &ModelOptions::engine,
       "who computes evaluations; absent: packed, but libtorch where calibration.padding is "
       "computed as published");
+    v("device", &ModelOptions::device,
+      "where the model runs: cpu, cuda, or cuda:1; ranges, scales and outputs are on the host");
     v("by_layer", &ModelOptions::by_layer,
       "hold the tensors of one layer in memory at a time: every pass goes layer by layer over all "
       "batches; same results; {}: with the defaults");

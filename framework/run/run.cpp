@@ -19,6 +19,7 @@
 #include "framework/model/gather.h"
 #include "framework/model/generate.h"
 #include "framework/model/pipeline.h"
+#include "framework/quant/device.h"
 #include "framework/quant/stored_state.h"
 #include "framework/run/model_size.h"
 #include "framework/run/origin.h"
@@ -364,6 +365,7 @@ void Run::run_transform(const StepChoice& step, PipelineContext& context) {
 
 RunRecord Run::finish() {
   const Checkpoint& checkpoint = *bench_.checkpoint;
+  if (!bench_.model->device().is_cpu()) log_.info("copies to the host: " + host_copies_text());
   record_.name = spec_.name;
   record_.config = to_yaml(to_node(spec_));
   record_.sites = bench_.model->sites();
@@ -384,6 +386,7 @@ RunRecord Run::finish() {
   for (const Batch& batch : calibration_) record_.calibration_tokens += batch.tokens();
   record_.calibration_indices = bench_.task->calibration_indices();
   record_.model_folder = checkpoint.folder();
+  record_.device = device_name(bench_.model->device());
   record_.task_files = bench_.task->files();
   record_.task_protocol = bench_.task->protocol();
   return std::move(record_);

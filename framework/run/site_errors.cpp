@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "framework/base/error.h"
+#include "framework/quant/device.h"
 
 namespace quell {
 namespace {
@@ -15,8 +16,10 @@ struct Sums {
 
   void add(const at::Tensor& reference, const at::Tensor& changed) {
     QUELL_ASSERT(reference.numel() == changed.numel(), "the same site has the same shape");
-    const float* x = reference.const_data_ptr<float>();
-    const float* y = changed.const_data_ptr<float>();
+    constexpr const char* kPurpose = "errors of sites";
+    const at::Tensor from = on_host(reference, kPurpose), to = on_host(changed, kPurpose);
+    const float* x = from.const_data_ptr<float>();
+    const float* y = to.const_data_ptr<float>();
     for (int64_t i = 0; i < reference.numel(); ++i) {
       const double a = x[i], b = y[i];
       xx += a * a;

@@ -35,7 +35,7 @@ Rows ClassificationHead::read(const Rows& rows, const ModelInput& input) const {
     }
     ends.push_back(end);
   }
-  return chosen_rows(rows, at::tensor(ends, at::kLong));
+  return chosen_rows(rows, at::tensor(ends, at::kLong).to(rows.values.device()));
 }
 
 Outputs ClassificationHead::run(const Rows& rows, const ModelInput& input, const Pass& pass) const {

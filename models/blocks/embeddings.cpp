@@ -24,9 +24,10 @@ at::Tensor with_neighbours(const at::Tensor& rows, std::span<const int64_t> offs
     }
   }
   const at::Tensor all = at::cat({rows, at::zeros({1, rows.size(1)}, rows.options())});
-  return at::cat({at::index_select(all, 0, at::tensor(next, at::kLong)), rows,
-                  at::index_select(all, 0, at::tensor(previous, at::kLong))},
-                 1);
+  const auto rows_at = [&](const std::vector<int64_t>& indices) {
+    return at::index_select(all, 0, at::tensor(indices, at::kLong).to(rows.device()));
+  };
+  return at::cat({rows_at(next), rows, rows_at(previous)}, 1);
 }
 
 }  // namespace

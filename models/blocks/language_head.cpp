@@ -4,6 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <algorithm>
 
 #include "framework/kernels/log_sum.h"
@@ -22,7 +23,7 @@ struct Normalizer {
   at::Tensor largest, log_sum;
 
   explicit Normalizer(const at::Tensor& logits) {
-    if (at::GradMode::is_enabled()) {
+    if (at::GradMode::is_enabled() || !logits.device().is_cpu()) {
       largest = logits.amax(1);
       log_sum = logits.sub(largest.unsqueeze(1)).exp_().sum(1).log_();
       return;
@@ -65,19 +66,22 @@ Outputs LanguageHead::run(const Rows& rows, const ModelInput& input, const Pass&
     // A copy: the rows are those of a state, which stays as it is.
     last = projection_.forward(pass, pass.activation(projected_site_, {rows.values.clone()}));
   }
-  if (input.batch.scored_ids.defined()) return log_likelihood(last, input.batch, pass);
+  if (input.batch.scored_ids.defined()) return log_likelihood(last, input, pass);
   return {{"logits", table_.forward(pass, last).values}};
 }
 
-Outputs LanguageHead::log_likelihood(const Rows& rows, const Batch& batch, const Pass& pass) const {
-  const at::Tensor& ids = batch.scored_ids;
+Outputs LanguageHead::log_likelihood(const Rows& rows, const ModelInput& input,
+                                     const Pass& pass) const {
+  const at::Tensor& ids = input.scored_ids;
   const bool whole = pass.needs_rows(table_.site);
   const at::Tensor asked = ids.ge(0);
-  const at::Tensor chosen = whole ? at::arange(ids.numel(), at::kLong) : asked.nonzero().squeeze(1);
+  const at::Tensor chosen =
+      whole ? at::arange(ids.numel(), ids.options()) : asked.nonzero().squeeze(1);
   const int64_t count = chosen.numel();
   const int64_t step =
       whole ? count : std::clamp<int64_t>(kLogitsAtOnce / vocabulary_, 1, kRowsAtOnce);
-  at::Tensor likelihood = at::zeros({ids.numel()}), best = at::zeros({ids.numel()});
+  at::Tensor likelihood = at::zeros({ids.numel()}, rows.values.options());
+  at::Tensor best = at::zeros_like(likelihood);
   for (int64_t begin = 0; begin < count; begin += step) {
     const at::Tensor indices = chosen.slice(0, begin, begin + step);
     const at::Tensor logits = table_.forward(pass, chosen_rows(rows, indices)).values;
@@ -88,7 +92,7 @@ Outputs LanguageHead::log_likelihood(const Rows& rows, const Batch& batch, const
     best.index_copy_(0, indices, by.log_sum.neg());
   }
   Outputs outputs{{"log_likelihood", likelihood.mul(asked)}};
-  if (batch.scores_best) outputs["best_log_likelihood"] = best.mul(asked);
+  if (input.batch.scores_best) outputs["best_log_likelihood"] = best.mul(asked);
   return outputs;
 }
 

@@ -37,7 +37,7 @@ class LanguageHead final : public Head {
   Outputs zero_outputs(const Batch& batch) const override;
 
  private:
-  Outputs log_likelihood(const Rows& rows, const Batch& batch, const Pass& pass) const;
+  Outputs log_likelihood(const Rows& rows, const ModelInput& input, const Pass& pass) const;
 
   LanguageHeadOptions options_;
   int64_t vocabulary_ = 0;

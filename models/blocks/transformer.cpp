@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "framework/base/error.h"
+#include "framework/quant/device.h"
 #include "models/blocks/published_names.h"
 
 namespace quell {
@@ -50,8 +51,8 @@ void Transformer::declare_embeddings(Stack& stack, ModelBuilder& builder, bool i
   const Embeddings& embeddings = *stack.embeddings;
   if (is_encoder) {
     segment.run = [&embeddings](State& state, const ModelInput& input, const Pass& pass) {
-      state.rows = embeddings.forward(pass, input.batch.token_ids, input.position_ids,
-                                      input.batch.segment_ids, input.batch.offsets);
+      state.rows = embeddings.forward(pass, input.token_ids, input.position_ids, input.segment_ids,
+                                      input.batch.offsets);
     };
   } else {
     segment.run = [&embeddings](State& state, const ModelInput& input, const Pass& pass) {
@@ -97,6 +98,7 @@ void Transformer::declare_head(ModelBuilder& builder) {
   head_->declare(shape_.head, builder);
   segment.run = [this](State& state, const ModelInput& input, const Pass& pass) {
     state.outputs = head_->run(state.rows, input, pass);
+    for (auto& [name, values] : state.outputs) values = on_host(values, "outputs");
   };
 }
 

@@ -12,6 +12,7 @@
 
 #include "framework/base/draw.h"
 #include "framework/base/error.h"
+#include "framework/quant/device.h"
 #include "solvers/adaround/rounding_optimizer.h"
 
 namespace quell {
@@ -26,7 +27,9 @@ class BlockReconstruction::SoftQuantizer final : public Quantizer {
     QUELL_ASSERT(false, "rounding is being learned");
   }
   QuantParameters parameters() const override { return parameters_; }
-  at::Tensor apply(const at::Tensor& /*rows*/, bool /*in_place*/) const override { return leaf_; }
+  at::Tensor apply(const at::Tensor& rows, bool /*in_place*/) const override {
+    return leaf_.to(rows.device());
+  }
   std::vector<LearnableTensor> learnable() override { return {{"soft", leaf_}}; }
 
  private:
@@ -129,7 +132,7 @@ BlockReconstruction::BlockReconstruction(PipelineContext& context, const AdaRoun
       targets_(networks.new_states()) {
   for (const SiteId site : sites_) {
     const SitePoint& point = *context.points.point(site);
-    const at::Tensor& weight = context.model.weight(site);
+    const at::Tensor weight = on_host(context.model.weight(site), "adaround");
     weights_.push_back(std::make_unique<SoftWeight>(
         weight, point.quantizer->parameters(), point.spec, options.relaxation, options.beta_start));
     leaves_.push_back(

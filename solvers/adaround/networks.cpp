@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "framework/base/error.h"
+#include "framework/quant/device.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
@@ -13,6 +14,31 @@ namespace {
 
 // Batches whose rows are in memory at once.
 constexpr size_t kAtOnce = 8;
+
+constexpr const char* kPurpose = "adaround";
+
+// An operation with its tensors on the host; it must not be looked at any longer than this lives.
+class HostOperand {
+ public:
+  explicit HostOperand(const Operand& operand) {
+    std::visit([this](const auto* one) { take(*one); }, operand);
+  }
+  HostOperand(const HostOperand&) = delete;
+  HostOperand& operator=(const HostOperand&) = delete;
+  Operand operand() const {
+    return std::visit([](const auto& one) { return Operand(&one); }, own_);
+  }
+
+ private:
+  template <class One>
+  void take(One one) {
+    one.weight = on_host(one.weight, kPurpose);
+    if constexpr (!std::is_same_v<One, EmbeddingTable>) one.bias = on_host(one.bias, kPurpose);
+    own_ = std::move(one);
+  }
+
+  std::variant<Linear, EmbeddingTable, Norm> own_;
+};
 
 // Where the rows of each sequence begin.
 std::vector<int64_t> begins_of(const Batch& batch, int64_t rows) {
@@ -84,9 +110,10 @@ void TwoNetworks::for_each_input(
       OperationInputs& inputs = found[static_cast<size_t>(i)];
       const Entered original = entered(segment, weight, batch, false);
       if (!original.operand) return;
-      inputs.original = at::cat(original.rows);
+      inputs.original = on_host(at::cat(original.rows), kPurpose);
       inputs.quantized =
-          asymmetric_ ? at::cat(entered(segment, weight, batch, true).rows) : inputs.original;
+          asymmetric_ ? on_host(at::cat(entered(segment, weight, batch, true).rows), kPurpose)
+                      : inputs.original;
       inputs.begins = begins_of(context_.calibration[batch], inputs.original.size(0));
       operands[static_cast<size_t>(i)] = original.operand;
     });
@@ -96,7 +123,7 @@ void TwoNetworks::for_each_input(
                                 context_.model.sites()[static_cast<size_t>(weight)].key(),
                                 first + i));
       }
-      sink(*operands[i], found[i]);
+      sink(HostOperand(*operands[i]).operand(), found[i]);
       found[i] = {};
     }
   }

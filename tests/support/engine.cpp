@@ -26,9 +26,10 @@ SiteId require_site(std::span<const Site> sites, const std::string& name) {
   return id;
 }
 
-std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, at::Device device) {
   const auto type = checkpoint.config().at("model_type").get<std::string>();
   auto model = ModelChoice(all_plugins().models, type).create(checkpoint);
+  model->set_device(device);
   model->load(checkpoint);
   return model;
 }
@@ -75,8 +76,9 @@ std::shared_ptr<void> read_params(const PluginEntry& entry, const std::string& y
   return params;
 }
 
-QuantizedNetwork::QuantizedNetwork(const std::filesystem::path& folder, const std::string& quant)
-    : checkpoint_(folder), model_(load_model(checkpoint_)) {
+QuantizedNetwork::QuantizedNetwork(const std::filesystem::path& folder, const std::string& quant,
+                                   at::Device device)
+    : checkpoint_(folder), model_(load_model(checkpoint_, device)) {
   Problems problems;
   ReadContext context{problems, &all_plugins()};
   const ConfigNode node = parse_yaml(quant, "quant.yaml", problems);

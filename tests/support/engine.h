@@ -33,7 +33,8 @@ std::shared_ptr<void> read_params(const PluginEntry& entry, const std::string& y
 class QuantizedNetwork {
  public:
   // `quant` is the content of an experiment's `quant:` section.
-  QuantizedNetwork(const std::filesystem::path& folder, const std::string& quant);
+  QuantizedNetwork(const std::filesystem::path& folder, const std::string& quant,
+                   at::Device device = at::kCPU);
 
   Model& model() { return *model_; }
   SitePoints& points() { return *points_; }

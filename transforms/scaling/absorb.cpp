@@ -65,8 +65,9 @@ std::string list_of_groups(Model& model) {
 }  // namespace
 
 void absorb(ScaleGroup& group, const ChannelChange& change, SitePoints& points) {
-  if (change.shift.defined()) absorb_shift(group, change.shift);
-  if (change.scale.defined()) absorb_scale(group, change.scale);
+  const at::Device device = group.readers.front()->weight.device();
+  if (change.shift.defined()) absorb_shift(group, change.shift.to(device));
+  if (change.scale.defined()) absorb_scale(group, change.scale.to(device));
   values_changed(group.site, points);
   if (group.norm != nullptr) values_changed(group.norm->weight_site, points);
   for (const Linear* producer : group.producers) values_changed(producer->weight_site, points);

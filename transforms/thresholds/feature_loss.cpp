@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "framework/kernels/squared_distance.h"
+#include "framework/quant/device.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
@@ -83,7 +84,7 @@ FeatureLoss::FeatureLoss(const SearchedGroup& group, const std::vector<GroupInpu
     Compared& compared = compared_.back();
     compared.readers.push_back(reader);
     compared.parts.push_back(weights_.parts()[i]);
-    compared.biases.push_back(gated ? reader->bias : at::Tensor());
+    compared.biases.push_back(gated ? on_host(reader->bias, "threshold searches") : at::Tensor());
     (weights_.parts()[i].as_codes ? any_codes_ : any_floats_) = true;
   }
   read(inputs);
@@ -102,7 +103,7 @@ void FeatureLoss::read(const std::vector<GroupInput>& inputs) {
                              .of(input.rows)
                        : input.rows);
   }
-  rows_ = at::cat(rows);
+  rows_ = on_host(at::cat(rows), "threshold searches");
   const QuantizedRows plain(rows_);
   for (Compared& compared : compared_) {
     Weights weights;

@@ -5,12 +5,14 @@
 
 #include "framework/base/error.h"
 #include "framework/quant/codes.h"
+#include "framework/quant/device.h"
 
 namespace quell {
 namespace {
 
 // Codes of the other signedness, on a grid that lies 128 higher or lower.
 constexpr int64_t kSign = 128;
+constexpr const char* kSearch = "threshold searches";
 
 at::Tensor with_other_sign(const at::Tensor& codes, at::ScalarType type) {
   return codes.view(at::kByte).bitwise_xor(kSign).view(type);
@@ -35,6 +37,8 @@ bool multiplies_codes(const QuantSpec* rows, const QuantSpec* weight, int64_t in
   return one_scale_per_row && one_scale_per_output && rows->bits <= kMostBits &&
          weight->bits <= kMostBits && inputs <= kernels::IntegerWeight::kMostInputs;
 }
+
+QuantizedRows::QuantizedRows(const at::Tensor& rows) : values_(on_host(rows, kSearch)) {}
 
 QuantizedRows::QuantizedRows(at::Tensor rows, const QuantSpec& spec, const Range& range,
                              bool as_codes) {

@@ -1,5 +1,6 @@
 // Products of rows and weights that are quantized for one comparison, by the fastest route there
-// is: as 8-bit codes where both have such and the processor multiplies them, else as floats.
+// is: as 8-bit codes where both have such and the processor multiplies them, else as floats. All of
+// it is on the host, wherever rows and weights come from.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,7 +19,7 @@ bool multiplies_codes(const QuantSpec* rows, const QuantSpec* weight, int64_t in
 class QuantizedRows {
  public:
   // Of float rows [n, inputs], which go on as they are.
-  explicit QuantizedRows(at::Tensor rows) : values_(std::move(rows)) {}
+  explicit QuantizedRows(const at::Tensor& rows);
   // Of float rows, which may be overwritten, in a range that is read unless scales are dynamic.
   QuantizedRows(at::Tensor rows, const QuantSpec& spec, const Range& range, bool as_codes);
 

@@ -5,6 +5,7 @@
 #include <ATen/ops/tensor.h>
 #include <algorithm>
 
+#include "framework/quant/device.h"
 #include "transforms/scaling/absorb.h"
 
 namespace quell {
@@ -63,10 +64,11 @@ ReaderWeights::ReaderWeights(const ScaleGroup& group, const Model& model, const 
   std::vector<at::Tensor> weights, biases;
   for (Linear* reader : group.readers) {
     saved_.push_back({reader, reader->bias});
-    weights.push_back(reader->weight);
+    const at::Tensor weight = on_host(reader->weight, "threshold searches");
+    weights.push_back(weight);
     if (reader->bias.defined()) biases.push_back(reader->bias);
     if (form == LossForm::kOwn) {
-      part_of_matrix(reader->weight, reader->weight, spec_of(reader->weight_site, points));
+      part_of_matrix(weight, weight, spec_of(reader->weight_site, points));
     }
   }
   if (form == LossForm::kOwn) return;

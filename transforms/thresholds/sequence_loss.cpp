@@ -9,6 +9,7 @@
 #include "framework/kernels/squared_distance.h"
 #include "framework/model/gather.h"
 #include "framework/model/packed_attention.h"
+#include "framework/quant/device.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
@@ -32,7 +33,9 @@ class ReaderEngine final : public Engine {
   Rows linear(const Product& of) const override {
     for (size_t i = 0; i < readers_.size(); ++i) {
       if (!readers_[i]->weight.is_same(of.weight.stored())) continue;
-      at::Tensor result = weights_[i].product(*(weights_[i].are_codes() ? codes_ : floats_));
+      at::Tensor result = weights_[i]
+                              .product(*(weights_[i].are_codes() ? codes_ : floats_))
+                              .to(of.rows.values.device());
       return {of.bias.defined() ? result.add_(of.bias) : result};
     }
     return Engine::linear(of);
@@ -40,7 +43,8 @@ class ReaderEngine final : public Engine {
   at::Tensor attention(const AttentionSpans& spans, const AttentionShape& shape,
                        const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                        const AttentionGrids& grids) const override {
-    return packed_attention(spans, shape, query, key, value, grids);
+    return query.device().is_cpu() ? packed_attention(spans, shape, query, key, value, grids)
+                                   : Engine::attention(spans, shape, query, key, value, grids);
   }
 
  private:
@@ -142,7 +146,7 @@ at::Tensor SequenceLoss::outputs(const Piece& piece, const Weights& weights,
   const Pass pass(group_.points, {.engine = &engine});
   const at::Tensor result =
       group_.group.combined({piece.rows}, piece.state, piece.input, pass).values;
-  return (piece.real ? piece.real->of(result) : result).contiguous();
+  return on_host(piece.real ? piece.real->of(result) : result, "threshold searches").contiguous();
 }
 
 double SequenceLoss::distance(const Piece& piece, const Weights& weights, const at::Tensor& scale,

@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "framework/base/error.h"
+#include "framework/quant/device.h"
 #include "transforms/thresholds/feature_loss.h"
 #include "transforms/thresholds/sequence_loss.h"
 
@@ -46,7 +47,7 @@ QuantizedRows SearchedGroup::quantized(const at::Tensor& rows, const at::Tensor&
     range =
         min_max(at::stack({at::div(features.min, scale), at::div(features.max, scale)}), spec());
   }
-  return {at::div(rows, scale), spec(), range, as_codes};
+  return {at::div(on_host(rows, "threshold searches"), scale), spec(), range, as_codes};
 }
 
 float SearchedGroup::typical_threshold() const {

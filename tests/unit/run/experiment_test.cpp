@@ -38,6 +38,20 @@ TEST(ExperimentName, IsThatOfOneFolder) {
   }
 }
 
+TEST(ExperimentDevice, IsThatOfTheEngine) {
+  const TemporaryFolder folder;
+  const auto load = [&](const char* model) {
+    std::string yaml = tokens_experiment();
+    yaml.insert(yaml.find("path:"), model);
+    return engine_of(load_experiment(folder.write("x.yaml", yaml), {}, all_plugins()));
+  };
+  EXPECT_EQ(load(""), "packed");
+  EXPECT_EQ(load("device: cuda, "), "libtorch");
+  EXPECT_EQ(load("device: cuda, engine: libtorch, "), "libtorch");
+  EXPECT_THAT(message_of<ConfigError>([&] { load("device: cuda, engine: integer, "); }),
+              HasSubstr("integer computes on the CPU; with `device: cuda` write libtorch"));
+}
+
 TEST(Threads, AreANumberThatMakesSense) {
   const auto with = [](const char* text) {
     ::setenv("QUELL_THREADS", text, 1);

@@ -1,0 +1,250 @@
+// Everything in the registry on a second device whose memory only LibTorch's operations and kernels
+// may touch: an operation that mixes devices throws, a pointer that is followed ends the program,
+// and results have the bits of the CPU, since it computes them. Every copy to the host is one that
+// on_host() counts.
+#include <gmock/gmock.h>
+
+#include <filesystem>
+
+#include "framework/io/safetensors.h"
+#include "framework/model/generate.h"
+#include "framework/quant/device.h"
+#include "tests/conformance/uses.h"
+#include "tests/support/compare.h"
+#include "tests/support/emulated_device.h"
+#include "tests/support/equal_bits.h"
+#include "tests/support/small_experiment.h"
+
+namespace quell {
+namespace {
+
+namespace fs = std::filesystem;
+
+int64_t counted_copies() {
+  int64_t count = 0;
+  for (const auto& [purpose, copies] : host_copies()) count += copies.count;
+  return count;
+}
+
+// What is wrong where `work` gives other bits on the device, or copies without counting.
+Violation same_on_device(const std::function<at::Tensor(at::Device)>& work) {
+  const at::Device device = emulated_device();
+  const at::Tensor expected = work(at::kCPU);
+  const int64_t copied = emulated_traffic().copies_to_host, counted = counted_copies();
+  at::Tensor found;
+  try {
+    found = work(device);
+  } catch (const std::exception& error) {
+    return std::string(error.what()).substr(0, 300);  // without LibTorch's stack
+  }
+  const int64_t silent = emulated_traffic().copies_to_host - copied - (counted_copies() - counted);
+  if (silent != 0) return fmt::format("{} copies to the host that nobody counts", silent);
+  return equal_bits(found, expected)
+             ? ""
+             : fmt::format("outputs differ by {}", max_difference(found, expected));
+}
+
+constexpr const char* kEverySite =
+    "{{rules: [{{sites: ['weight:*', 'activation:*'], quantize: true, bits: 6}}, "
+    "{{sites: '{}', {}}}]}}";
+
+// The outputs of a small model that is calibrated and quantized so.
+at::Tensor quantized_outputs(const fs::path& folder, const std::string& quant, at::Device device,
+                             int64_t pad_to = 0) {
+  QuantizedNetwork network(folder, quant, device);
+  std::vector<Batch> batches =
+      read_batches(folder / "inputs.safetensors", {"b4.input_ids"}, pad_to);
+  for (Batch& batch : batches) batch.padding_unobserved = pad_to > 0;
+  network.calibrate(batches);
+  const at::NoGradGuard no_gradients;
+  std::vector<at::Tensor> values;
+  for (const bool quantized : {false, true}) {
+    for (const auto& [name, output] :
+         network.model().forward(batches[0], network.pass(quantized, quantized))) {
+      values.push_back(output.reshape({-1}));
+    }
+  }
+  return at::cat(values);
+}
+
+// Folders with inputs.
+std::vector<std::string> small_models() {
+  std::vector<std::string> folders;
+  for (const char* parent : {"models", "parity"}) {
+    for (const auto& entry : fs::directory_iterator(test_data() / parent)) {
+      if (!fs::exists(entry.path() / "inputs.safetensors") ||
+          !fs::exists(entry.path() / "config.json")) {
+        continue;
+      }
+      folders.push_back(fs::relative(entry.path(), test_data()).string());
+    }
+  }
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+TEST(EveryModel, RunsOnAnotherDevice) {
+  int models = 0;
+  for (const std::string& folder : small_models()) {
+    if (SafetensorsFile(test_data() / folder / "inputs.safetensors").contains("b4.input_ids")) {
+      ++models;
+      EXPECT_EQ(same_on_device([&](at::Device device) {
+                  return quantized_outputs(test_data() / folder,
+                                           fmt::format(kEverySite, "weight:*", "bits: 6"), device);
+                }),
+                "")
+          << folder;
+    }
+  }
+  EXPECT_GE(models, 20);
+}
+
+TEST(PaddingThatObserversDoNotSee, RunsOnAnotherDevice) {
+  constexpr int64_t kPadTo = 40;
+  for (const char* folder : {"models/llama", "parity/outlier_suppression"}) {
+    EXPECT_EQ(same_on_device([&](at::Device device) {
+                return quantized_outputs(test_data() / folder,
+                                         fmt::format(kEverySite, "weight:*", "bits: 6"), device,
+                                         kPadTo);
+              }),
+              "")
+        << folder;
+  }
+}
+
+TEST(EveryGranularity, RunsOnAnotherDevice) {
+  for (const char* settings :
+       {"granularity: channel", "granularity: token", "granularity: group, group_size: 8",
+        "granularity: feature_groups, groups: 4", "symmetric: true, bits: 4"}) {
+    const bool is_grouped = std::string(settings).find("group") != std::string::npos;
+    const std::string sites = is_grouped ? "activation:*.ffn.norm" : "activation:*";
+    EXPECT_EQ(same_on_device([&](at::Device device) {
+                return quantized_outputs(test_data() / "models/llama",
+                                         fmt::format(kEverySite, sites, settings), device);
+              }),
+              "")
+        << settings;
+  }
+}
+
+template <class Entry>
+Violation quantizes_on_device(const Entry& entry, const char* key, const char* sites) {
+  return same_on_device([&](at::Device device) {
+    return quantized_outputs(
+        test_data() / "parity/outlier_suppression",
+        fmt::format(kEverySite, sites, fmt::format("{}: {}", key, entry.name())), device);
+  });
+}
+
+TEST(EveryObserver, RunsOnAnotherDevice) {
+  for (const std::string& name : all_plugins().observers.names()) {
+    // Of a weight, too, and of few sites, since some search long.
+    EXPECT_EQ(quantizes_on_device(all_plugins().observers.get(name), "observer", "*:*.0.ffn.norm"),
+              "")
+        << name;
+  }
+}
+
+TEST(EveryQuantizer, RunsOnAnotherDevice) {
+  for (const std::string& name : all_plugins().quantizers.names()) {
+    const char* sites = name == "adaround" ? "weight:*" : "*:*";
+    EXPECT_EQ(quantizes_on_device(all_plugins().quantizers.get(name), "quantizer", sites), "")
+        << name;
+  }
+}
+
+// With keys and values kept on the device.
+TEST(Writing, GivesTheSameTokens) {
+  for (const char* folder : {"parity/outlier_suppression_bart_gen", "models/llama"}) {
+    for (const int64_t beams : {1, 3}) {
+      EXPECT_EQ(same_on_device([&](at::Device device) {
+                  const at::NoGradGuard no_gradients;
+                  QuantizedNetwork network(test_data() / folder, "{rules: []}", device);
+                  const Batch batch = read_batches(test_data() / folder / "inputs.safetensors",
+                                                   {"b4.input_ids"})[0];
+                  GenerationOptions options;
+                  options.num_beams = beams;
+                  options.max_new_tokens = 8;
+                  options.min_new_tokens = 8;
+                  options.decoder_start_token_id = 2;
+                  options.pad_token_id = 1;
+                  options.eos_token_id = {2};
+                  std::vector<int64_t> ids;
+                  for (const GeneratedSequence& text :
+                       generate(network.model(), batch, options, network.pass())) {
+                    ids.insert(ids.end(), text.ids.begin(), text.ids.end());
+                  }
+                  return at::tensor(ids, at::kLong).to(at::kFloat);
+                }),
+                "")
+          << folder << ", " << beams << " beams";
+    }
+  }
+}
+
+// Float stage, transform, searches, statistics of outliers, errors of sites, all stages.
+TEST(WholeRun, GivesTheSame) {
+  const auto logits = [](at::Device device) {
+    std::string yaml = tokens_experiment();
+    yaml.insert(yaml.find("path:"), fmt::format("device: {}, engine: libtorch, ", device.str()));
+    yaml.replace(yaml.find("avg_minmax"), 10, "prune_minmax");
+    yaml += "pipeline: [gamma_migration, token_wise_clipping]\nrecord: {outliers: {}}\n";
+    const Experiment experiment(yaml);
+    EXPECT_EQ(experiment.record().device, device.str());
+    EXPECT_FALSE(experiment.record().outliers->stages.empty());
+    EXPECT_FALSE(experiment.record().linear_errors.empty());
+    std::vector<at::Tensor> all;
+    for (const Stage stage : {Stage::kFloat, Stage::kWeightsOnly, Stage::kQuantized}) {
+      all.push_back(experiment.logits(stage));
+    }
+    return at::cat(all);
+  };
+  EXPECT_EQ(same_on_device(logits), "");
+}
+
+class TransformsElsewhere : public testing::TestWithParam<std::string> {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TransformsElsewhere);  // there may be none
+
+TEST_P(TransformsElsewhere, GiveTheSame) {
+  const TransformEntry& entry = all_plugins().transforms.get(GetParam());
+  for (const Use& use : uses_of_transforms()) {
+    EXPECT_EQ(
+        same_on_device([&](at::Device device) {
+          QuantizedNetwork network(folder_of(use), quant(use), device);
+          run_step(entry, params_for(entry, use), use, network);
+          network.calibrate(batches_of(use, use.calibration));
+          return at::cat({outputs(use, network, false, false), outputs(use, network, true, true)});
+        }),
+        "")
+        << use.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, TransformsElsewhere,
+                         testing::ValuesIn(all_plugins().transforms.names()),
+                         [](const auto& test) { return test.param; });
+
+class SolversElsewhere : public testing::TestWithParam<std::string> {};
+
+TEST_P(SolversElsewhere, GiveTheSame) {
+  const SolverEntry& entry = all_plugins().solvers.get(GetParam());
+  for (const Use& use : uses()) {
+    EXPECT_EQ(same_on_device([&](at::Device device) {
+                QuantizedNetwork network(folder_of(use), quant_for(entry, use), device);
+                solve(entry, use, network);
+                if (!entry.obeys("gives_parameters_to_all_sites")) {
+                  network.calibrate(batches_of(use, use.calibration));
+                }
+                return outputs(use, network, true, true);
+              }),
+              "")
+        << use.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, SolversElsewhere,
+                         testing::ValuesIn(all_plugins().solvers.names()),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace quell
