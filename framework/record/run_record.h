@@ -111,7 +111,7 @@ struct RunRecord {
   std::vector<int64_t> calibration_indices;  // see Task::calibration_indices()
 
   std::filesystem::path model_folder;
-  std::string device = "cpu";  // where the model ran, with the name of a GPU
+  std::string device = "cpu";     // where the model ran, with the name of a GPU
   std::string model_fingerprint;  // SHA-256 of its files; empty where only outliers are looked at
   std::vector<std::string> task_files;
   std::vector<std::pair<std::string, std::string>> task_protocol;  // see Task::protocol()
