@@ -18,6 +18,8 @@ namespace quell::kernels::cuda {
 bool available();
 // Of that GPU, by its maker.
 std::string name(int index);
+// Makes it the current device of the thread.
+void select(int index);
 
 // ---- Fake quantization: fake_quantize.h. `y` may be `x`.
 

@@ -10,6 +10,13 @@
 namespace quell::kernels {
 namespace {
 
+// Threads begin with the first GPU.
+bool on_gpu(const Device& device) {
+  if (device.kind != DeviceKind::kCuda) return false;
+  cuda::select(device.index);
+  return true;
+}
+
 // Where the memory of a device that is a CPU can be touched.
 template <class T>
 T* open(const Device& device, T* pointer) {
@@ -35,7 +42,7 @@ int64_t workspace_bytes(const Device& device, Reduction reduction, int64_t outer
 
 void fake_quantize_tensor(const Device& device, const float* x, float* y, int64_t size,
                           const float* scale, const float* zero_point, Levels levels) {
-  if (device.kind == DeviceKind::kCuda) {
+  if (on_gpu(device)) {
     cuda::fake_quantize_tensor(x, y, size, scale, zero_point, levels, device.stream);
     return;
   }
@@ -46,7 +53,7 @@ void fake_quantize_tensor(const Device& device, const float* x, float* y, int64_
 void fake_quantize_channels(const Device& device, const float* x, float* y, int64_t outer,
                             int64_t channels, int64_t inner, const float* scale,
                             const float* zero_point, Levels levels) {
-  if (device.kind == DeviceKind::kCuda) {
+  if (on_gpu(device)) {
     cuda::fake_quantize_channels(x, y, outer, channels, inner, scale, zero_point, levels,
                                  device.stream);
     return;
@@ -59,7 +66,7 @@ void fake_quantize_channels(const Device& device, const float* x, float* y, int6
 void fake_quantize_rows_dynamic(const Device& device, const float* x, float* y, int64_t rows,
                                 int64_t features, const AffineRule& rule, float* scale,
                                 float* zero_point) {
-  if (device.kind == DeviceKind::kCuda) {
+  if (on_gpu(device)) {
     cuda::fake_quantize_rows_dynamic(x, y, rows, features, rule, scale, zero_point, device.stream);
     return;
   }
@@ -69,7 +76,7 @@ void fake_quantize_rows_dynamic(const Device& device, const float* x, float* y, 
 
 bool quantize_codes_tensor(const Device& device, const float* x, Codes codes, int64_t size,
                            const float* scale, const float* zero_point, Levels levels, float* y) {
-  if (device.kind == DeviceKind::kCuda) {
+  if (on_gpu(device)) {
     cuda::fake_quantize_channels(x, y, 1, 1, size, scale, zero_point, levels, device.stream, codes);
     return true;
   }
@@ -81,7 +88,7 @@ bool quantize_codes_tensor(const Device& device, const float* x, Codes codes, in
 bool quantize_codes_channels(const Device& device, const float* x, Codes codes, int64_t outer,
                              int64_t channels, int64_t inner, const float* scale,
                              const float* zero_point, Levels levels, float* y) {
-  if (device.kind == DeviceKind::kCuda) {
+  if (on_gpu(device)) {
     cuda::fake_quantize_channels(x, y, outer, channels, inner, scale, zero_point, levels,
                                  device.stream, codes);
     return true;
@@ -94,7 +101,7 @@ bool quantize_codes_channels(const Device& device, const float* x, Codes codes, 
 bool quantize_codes_rows_dynamic(const Device& device, const float* x, Codes codes, int64_t rows,
                                  int64_t features, const AffineRule& rule, float* scale,
                                  float* zero_point, float* y) {
-  if (device.kind == DeviceKind::kCuda) {
+  if (on_gpu(device)) {
     cuda::fake_quantize_rows_dynamic(x, y, rows, features, rule, scale, zero_point, device.stream,
                                      codes);
     return true;
@@ -108,7 +115,7 @@ void fake_quantize_gradient(const Device& device, const float* x, const float* d
                             int64_t outer, int64_t channels, int64_t inner, const float* scale,
                             const float* zero_point, Levels levels, float* dscale,
                             float* dzero_point) {
-  if (device.kind == DeviceKind::kCuda) {
+  if (on_gpu(device)) {
     cuda::fake_quantize_gradient(x, dy, dx, outer, channels, inner, scale, zero_point, levels,
                                  dscale, dzero_point, device.workspace, device.stream);
     return;
@@ -119,7 +126,7 @@ void fake_quantize_gradient(const Device& device, const float* x, const float* d
 }
 
 void min_max_tensor(const Device& device, const float* x, int64_t size, float* min, float* max) {
-  if (device.kind == DeviceKind::kCuda) {
+  if (on_gpu(device)) {
     cuda::min_max_channels(x, 1, 1, size, min, max, device.workspace, device.stream);
     return;
   }
@@ -130,7 +137,7 @@ void min_max_tensor(const Device& device, const float* x, int64_t size, float* m
 
 void min_max_channels(const Device& device, const float* x, int64_t outer, int64_t channels,
                       int64_t inner, float* min, float* max) {
-  if (device.kind == DeviceKind::kCuda) {
+  if (on_gpu(device)) {
     cuda::min_max_channels(x, outer, channels, inner, min, max, device.workspace, device.stream);
     return;
   }
@@ -140,7 +147,7 @@ void min_max_channels(const Device& device, const float* x, int64_t outer, int64
 
 void min_max_tokens(const Device& device, const float* x, int64_t sequences, int64_t length,
                     int64_t features, const int64_t* lengths, float* min, float* max) {
-  if (device.kind == DeviceKind::kCuda) {
+  if (on_gpu(device)) {
     cuda::min_max_tokens(x, sequences, length, features, lengths, min, max, device.stream);
     return;
   }
@@ -150,7 +157,7 @@ void min_max_tokens(const Device& device, const float* x, int64_t sequences, int
 
 void add_to_histogram(const Device& device, const float* x, int64_t size, const float* low,
                       const float* high, int64_t bins, bool magnitudes, int64_t* counts) {
-  if (device.kind == DeviceKind::kCuda) {
+  if (on_gpu(device)) {
     cuda::add_to_histogram(x, size, low, high, bins, magnitudes, counts, device.stream);
     return;
   }

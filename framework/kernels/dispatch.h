@@ -18,6 +18,7 @@ struct Device {
   DeviceKind kind = DeviceKind::kCpu;
   ParallelFor parallel_for = serial_for;  // CPU
   std::ptrdiff_t offset = 0;              // CPU: the memory is so many bytes behind its address
+  int index = 0;                          // CUDA: of the GPU
   void* stream = nullptr;                 // CUDA: a cudaStream_t
   void* workspace = nullptr;              // CUDA: for reductions, see workspace_bytes()
 };

@@ -81,6 +81,8 @@ std::string name(int index) {
   return properties.name;
 }
 
+void select(int index) { check(cudaSetDevice(index), "the choice of a GPU"); }
+
 void fake_quantize_tensor(const float* x, float* y, int64_t size, const float* scale,
                           const float* zero_point, Levels levels, void* stream, Codes codes) {
   fake_quantize_channels(x, y, 1, 1, size, scale, zero_point, levels, stream, codes);

@@ -18,6 +18,8 @@ bool available() { return false; }
 
 std::string name(int) { refuse(); }
 
+void select(int) { refuse(); }
+
 void fake_quantize_tensor(const float*, float*, int64_t, const float*, const float*, Levels, void*,
                           Codes) {
   refuse();

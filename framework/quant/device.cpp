@@ -1,5 +1,6 @@
 #include "framework/quant/device.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <dlfcn.h>
@@ -21,6 +22,42 @@ std::map<c10::DeviceType, KernelsOfDevice>& registered_devices() {
   return devices;
 }
 
+// Tensors of the host that were copied to a device, as they were then.
+class Parameters {
+ public:
+  at::Tensor on(const at::Tensor& tensor, at::Device device) {
+    const std::lock_guard lock(mutex_);
+    if (known_.size() > kMost) forget();
+    Copy& copy = known_[{tensor.unsafeGetTensorImpl(), device.index()}];
+    const bool is_same = copy.original && !copy.original->expired() &&
+                         copy.version == tensor._version() && copy.tensor.device() == device;
+    if (!is_same) {
+      copy = {c10::weak_intrusive_ptr<at::TensorImpl>(tensor.getIntrusivePtr()), tensor._version(),
+              tensor.to(device)};
+    }
+    return copy.tensor;
+  }
+
+ private:
+  static constexpr size_t kMost = 1 << 14;
+
+  struct Copy {
+    std::optional<c10::weak_intrusive_ptr<at::TensorImpl>> original;
+    int64_t version = 0;
+    at::Tensor tensor;
+  };
+
+  // Those whose originals are gone.
+  void forget() {
+    std::erase_if(known_, [](const auto& one) {
+      return !one.second.original || one.second.original->expired();
+    });
+  }
+
+  std::mutex mutex_;
+  std::map<std::pair<const at::TensorImpl*, at::DeviceIndex>, Copy> known_;
+};
+
 std::mutex copies_mutex;
 std::map<std::string, HostCopies>& copies() {
   static std::map<std::string, HostCopies> by_purpose;
@@ -30,6 +67,7 @@ std::map<std::string, HostCopies>& copies() {
 kernels::Device cuda_device(at::Device device) {
   const auto* guard = c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA);
   return {.kind = kernels::DeviceKind::kCuda,
+          .index = device.index(),
           .stream = guard->getStreamNativeHandle(guard->getStream(device))};
 }
 
@@ -100,6 +138,14 @@ at::Device device_named(const std::string& name) {
 std::string device_name(at::Device device) {
   if (!device.is_cuda()) return device.str();
   return fmt::format("{} ({})", device.str(), kernels::cuda_name(device.index()));
+}
+
+at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
+  if (tensor.device() == device) return tensor;
+  // While gradients are recorded the copy is a part of what they are recorded of.
+  if (at::GradMode::is_enabled() && tensor.requires_grad()) return tensor.to(device);
+  static Parameters parameters;
+  return parameters.on(tensor, device);
 }
 
 at::Tensor on_host(const at::Tensor& tensor, const char* purpose) {

@@ -36,6 +36,10 @@ at::Device device_named(const std::string& name);
 // "cuda:0 (NVIDIA H200)", "cpu".
 std::string device_name(at::Device device);
 
+// Parameters on the device of the values that they are for: the tensor itself where it is there,
+// else a copy, which is kept as long as the tensor lives unchanged, so that a pass copies nothing.
+at::Tensor on_device(const at::Tensor& tensor, at::Device device);
+
 // The values on the host, the tensor itself where it is there. Copies are counted under `purpose`.
 at::Tensor on_host(const at::Tensor& tensor, const char* purpose);
 struct HostCopies {

@@ -72,8 +72,8 @@ at::Tensor fake_quantize(const at::Tensor& rows, const QuantParameters& paramete
   const float* x = values.const_data_ptr<float>();
   float* y = result.mutable_data_ptr<float>();
   const ScaleMap map = ScaleMap::of_parameters(spec, values.sizes(), parameters.scale.numel());
-  const at::Tensor scale = map.expand(parameters.scale).to(values.device());
-  const at::Tensor zero_point = map.expand(parameters.zero_point).to(values.device());
+  const at::Tensor scale = on_device(map.expand(parameters.scale), values.device());
+  const at::Tensor zero_point = on_device(map.expand(parameters.zero_point), values.device());
   kernels::fake_quantize_channels(kernel_device(values), x, y, map.outer(), map.channels(),
                                   map.inner(), scale.const_data_ptr<float>(),
                                   zero_point.const_data_ptr<float>(), parameters.levels);

@@ -99,6 +99,32 @@ TEST(EveryModel, RunsOnAnotherDevice) {
   EXPECT_GE(models, 20);
 }
 
+// Neither float nor quantized passes wait for the host or read from it, but for outputs. (BLOOM's
+// slopes, MobileBERT's neighbours and the end tokens by which BART classifies are copied to it.)
+TEST(EveryPass, LeavesTheHostAlone) {
+  for (const char* folder :
+       {"parity/outlier_suppression", "parity/outlier_suppression_roberta", "models/distilbert",
+        "models/electra", "models/opt", "models/llama", "models/gpt2", "models/gpt_neox"}) {
+    QuantizedNetwork network(test_data() / folder, fmt::format(kEverySite, "weight:*", "bits: 6"),
+                             emulated_device());
+    const std::vector<Batch> batches =
+        read_batches(test_data() / folder / "inputs.safetensors", {"b4.input_ids"});
+    network.calibrate(batches);
+    const at::NoGradGuard no_gradients;
+    const ModelInput input = network.model().bind(batches[0]);
+    for (const bool quantized : {false, true}) {
+      const Pass pass = network.pass(quantized, quantized);
+      const auto outputs = std::ssize(network.model().forward(input, pass));
+      const EmulatedTraffic before = emulated_traffic();
+      network.model().forward(input, pass);
+      const EmulatedTraffic after = emulated_traffic();
+      EXPECT_EQ(after.copies_to_device, before.copies_to_device) << folder << ", " << quantized;
+      EXPECT_EQ(after.values_read, before.values_read) << folder << ", " << quantized;
+      EXPECT_EQ(after.copies_to_host - before.copies_to_host, outputs) << folder;
+    }
+  }
+}
+
 TEST(PaddingThatObserversDoNotSee, RunsOnAnotherDevice) {
   constexpr int64_t kPadTo = 40;
   for (const char* folder : {"models/llama", "parity/outlier_suppression"}) {

@@ -23,7 +23,7 @@ namespace {
 constexpr c10::DeviceType kType = c10::DeviceType::PrivateUse1;
 const at::Device kDevice(kType, 0);
 
-std::atomic<int64_t> copies_to_host{0}, values_read{0};
+std::atomic<int64_t> copies_to_device{0}, copies_to_host{0}, values_read{0};
 
 // The same memory at two addresses: one that nobody may read or write, which tensors have, and one
 // for those who are allowed to.
@@ -236,6 +236,7 @@ at::Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides,
 
 at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
   if (to.device().is_cpu()) ++copies_to_host;
+  if (from.device().is_cpu()) ++copies_to_device;
   const auto host = [](const at::Tensor& one) { return one.device().is_cpu() ? one : opened(one); };
   host(to).copy_(host(from));
   return to;
@@ -280,6 +281,6 @@ at::Device emulated_device() {
   return kDevice;
 }
 
-EmulatedTraffic emulated_traffic() { return {copies_to_host, values_read}; }
+EmulatedTraffic emulated_traffic() { return {copies_to_device, copies_to_host, values_read}; }
 
 }  // namespace quell

@@ -12,8 +12,9 @@ namespace quell {
 // Registers it, once.
 at::Device emulated_device();
 
-// Of tensors, from it to the host, and single values that were read from it.
+// Copies of tensors, and single values that were read from it.
 struct EmulatedTraffic {
+  int64_t copies_to_device = 0;
   int64_t copies_to_host = 0;
   int64_t values_read = 0;
 };
