@@ -164,7 +164,7 @@ TEST(Cuda, ReductionsAsOnTheCpu) {
                                                 shape.channels, shape.inner);
     ASSERT_EQ(cudaMalloc(&workspace, bytes), cudaSuccess);
     ASSERT_EQ(cudaMemset(workspace, 0, bytes), cudaSuccess);
-    const Device gpu{DeviceKind::kCuda, serial_for, nullptr, workspace};
+    const Device gpu{.kind = DeviceKind::kCuda, .workspace = workspace};
 
     const std::vector<float> empty(shape.channels);
     std::vector<float> min = empty, max = empty, dscale = empty, dzero = empty, dx(x);
