@@ -16,6 +16,12 @@ std::string bar(double share) {
   return fmt::format("[{:=<{}}{: <{}}]", "", filled, "", kWidth - filled);
 }
 
+// Of something that is counted per second, or that takes seconds.
+std::string speed(double rate) {
+  return rate >= 1 || rate == 0 ? fmt::format("{:.0f}/s", rate)
+                                : fmt::format("{:.1f} s each", 1 / rate);
+}
+
 }  // namespace
 
 Verbosity Log::default_verbosity() {
@@ -43,13 +49,13 @@ void Log::progress(std::string_view task, int64_t done, int64_t total) {
     const double rate = elapsed > 0 ? static_cast<double>(done) / elapsed : 0;
     const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
     if (verbosity_ == Verbosity::kTerminal) {
-      fmt::print(stderr, "\r\033[K{} {} {}/{}  {:.0f}/s  {:.0f} s left", task,
-                 bar(static_cast<double>(done) / static_cast<double>(total)), done, total, rate,
-                 left);
+      fmt::print(stderr, "\r\033[K{} {} {}/{}  {}  {:.0f} s left", task,
+                 bar(static_cast<double>(done) / static_cast<double>(total)), done, total,
+                 speed(rate), left);
       if (finished) fmt::print(stderr, "\r\033[K");
       std::fflush(stderr);
     } else if (!finished) {
-      fmt::print(stderr, "{}: {}/{}, {:.0f}/s, {:.0f} s left\n", task, done, total, rate, left);
+      fmt::print(stderr, "{}: {}/{}, {}, {:.0f} s left\n", task, done, total, speed(rate), left);
     }
   }
   if (finished) task_.clear();
