@@ -53,8 +53,9 @@ class Calibrate final : public Solver {
     observe_activations(context, skipped, selection());
   }
 
+  bool works_by_segment(Model& /*model*/) const override { return true; }
   // A block runs on all batches.
-  bool works_by_segment() const override { return selection().all(); }
+  bool works_on_block() const override { return selection().all(); }
 
  private:
   BatchSelection selection() const { return {params_.first_batch, params_.batches}; }

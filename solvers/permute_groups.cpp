@@ -91,8 +91,9 @@ class PermuteGroups final : public Solver {
 
   void run(PipelineContext& context) override;
 
+  bool works_by_segment(Model& /*model*/) const override { return true; }
   // A block runs on all batches.
-  bool works_by_segment() const override { return selection().all(); }
+  bool works_on_block() const override { return selection().all(); }
 
  private:
   BatchSelection selection() const { return {params_.first_batch, params_.batches}; }

@@ -25,7 +25,7 @@ constexpr const char* kName = "qat";
 class Qat final : public Solver {
  public:
   explicit Qat(const QatOptions& options) : options_(options) {}
-  void check(const Model& model, const TrainingData* training) const override;
+  void check(Model& model, const TrainingData* training) const override;
   void run(PipelineContext& context) override;
 
  private:
@@ -198,7 +198,7 @@ void Qat::check_loss(const Model& model) const {
   }
 }
 
-void Qat::check(const Model& model, const TrainingData* training) const {
+void Qat::check(Model& model, const TrainingData* training) const {
   check_data(training);
   check_loss(model);
 }

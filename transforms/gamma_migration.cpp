@@ -14,7 +14,7 @@
 #include "framework/model/pipeline.h"
 #include "framework/plugin/registry.h"
 #include "framework/quant/device.h"
-#include "transforms/scaling/absorb.h"
+#include "transforms/scaling/groups.h"
 
 namespace quell {
 namespace {
@@ -49,13 +49,17 @@ class GammaMigration final : public Transform {
     return added;
   }
 
+  bool works_by_segment(Model& /*model*/) const override { return true; }
+
   void run(PipelineContext& context) override {
     int64_t migrated = 0;
-    for (ScaleGroup& group : context.model.graph().groups) {
-      if (!moves(group)) continue;
-      migrate(group, context);
-      ++migrated;
-    }
+    context.execution->for_each_segment([&](const Segment& segment) {
+      for (ScaleGroup& group : context.model.graph().groups) {
+        if (!moves(group) || !context.model.sites_of(segment).contains(group.site)) continue;
+        migrate(group, context);
+        ++migrated;
+      }
+    });
     if (migrated == 0) {
       throw ConfigError(
           "gamma_migration: this model has no norm whose gamma could move; leave the "
@@ -79,7 +83,7 @@ void GammaMigration::migrate(ScaleGroup& group, PipelineContext& context) const 
   const at::Tensor movable = at::ge(at::abs(norm.weight), params_.smallest_gamma);
   report(name_of(group, context.model), movable, context.log);
   const at::Tensor moved = at::where(movable, norm.weight, at::ones_like(norm.weight));
-  absorb(group, {.scale = moved}, context.points);  // the weight is exactly 1 where it moved
+  context.rewrites->add(group, {.scale = moved});  // the weight is exactly 1 where it moved
   if (params_.epsilon) norm.epsilon = *params_.epsilon;
   group.gamma_moved = true;
 }

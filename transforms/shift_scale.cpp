@@ -13,7 +13,8 @@
 
 #include "framework/base/error.h"
 #include "framework/plugin/registry.h"
-#include "transforms/scaling/absorb.h"
+#include "framework/solve/block_progress.h"
+#include "transforms/scaling/groups.h"
 #include "transforms/thresholds/segment_walk.h"
 #include "transforms/thresholds/threshold_search.h"
 
@@ -112,12 +113,27 @@ class ShiftScale final : public Transform {
 
   std::vector<std::string> additions(Model& model, const SiteSet& quantized) const override;
   void run(PipelineContext& context) override;
+  bool works_by_segment(Model& model) const override {
+    return are_local(chosen_groups(model, params_.sites, UsualGroups::kNormsAndProducts, kName),
+                     model);
+  }
+  bool works_on_block() const override { return true; }
 
  private:
   // What was done, for the log.
   struct Summary {
     int64_t groups = 0, shifted = 0, scaled = 0, channels = 0, added_biases = 0, losers = 0,
             thresholds = 0;
+
+    NamedTensors state() const {
+      return {{"summary",
+               at::tensor({groups, shifted, scaled, channels, added_biases, losers, thresholds},
+                          at::kLong)}};
+    }
+    void set_state(const NamedTensors& state) {
+      const int64_t* of = stored_tensor(state, "summary").const_data_ptr<int64_t>();
+      *this = {of[0], of[1], of[2], of[3], of[4], of[5], of[6]};
+    }
   };
 
   std::vector<ScaleGroup*> groups_of(PipelineContext& context) const;
@@ -200,7 +216,7 @@ void ShiftScale::rewrite(PipelineContext& context, ScaleGroup& group,
   if (shifted) {
     const int64_t biases = biases_of(group);
     const at::Tensor shift = shift_of(features);
-    absorb(group, {.shift = shift}, context.points);
+    context.rewrites->add(group, {.shift = shift});
     summary_.added_biases += biases_of(group) - biases;
     features = {at::sub(features.min, shift), at::sub(features.max, shift)};
     for (GroupInput& input : inputs) input.rows.sub_(shift.to(input.rows.device()));
@@ -210,7 +226,7 @@ void ShiftScale::rewrite(PipelineContext& context, ScaleGroup& group,
   if (params_.scale) {
     const at::Tensor scale = search(context, group, inputs, features, shifted, record);
     if (scale.defined()) {
-      absorb(group, {.scale = scale}, context.points);
+      context.rewrites->add(group, {.scale = scale});
       record.columns.push_back({"scale", scale.to(at::kDouble), "feature"});
       ++summary_.scaled;
       summary_.channels += scale.gt(1).sum().item<int64_t>();
@@ -224,17 +240,29 @@ void ShiftScale::run(PipelineContext& context) {
   if (context.calibration.empty()) {
     throw ConfigError(fmt::format("{}: no calibration batches; raise calibration.samples", kName));
   }
-  const std::vector<ScaleGroup*> groups = groups_of(context);
+  std::vector<ScaleGroup*> groups = groups_of(context);
+  std::erase_if(groups,
+                [&](const ScaleGroup* group) { return !context.scope.contains(group->site); });
+  if (groups.empty()) return;  // of a block
   SegmentWalk walk(context, params_.batches, params_.network == SearchNetwork::kQuantized);
-  for (const Segment& segment : context.model.segments()) {
-    for (ScaleGroup* group : groups) {
-      if (!context.model.sites_of(segment).contains(group->site)) continue;
-      rewrite(context, *group, walk.rows(segment, group->site));
-      context.log.progress(kName, summary_.groups, std::ssize(groups));
-    }
-    if (summary_.groups == std::ssize(groups)) break;
-    walk.advance(segment);
-  }
+  BlockProgress progress(context);
+  if (progress.next() > 0) summary_.set_state(progress.own());
+  walk.take_over(progress);
+  const auto all_done = [&] { return summary_.groups == std::ssize(groups); };
+  context.execution->for_each_segment(
+      [&](const Segment& segment) {
+        if (all_done()) return;  // behind all of them
+        for (ScaleGroup* group : groups) {
+          if (!context.model.sites_of(segment).contains(group->site)) continue;
+          rewrite(context, *group, walk.rows(segment, group->site));
+          context.log.progress(kName, summary_.groups, std::ssize(groups));
+        }
+        if (all_done()) return;
+        walk.advance(segment);
+        walk.save(progress, segment, summary_.state());
+      },
+      {.first = progress.next()});
+  progress.save_end(summary_.state());
   context.log.info(fmt::format(
       "{}: {} groups of linears, {} shifted, {} scaled ({} channels); {} of {} thresholds given up "
       "early",

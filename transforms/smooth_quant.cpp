@@ -5,11 +5,12 @@
 #include <ATen/ops/maximum.h>
 #include <fmt/format.h>
 #include <map>
+#include <string>
 
 #include "framework/base/error.h"
 #include "framework/plugin/registry.h"
 #include "framework/quant/device.h"
-#include "transforms/scaling/absorb.h"
+#include "transforms/scaling/groups.h"
 
 namespace quell {
 namespace {
@@ -52,15 +53,30 @@ class SmoothQuant final : public Transform {
       throw ConfigError(
           fmt::format("{}: no calibration batches; raise calibration.samples", kName));
     }
-    const std::vector<ScaleGroup*> groups =
+    std::vector<ScaleGroup*> groups =
         chosen_groups(context.model, params_.sites, UsualGroups::kNorms, kName);
+    std::erase_if(groups,
+                  [&](const ScaleGroup* group) { return !context.scope.contains(group->site); });
+    if (groups.empty()) return;  // of a block
     const std::map<SiteId, at::Tensor> largest = largest_values(context, groups);
-    for (ScaleGroup* group : groups) {
-      absorb(*group, {.scale = factor(*group, largest.at(group->site))}, context.points);
-    }
+    size_t scaled = 0;
+    context.execution->for_each_segment([&](const Segment& segment) {
+      const SiteRange sites = context.model.sites_of(segment);
+      for (const ScaleGroup* group : groups) {
+        if (!sites.contains(group->readers.back()->weight_site)) continue;
+        context.rewrites->add(*group, {.scale = factor(*group, largest.at(group->site))});
+        ++scaled;
+      }
+    });
+    QUELL_ASSERT(scaled == groups.size(), "readers that no segment has");
     context.log.info(
         fmt::format("{}: {} groups of linears, alpha {}", kName, groups.size(), params_.alpha));
   }
+
+  bool works_by_segment(Model& model) const override {
+    return are_local(chosen_groups(model, params_.sites, UsualGroups::kNorms, kName), model);
+  }
+  bool works_on_block() const override { return true; }
 
  private:
   at::Tensor factor(const ScaleGroup& group, const at::Tensor& largest_rows) const {
@@ -98,9 +114,18 @@ class SmoothQuant final : public Transform {
       }
       return std::make_shared<const Pass>(context.points, std::move(options));
     };
+    Resumable resumable{&context.progress, "looked"};
+    resumable.collected = [&](size_t) {
+      NamedTensors all;
+      for (const auto& [id, largest] : found) all[std::to_string(id)] = largest;
+      return all;
+    };
+    resumable.take = [&](const NamedTensors& all) {
+      for (const auto& [id, largest] : all) found[std::stoi(id)] = largest;
+    };
     context.execution->run(
         context.calibration, pass, BatchOrder::kInOrder, {},
-        [&](int64_t done, int64_t total) { context.log.progress(kName, done, total); });
+        [&](int64_t done, int64_t total) { context.log.progress(kName, done, total); }, resumable);
     return found;
   }
 

@@ -1,8 +1,10 @@
 #include "framework/model/execution.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "framework/base/error.h"
+#include "framework/model/walk_progress.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
@@ -19,7 +21,7 @@ class Whole final : public Execution {
   explicit Whole(const Model& model) : model_(model) {}
 
   void run(std::span<const Batch> batches, const PassOfBatch& pass, BatchOrder order,
-           const OutputSink& sink, const CountRuns& count) override {
+           const OutputSink& sink, const CountRuns& count, const Resumable&) override {
     std::mutex mutex;
     int64_t done = 0;
     for_each_batch(batches.size(), order, [&](int64_t i) {
@@ -31,11 +33,11 @@ class Whole final : public Execution {
     });
   }
 
-  void for_each_segment(const std::function<void(const Segment&)>& work) override {
-    for (const Segment& segment : model_.segments()) work(segment);
+  void for_each_segment(const std::function<void(const Segment&)>& work,
+                        SegmentRange range) override {
+    const size_t end = std::min(range.end, model_.segments().size());
+    for (size_t index = range.first; index < end; ++index) work(model_.segments()[index]);
   }
-
-  bool keeps_changes() const override { return true; }
 
  private:
   const Model& model_;
@@ -43,18 +45,25 @@ class Whole final : public Execution {
 
 class BySegment final : public Execution {
  public:
-  BySegment(const Model& model, Residency& residency, std::filesystem::path folder)
-      : model_(model), residency_(residency), folder_(std::move(folder)) {}
+  BySegment(const Model& model, Residency& residency, const SitePoints& points,
+            std::filesystem::path folder)
+      : model_(model), residency_(residency), points_(points), folder_(std::move(folder)) {}
 
   void run(std::span<const Batch> batches, const PassOfBatch& pass, BatchOrder order,
-           const OutputSink& sink, const CountRuns& count) override {
+           const OutputSink& sink, const CountRuns& count, const Resumable& resumable) override {
     std::vector<ModelInput> inputs;
     for (const Batch& batch : batches) inputs.push_back(model_.bind(batch));
-    const auto states = new_states(inputs.size());
-    const int64_t total = std::ssize(inputs) * std::ssize(model_.segments());
+    const auto states = first_states(inputs.size());
+    WalkProgress walk(
+        resumable.progress == nullptr ? StepProgress() : resumable.progress->part(resumable.pass),
+        points_, model_.device());
+    walk.take_states(*states, inputs.size());
+    if (walk.next() > 0 && resumable.take) resumable.take(walk.collected());
+    const size_t left = model_.segments().size() - walk.next();
+    const auto total = static_cast<int64_t>(inputs.size() * left);
     std::mutex mutex;
     int64_t done = 0;
-    for (size_t index = 0; index < model_.segments().size(); ++index) {
+    for (size_t index = walk.next(); index < model_.segments().size(); ++index) {
       const Segment& segment = model_.segments()[index];
       const Residency::Lease lease = residency_.acquire(index);
       const bool is_last = index + 1 == model_.segments().size();
@@ -68,24 +77,30 @@ class BySegment final : public Execution {
         if (is_last && sink) sink(batch, outputs);
         if (count) count(++done, total);
       });
+      // What the last one gives is not kept: it is run again.
+      if (is_last || !walk.due()) continue;
+      walk.save(index + 1, *states, inputs.size(),
+                resumable.collected ? resumable.collected(index + 1) : NamedTensors());
     }
   }
 
-  void for_each_segment(const std::function<void(const Segment&)>& work) override {
-    for (size_t index = 0; index < model_.segments().size(); ++index) {
+  void for_each_segment(const std::function<void(const Segment&)>& work,
+                        SegmentRange range) override {
+    const size_t end = std::min(range.end, model_.segments().size());
+    for (size_t index = range.first; index < end; ++index) {
       const Residency::Lease lease = residency_.acquire(index);
       work(model_.segments()[index]);
     }
   }
 
-  bool keeps_changes() const override { return false; }
-  std::unique_ptr<StateStore> new_states(size_t batches) const override {
+  std::unique_ptr<StateStore> first_states(size_t batches) const override {
     return folder_.empty() ? states_in_memory(batches) : states_on_disk(batches, folder_);
   }
 
  private:
   const Model& model_;
   Residency& residency_;
+  const SitePoints& points_;
   std::filesystem::path folder_;
 };
 
@@ -95,7 +110,7 @@ class OneSegment final : public Execution {
       : segment_(segment), inputs_(inputs), states_(states) {}
 
   void run(std::span<const Batch> batches, const PassOfBatch& pass, BatchOrder order,
-           const OutputSink& sink, const CountRuns& count) override {
+           const OutputSink& sink, const CountRuns& count, const Resumable&) override {
     QUELL_ASSERT(batches.size() == inputs_.size(), "a block runs on the batches it was made for");
     std::mutex mutex;
     int64_t done = 0;
@@ -109,11 +124,15 @@ class OneSegment final : public Execution {
     });
   }
 
-  void for_each_segment(const std::function<void(const Segment&)>& work) override {
+  void for_each_segment(const std::function<void(const Segment&)>& work, SegmentRange) override {
     work(segment_);
   }
 
-  bool keeps_changes() const override { return false; }
+  std::unique_ptr<StateStore> first_states(size_t batches) const override {
+    auto states = states_in_memory(batches);
+    for (size_t batch = 0; batch < batches; ++batch) states->put(batch, states_.get(batch));
+    return states;
+  }
 
  private:
   const Segment& segment_;
@@ -133,8 +152,9 @@ std::unique_ptr<Execution> execute_segment(const Segment& segment,
 }
 
 std::unique_ptr<Execution> execute_by_segment(const Model& model, Residency& residency,
+                                              const SitePoints& points,
                                               std::filesystem::path folder) {
-  return std::make_unique<BySegment>(model, residency, std::move(folder));
+  return std::make_unique<BySegment>(model, residency, points, std::move(folder));
 }
 
 }  // namespace quell

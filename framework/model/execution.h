@@ -2,15 +2,19 @@
 // by segment, with the tensors of one segment in memory at a time. Both give the same bits.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "framework/model/model.h"
 #include "framework/model/outputs.h"
 #include "framework/model/residency.h"
 #include "framework/model/state_store.h"
+#include "framework/model/step_progress.h"
 
 namespace quell {
 
@@ -24,18 +28,35 @@ using PassOfBatch = std::function<std::shared_ptr<const Pass>(size_t batch)>;
 // Counts runs of a batch, or of a segment on a batch.
 using CountRuns = std::function<void(int64_t done, int64_t total)>;
 
+// Where a pass keeps how far it came, and what it collects besides outputs, so that after a stop it
+// goes on with the next segment. A pass that collects anything else starts anew: it has none.
+struct Resumable {
+  const StepProgress* progress = nullptr;  // of the step that runs; null: it starts anew
+  std::string pass = {};                   // its name among those of the step
+  // What was collected in the segments in front of `next`.
+  std::function<NamedTensors(size_t next)> collected = {};
+  std::function<void(const NamedTensors&)> take = {};
+};
+
+// Segments from one to another.
+struct SegmentRange {
+  size_t first = 0;
+  size_t end = std::numeric_limits<size_t>::max();
+};
+
 class Execution {
  public:
   virtual ~Execution() = default;
-  // Runs all batches through the model. An empty sink receives nothing.
+  // Runs all batches through the model. An empty sink receives nothing. Only where segments take
+  // turns in memory a pass is long enough to be resumed.
   virtual void run(std::span<const Batch> batches, const PassOfBatch& pass, BatchOrder order,
-                   const OutputSink& sink, const CountRuns& count = {}) = 0;
-  // Calls `work` with each segment in turn, while its tensors are in memory.
-  virtual void for_each_segment(const std::function<void(const Segment&)>& work) = 0;
-  // Whether all tensors are in memory all the time, so that they may be changed.
-  virtual bool keeps_changes() const = 0;
-  // Where states between segments lie.
-  virtual std::unique_ptr<StateStore> new_states(size_t batches) const {
+                   const OutputSink& sink, const CountRuns& count = {},
+                   const Resumable& resumable = {}) = 0;
+  // Calls `work` with each of these segments in turn, while its tensors are in memory.
+  virtual void for_each_segment(const std::function<void(const Segment&)>& work,
+                                SegmentRange range = {}) = 0;
+  // The states in which the first batches enter the first segment, in a store of their own.
+  virtual std::unique_ptr<StateStore> first_states(size_t batches) const {
     return states_in_memory(batches);
   }
 };
@@ -48,8 +69,9 @@ std::unique_ptr<Execution> execute_whole(const Model& model);
 std::unique_ptr<Execution> execute_segment(const Segment& segment,
                                            std::span<const ModelInput> inputs, StateStore& states);
 // With the states between segments in memory, or, where `folder` is not empty, in a file there
-// without a name. Model and residency must live as long as the result.
+// without a name. Model, residency and points must live as long as the result.
 std::unique_ptr<Execution> execute_by_segment(const Model& model, Residency& residency,
+                                              const SitePoints& points,
                                               std::filesystem::path folder);
 
 }  // namespace quell

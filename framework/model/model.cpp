@@ -9,6 +9,7 @@
 #include <functional>
 #include <numeric>
 #include <set>
+#include <tuple>
 
 #include "framework/base/error.h"
 #include "framework/model/decoding.h"
@@ -62,6 +63,34 @@ void move_to(at::Device device, ModelInput& input) {
 
 int64_t elements(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+// Nothing may be multiplied into a table that several tensors are: it has other readers. `table_of`
+// is equal for those; "" where a tensor is absent.
+void drop_groups_of_shared_tables(Graph& graph, const std::deque<Segment>& segments,
+                                  const std::function<std::string(const ModelTensor&)>& table_of) {
+  std::map<std::string, int> users;
+  std::map<const at::Tensor*, std::string> tables;
+  for (const Segment& segment : segments) {
+    for (const ModelTensor& tensor : segment.tensors) {
+      const std::string table = table_of(tensor);
+      if (table.empty()) continue;
+      ++users[table];
+      tables[tensor.place] = table;
+    }
+  }
+  std::erase_if(graph.groups, [&](const ScaleGroup& group) {
+    return std::any_of(group.readers.begin(), group.readers.end(),
+                       [&](const Linear* reader) { return users[tables[&reader->weight]] > 1; });
+  });
+}
+
+// Whether a checkpoint has a tensor under its own name, with or without the base model's prefix.
+bool has_own(const Checkpoint& checkpoint, const std::string& name, const std::string& prefix) {
+  const std::vector<std::string> names = checkpoint.names();
+  return std::any_of(names.begin(), names.end(), [&](const std::string& stored) {
+    return stored == name || stored == prefix + name || prefix + stored == name;
+  });
 }
 
 }  // namespace
@@ -187,6 +216,13 @@ MatchedTensors Model::match(const Checkpoint& checkpoint) {
       tensor.is_stored = tensors.contains(tensor.stored.name);
     }
   }
+  drop_groups_of_shared_tables(graph_, segments_, [&](const ModelTensor& tensor) {
+    const auto& [name, tied_to] = std::tie(tensor.stored.name, tensor.stored.tied_to);
+    if (!tensor.is_stored) return std::string();
+    const bool tied = !tied_to.empty() && !(has_own(checkpoint, name, checkpoint_prefix()) &&
+                                            has_own(checkpoint, tied_to, checkpoint_prefix()));
+    return tied ? tied_to : name;
+  });
   return tensors;
 }
 
@@ -206,18 +242,9 @@ void Model::load(const Checkpoint& checkpoint) {
   drop_tied_groups();
 }
 
-// Nothing may be multiplied into a tied table, which has other readers.
 void Model::drop_tied_groups() {
-  std::map<const void*, int> readers;
-  for (const Segment& segment : segments_) {
-    for (const ModelTensor& tensor : segment.tensors) {
-      if (tensor.place->defined()) ++readers[tensor.place->const_data_ptr()];
-    }
-  }
-  std::erase_if(graph_.groups, [&](const ScaleGroup& group) {
-    return std::any_of(group.readers.begin(), group.readers.end(), [&](const Linear* reader) {
-      return readers[reader->weight.const_data_ptr()] > 1;
-    });
+  drop_groups_of_shared_tables(graph_, segments_, [](const ModelTensor& tensor) {
+    return tensor.place->defined() ? identity(tensor) : std::string();
   });
 }
 

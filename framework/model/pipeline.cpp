@@ -36,12 +36,14 @@ size_t bytes_of(const NamedTensors& tensors) {
 
 }  // namespace
 
-std::vector<Outputs> calibration_outputs(PipelineContext& context) {
+std::vector<Outputs> calibration_outputs(PipelineContext& context, const std::string& pass) {
   std::vector<Outputs> outputs(context.calibration.size());
   const auto in_float = std::make_shared<const Pass>(context.points);
   context.execution->run(
       context.calibration, [&](size_t) { return in_float; }, BatchOrder::kInOrder,
-      [&](size_t batch, const Outputs& found) { outputs[batch] = found; });
+      [&](size_t batch, const Outputs& found) { outputs[batch] = found; },
+      [&](int64_t done, int64_t total) { context.log.progress("float outputs", done, total); },
+      {.progress = pass.empty() ? nullptr : &context.progress, .pass = pass});
   return outputs;
 }
 
@@ -49,7 +51,7 @@ const std::vector<Outputs>& original_outputs(PipelineContext& context) {
   if (!context.float_outputs.empty()) return context.float_outputs;
   const auto known = context.shared == nullptr ? std::nullopt : context.shared->find(kOriginal);
   context.float_outputs =
-      known ? unpack(*known, context.calibration.size()) : calibration_outputs(context);
+      known ? unpack(*known, context.calibration.size()) : calibration_outputs(context, "before");
   if (!known && context.shared != nullptr) {
     const NamedTensors packed = pack(context.float_outputs);
     if (bytes_of(packed) <= kMostSharedBytes) context.shared->keep(kOriginal, packed);

@@ -16,8 +16,9 @@ class AllResident final : public Residency {
 
 class OneAtATime final : public Residency {
  public:
-  OneAtATime(Model& model, const MatchedTensors& tensors, SitePoints& points)
-      : model_(model), tensors_(tensors), points_(points) {}
+  OneAtATime(Model& model, const MatchedTensors& tensors, SitePoints& points,
+             const Rewrites& rewrites)
+      : model_(model), tensors_(tensors), points_(points), rewrites_(rewrites) {}
 
   Lease acquire(size_t segment) override {
     QUELL_ASSERT(!held_, "one segment at a time");
@@ -45,6 +46,7 @@ class OneAtATime final : public Residency {
     for (const ModelTensor& tensor : model_.segments()[segment].tensors) {
       *tensor.place = std::move(tensors[next++]);
     }
+    rewrites_.redo(segment);
   }
 
   void release(size_t segment) {
@@ -58,6 +60,7 @@ class OneAtATime final : public Residency {
   Model& model_;
   const MatchedTensors& tensors_;
   SitePoints& points_;
+  const Rewrites& rewrites_;
   bool held_ = false;
   size_t next_segment_ = 0;
   std::future<std::vector<at::Tensor>> next_;
@@ -68,8 +71,8 @@ class OneAtATime final : public Residency {
 std::unique_ptr<Residency> all_resident() { return std::make_unique<AllResident>(); }
 
 std::unique_ptr<Residency> one_at_a_time(Model& model, const MatchedTensors& tensors,
-                                         SitePoints& points) {
-  return std::make_unique<OneAtATime>(model, tensors, points);
+                                         SitePoints& points, const Rewrites& rewrites) {
+  return std::make_unique<OneAtATime>(model, tensors, points, rewrites);
 }
 
 }  // namespace quell

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "framework/model/model.h"
+#include "framework/model/rewrites.h"
 
 namespace quell {
 
@@ -22,10 +23,11 @@ class Residency {
 // Of a model that was loaded: everything is there.
 std::unique_ptr<Residency> all_resident();
 
-// One segment at a time, from the model's checkpoint, the next one being read meanwhile. What was
-// changed in tensors is lost with the lease, and `points` forgets quantized weights then. Throws
-// DataError where a value is not finite. All three must live as long as it does.
+// One segment at a time, from the model's checkpoint, the next one being read meanwhile. `rewrites`
+// are done to what was read; whatever else was changed in tensors is lost with the lease, and
+// `points` forgets quantized weights then. Throws DataError where a value is not finite. All must
+// live as long as it does.
 std::unique_ptr<Residency> one_at_a_time(Model& model, const MatchedTensors& tensors,
-                                         SitePoints& points);
+                                         SitePoints& points, const Rewrites& rewrites);
 
 }  // namespace quell

@@ -41,6 +41,22 @@ StepProgress::StepProgress(std::filesystem::path file, std::string experiment,
   for (const std::string& name : stored.names()) saved_[name] = stored.read(name);
 }
 
+std::filesystem::path StepProgress::folder() const {
+  std::filesystem::path folder = file_;
+  return folder.empty() ? folder : folder.replace_extension();
+}
+
+StepProgress StepProgress::part(const std::string& name) const {
+  if (file_.empty()) return {};
+  return {folder() / (name + file_.extension().string()), experiment_, interval_};
+}
+
+void StepProgress::remove_part(const std::string& name) const {
+  if (file_.empty()) return;
+  std::filesystem::remove(folder() / (name + file_.extension().string()));
+  std::filesystem::remove_all(folder() / name);
+}
+
 bool StepProgress::due() const { return !file_.empty() && Clock::now() - last_ >= interval_; }
 
 void StepProgress::save(const NamedTensors& tensors) {

@@ -23,6 +23,11 @@ class StepProgress {
   // What the step saved last before the run was stopped; empty when it starts anew. A step that
   // takes it over must end in the same bits as without.
   const NamedTensors& saved() const { return saved_; }
+  // Where the step may keep what is too large for one file; empty: it keeps nothing.
+  std::filesystem::path folder() const;
+  // Of a part of the step, in that folder; and removes all that it keeps.
+  StepProgress part(const std::string& name) const;
+  void remove_part(const std::string& name) const;
   // Whether so much time has passed since the last save() that another is worth it.
   bool due() const;
   // Replaces what was saved, atomically. Tensors of float32, float64, int64 or uint8.

@@ -8,7 +8,7 @@
 
 #include "framework/base/error.h"
 #include "framework/model/decoding.h"
-#include "framework/model/pipeline.h"
+#include "framework/model/make_step.h"
 #include "framework/quant/device.h"
 #include "framework/run/generation_defaults.h"
 #include "framework/run/threads.h"
@@ -70,11 +70,6 @@ TaskContext task_context(const Bench& bench) {
     bench.checkpoint->note(fmt::format("this model cannot write texts: {}", error.what()));
   }
   return context;
-}
-
-std::unique_ptr<Step> make_step(const StepChoice& choice) {
-  if (choice.transform() != nullptr) return choice.transform()->create(choice.params());
-  return choice.solver()->create(choice.params());
 }
 
 }  // namespace

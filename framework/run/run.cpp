@@ -2,9 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/abs.h>
-#include <ATen/ops/max.h>
-#include <ATen/ops/sub.h>
 #include <fmt/format.h>
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -18,7 +15,7 @@
 #include "framework/model/execution.h"
 #include "framework/model/gather.h"
 #include "framework/model/generate.h"
-#include "framework/model/pipeline.h"
+#include "framework/model/make_step.h"
 #include "framework/quant/device.h"
 #include "framework/quant/stored_state.h"
 #include "framework/run/model_size.h"
@@ -26,13 +23,10 @@
 #include "framework/run/result_cache.h"
 #include "framework/run/site_errors.h"
 #include "framework/run/timed.h"
+#include "framework/run/transform_check.h"
 
 namespace quell {
 namespace {
-
-double largest(const at::Tensor& values) {
-  return values.numel() == 0 ? 0 : at::max(at::abs(values)).item<double>();
-}
 
 // The part of the cache that belongs to the network in front of a step.
 class StepStore final : public TensorStore {
@@ -89,17 +83,22 @@ class Run {
   const SitePoints& points() const { return points_; }
 
  private:
-  // The model with these sites quantized.
-  Predictor predictor(const SiteSet& quantized) const;
+  // The model with these sites quantized; `progress` of its evaluation, and what it is called.
+  Predictor predictor(const SiteSet& quantized, const std::string& name = "",
+                      const StepProgress* progress = nullptr);
   bool wants(Stage stage) const;
   PipelineContext pipeline_context();
-  void check_steps() const;
+  void check_steps();
   void evaluate(Stage stage, bool weights, bool activations);
   Evaluation evaluate_float();  // from the cache where it is there
-  Evaluation evaluate_task(const char* name, const SiteSet& quantized);
+  Evaluation evaluate_task(const std::string& name, const SiteSet& quantized,
+                           const StepProgress* progress = nullptr);
+  // The same, where it takes long, of which a stopped run may have done all or a part.
+  Evaluation evaluate_stage(Stage stage, const SiteSet& quantized);
   void measure_errors();
   void run_step(size_t index, PipelineContext& context);
-  void run_transform(const StepChoice& step, PipelineContext& context);
+  // A step that rewrites the model.
+  void run_transform(Step& step, const std::string& name, PipelineContext& context);
   // What a result follows from: settings, model, data, code.
   std::string origin(const std::string& settings);
   template <class Work>
@@ -113,7 +112,8 @@ class Run {
   RunFolders folders_;
   ResultCache cache_;
   SitePoints points_;
-  std::unique_ptr<Residency> residency_;
+  std::shared_ptr<Rewrites> rewrites_;
+  std::unique_ptr<Residency> residency_;  // null where the whole model is in memory
   std::shared_ptr<Execution> execution_;  // null before the weights are there
   std::string inputs_;                    // see inputs_text(); empty until it is needed
   std::vector<Batch> calibration_;
@@ -134,14 +134,20 @@ Run::Run(Bench bench, Log& log, const RunFolders& folders)
   if (spec_.record.outliers) outliers_.emplace(*spec_.record.outliers, bench_.model->sites());
 }
 
-Predictor Run::predictor(const SiteSet& quantized) const {
+Predictor Run::predictor(const SiteSet& quantized, const std::string& name,
+                         const StepProgress* progress) {
   const Model& model = *bench_.model;
   const auto pass = std::make_shared<const Pass>(
       points_, PassOptions{.quantize = quantized, .engine = bench_.engine.get()});
   Predictor predictor{[&model, pass](const Batch& batch) { return model.forward(batch, *pass); }};
+  const auto calls = std::make_shared<int>(0);
   predictor.predict_all = [=, this](std::span<const Batch> batches, const OutputSink& sink) {
-    execution_->run(
-        batches, [&](size_t) { return pass; }, BatchOrder::kAtOnce, sink);
+    CountRuns count;  // of segments, of which a task knows nothing
+    if (residency_) {
+      count = [&](int64_t done, int64_t total) { log_.progress(name + ", by layer", done, total); };
+    }
+    execution_->run(batches, [&](size_t) { return pass; }, BatchOrder::kAtOnce, sink, count,
+                    {.progress = progress, .pass = fmt::format("batches-{}", (*calls)++)});
   };
   if (!model.writes_text() || residency_) return predictor;
   predictor.generate = [&model, pass](const Batch& batch, const GenerationOptions& options) {
@@ -157,38 +163,38 @@ void Run::load_weights() {
   time("load", [&] {
     if (!by_layer) {
       model.load(*bench_.checkpoint);
+      rewrites_ = std::make_shared<Rewrites>(model, points_);
       execution_ = execute_whole(model);
       return;
     }
     check_steps();
-    residency_ = one_at_a_time(model, *bench_.tensors, points_);
+    rewrites_ = std::make_shared<Rewrites>(model, points_);
+    residency_ = one_at_a_time(model, *bench_.tensors, points_, *rewrites_);
     std::filesystem::path folder;
     if (by_layer->states == StatesIn::kDisk) {
       folder =
           folders_.progress.empty() ? std::filesystem::temp_directory_path() : folders_.progress;
       std::filesystem::create_directories(folder);
     }
-    execution_ = execute_by_segment(model, *residency_, folder);
+    execution_ = execute_by_segment(model, *residency_, points_, folder);
   });
 }
 
-// Steps that change tensors, or run the whole network at once, need all of them in memory.
-void Run::check_steps() const {
+// What needs tensors of several layers at once.
+void Run::check_steps() {
   const auto refuse = [](const std::string& what) {
     throw ConfigError(fmt::format(
         "model.by_layer: {} needs the whole model in memory; leave `by_layer` out", what));
   };
   for (const StepChoice& step : spec_.pipeline) {
-    const bool works =
-        step.solver() != nullptr && step.solver()->create(step.params())->works_by_segment();
-    if (!works) refuse("the step " + step.name());
+    if (!make_step(step)->works_by_segment(*bench_.model)) refuse("the step " + step.name());
   }
   if (outliers_) refuse("record.outliers");
   if (bench_.model->writes_text() && !is_decoder(*bench_.model)) refuse("writing text");
 }
 
 PipelineContext Run::pipeline_context() {
-  PipelineContext context{*bench_.model, points_, calibration_, log_, execution_};
+  PipelineContext context{*bench_.model, points_, calibration_, log_, execution_, rewrites_};
   context.training = bench_.task->training();
   context.seed = spec_.seed;
   return context;
@@ -242,16 +248,31 @@ void Run::record_outliers(const std::string& stage) {
   });
 }
 
-Evaluation Run::evaluate_task(const char* name, const SiteSet& quantized) {
+Evaluation Run::evaluate_task(const std::string& name, const SiteSet& quantized,
+                              const StepProgress* progress) {
   return bench_.task->evaluate(
-      predictor(quantized), [&](int64_t done, int64_t total) { log_.progress(name, done, total); });
+      predictor(quantized, name, progress),
+      [&](int64_t done, int64_t total) { log_.progress(name, done, total); });
+}
+
+Evaluation Run::evaluate_stage(Stage stage, const SiteSet& quantized) {
+  const std::string name = to_string(stage);
+  if (!residency_ || folders_.progress.empty()) return evaluate_task(name, quantized);
+  const std::string settings = to_yaml(to_node(spec_));
+  const ResultCache finished(folders_.progress / "stages");
+  if (auto known = finished.evaluation(name + settings)) return std::move(*known);
+  const StepProgress progress(folders_.progress / (name + ".safetensors"), settings);
+  Evaluation evaluation = evaluate_task(name, quantized, &progress);
+  finished.keep(name + settings, evaluation);
+  std::filesystem::remove_all(progress.folder());
+  return evaluation;
 }
 
 Evaluation Run::evaluate_float() {
-  if (!cache_.enabled()) return evaluate_task(to_string(Stage::kFloat), {});
+  if (!cache_.enabled()) return evaluate_stage(Stage::kFloat, {});
   const std::string settings = origin(float_settings(spec_));
   if (auto known = cache_.evaluation(settings)) return std::move(*known);
-  Evaluation evaluation = evaluate_task(to_string(Stage::kFloat), {});
+  Evaluation evaluation = evaluate_stage(Stage::kFloat, {});
   cache_.keep(settings, evaluation);
   return evaluation;
 }
@@ -261,7 +282,7 @@ void Run::evaluate(Stage stage, bool weights, bool activations) {
   time(to_string(stage), [&] {
     evaluation = stage == Stage::kFloat
                      ? evaluate_float()
-                     : evaluate_task(to_string(stage), points_.calibrated(weights, activations));
+                     : evaluate_stage(stage, points_.calibrated(weights, activations));
   });
   std::string line = fmt::format("{:<16}", to_string(stage));
   for (const auto& [name, value] : evaluation.metrics)
@@ -330,11 +351,12 @@ void Run::run_step(size_t index, PipelineContext& context) {
   }
   context.shared = store ? &*store : nullptr;
   context.progress = keeps_progress ? StepProgress(file, settings) : StepProgress();
+  const auto made = make_step(step);
   time(step.name(), [&] {
-    if (step.transform() != nullptr) {
-      run_transform(step, context);
+    if (made->rewrites()) {
+      run_transform(*made, step.name(), context);
     } else {
-      step.solver()->create(step.params())->run(context);
+      made->run(context);
     }
   });
   context.shared = nullptr;
@@ -343,24 +365,15 @@ void Run::run_step(size_t index, PipelineContext& context) {
   log_notes(bench_, log_);  // training data is read by the step that needs it
 }
 
-void Run::run_transform(const StepChoice& step, PipelineContext& context) {
+void Run::run_transform(Step& step, const std::string& name, PipelineContext& context) {
   // The first transform is the last chance to see what the original network gives.
-  const std::vector<Outputs> before =
-      record_.transforms.empty() ? original_outputs(context) : calibration_outputs(context);
-  step.transform()->create(step.params())->run(context);
-  const std::vector<Outputs> after = calibration_outputs(context);
-  TransformCheck check{step.name()};
-  for (size_t i = 0; i < before.size(); ++i) {
-    for (const auto& [name, output] : before[i]) {
-      check.max_difference =
-          std::max(check.max_difference, largest(at::sub(after[i].at(name), output)));
-      check.max_output = std::max(check.max_output, largest(output));
-    }
-  }
-  log_.info(fmt::format("{}: float outputs moved by at most {:.3g} (largest output {:.3g})",
-                        step.name(), check.max_difference, check.max_output));
+  const bool is_first = record_.transforms.empty();
+  const TransformCheck check = run_checked(
+      step, name, context, {.from_original = is_first, .by_layer = residency_ != nullptr});
+  log_.info(fmt::format("{}: float outputs moved by at most {:.3g} (largest output {:.3g})", name,
+                        check.max_difference, check.max_output));
   record_.transforms.push_back(check);
-  record_outliers(step.name());
+  record_outliers(name);
 }
 
 RunRecord Run::finish() {
@@ -419,9 +432,7 @@ std::vector<std::string> additions_of(const Bench& bench) {
   }
   std::vector<std::string> additions;
   for (const StepChoice& step : bench.spec.pipeline) {
-    if (step.transform() == nullptr) continue;
-    for (const std::string& one :
-         step.transform()->create(step.params())->additions(*bench.model, quantized)) {
+    for (const std::string& one : make_step(step)->additions(*bench.model, quantized)) {
       additions.push_back(fmt::format("{}: {}", step.name(), one));
     }
   }

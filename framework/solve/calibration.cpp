@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "framework/base/error.h"
 #include "framework/quant/scale_map.h"
@@ -82,17 +83,60 @@ void keep_states(const std::vector<SiteId>& observed, const std::string& origin,
   context.shared->keep(origin, states);
 }
 
-void observe_batches(PipelineContext& context, std::span<const Batch> batches,
-                     const PassOptions& options) {
+// Ranges of the observed sites that a stopped run had already.
+using KnownRanges = std::map<SiteId, Range>;
+
+KnownRanges observe_batches(PipelineContext& context, std::span<const Batch> batches,
+                            const Observation& observation) {
+  const auto& [options, observed] = observation;
+  KnownRanges known;
+  Resumable resumable{&context.progress, "observed"};
+  resumable.collected = [&](size_t next) {
+    const SiteId end = context.model.segments()[next].first_site;
+    NamedTensors ranges;
+    for (const SiteId id : observed) {
+      if (id >= end) continue;
+      const auto found = known.find(id);
+      const Range range =
+          found != known.end() ? found->second : context.points.point(id)->observer->range();
+      ranges[fmt::format("{}.min", id)] = range.min;
+      ranges[fmt::format("{}.max", id)] = range.max;
+    }
+    return ranges;
+  };
+  resumable.take = [&](const NamedTensors& ranges) {
+    for (const SiteId id : observed) {
+      const auto min = ranges.find(fmt::format("{}.min", id));
+      if (min == ranges.end()) continue;
+      known[id] = {min->second, stored_tensor(ranges, fmt::format("{}.max", id))};
+    }
+  };
   const auto pass = [&](size_t index) {
     const Batch& batch = batches[index];
     PassOptions own = options;
     if (batch.padding_unobserved) own.observed_rows.emplace(batch.offsets, batch.valid_lengths);
     return std::make_shared<const Pass>(context.points, std::move(own));
   };
-  context.execution->run(batches, pass, BatchOrder::kInOrder, {}, [&](int64_t done, int64_t total) {
-    context.log.progress("calibrate", done, total);
-  });
+  context.execution->run(
+      batches, pass, BatchOrder::kInOrder, {},
+      [&](int64_t done, int64_t total) { context.log.progress("calibrate", done, total); },
+      resumable);
+  return known;
+}
+
+void take_range(const Site& site, SitePoint& point, const Range& range, const at::Tensor& values) {
+  const float* min = range.min.const_data_ptr<float>();
+  const float* max = range.max.const_data_ptr<float>();
+  for (int64_t i = 0; i < range.min.numel(); ++i) {
+    if (std::isfinite(min[i]) && std::isfinite(max[i])) continue;
+    throw Error(
+        fmt::format("{}: the observed range [{}, {}] is not finite; the model or its input "
+                    "produces NaN or infinity there",
+                    site.key(), min[i], max[i]));
+  }
+  point.quantizer->init(range, values);
+  point.range = range;
+  point.calibrated = true;
 }
 
 void observe_weight(PipelineContext& context, SiteId id) {
@@ -111,19 +155,7 @@ void observe_weight(PipelineContext& context, SiteId id) {
 }  // namespace
 
 void use_range(const Site& site, SitePoint& point, const at::Tensor& values) {
-  const Range range = point.observer->range();
-  const float* min = range.min.const_data_ptr<float>();
-  const float* max = range.max.const_data_ptr<float>();
-  for (int64_t i = 0; i < range.min.numel(); ++i) {
-    if (std::isfinite(min[i]) && std::isfinite(max[i])) continue;
-    throw Error(
-        fmt::format("{}: the observed range [{}, {}] is not finite; the model or its input "
-                    "produces NaN or infinity there",
-                    site.key(), min[i], max[i]));
-  }
-  point.quantizer->init(range, values);
-  point.range = range;
-  point.calibrated = true;
+  take_range(site, point, point.observer->range(), values);
 }
 
 void observe_weights(PipelineContext& context, const SiteSet& skipped) {
@@ -165,16 +197,22 @@ std::span<const Batch> deciding_batches(const PipelineContext& context,
 void observe_activations(PipelineContext& context, const SiteSet& skipped,
                          BatchSelection selection) {
   const Observation observation = start_observing(context, skipped);
-  const auto& [options, observed] = observation;
+  const std::vector<SiteId>& observed = observation.sites;
   if (observed.empty()) return;
   const std::span<const Batch> batches = selected_batches(context, selection, "calibrate");
   const std::string origin =
       context.shared == nullptr ? "" : origin_of(observation, selection, context);
+  KnownRanges known;
   if (origin.empty() || !take_states(observed, origin, context)) {
-    observe_batches(context, deciding_batches(context, batches, observed), options);
+    known = observe_batches(context, deciding_batches(context, batches, observed), observation);
     if (!origin.empty()) keep_states(observed, origin, context);
   }
-  for (const SiteId id : observed) use_range(context.model.sites()[id], *context.points.point(id));
+  for (const SiteId id : observed) {
+    SitePoint& point = *context.points.point(id);
+    const auto found = known.find(id);
+    take_range(context.model.sites()[id], point,
+               found != known.end() ? found->second : point.observer->range(), {});
+  }
 }
 
 }  // namespace quell

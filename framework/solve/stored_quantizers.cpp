@@ -2,6 +2,7 @@
 
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr const char* kOnGrid = "; on its grid";
 constexpr const char* kGroups = "group_of";
+constexpr const char *kQuantizer = "quantizer/", *kObserver = "observer/";
 
 // What must be the same where a state is restored.
 std::string description(const SitePoint& point) {
@@ -83,6 +85,53 @@ void check_sites(const SafetensorsFile& file, const SitePoints& points) {
 NamedTensors without_rounding(NamedTensors state) {
   state.erase("rounding");
   return state;
+}
+
+NamedTensors calibration_of(const SitePoints& points, SiteRange sites) {
+  NamedTensors all;
+  const SiteId end = std::min(sites.end, static_cast<SiteId>(points.sites().size()));
+  for (SiteId id = sites.first; id < end; ++id) {
+    const SitePoint* point = points.point(id);
+    if (point == nullptr || !point->calibrated || point->spec.is_dynamic()) continue;
+    NamedTensors own;
+    add_named(kQuantizer, point->quantizer->state(), own);
+    const std::vector<at::Tensor> seen = point->observer->state();
+    for (size_t i = 0; i < seen.size(); ++i) own[kObserver + std::to_string(i)] = seen[i];
+    if (point->range.min.defined()) {
+      own["min"] = point->range.min;
+      own["max"] = point->range.max;
+    }
+    if (point->spec.feature_groups) own[kGroups] = point->spec.feature_groups->group_of();
+    add_named(points.sites()[static_cast<size_t>(id)].key() + "/", own, all);
+  }
+  return all;
+}
+
+void set_calibration(const NamedTensors& state, SitePoints& points) {
+  SharedGroups groups;
+  size_t taken = 0;
+  for (SiteId id = 0; id < std::ssize(points.sites()); ++id) {
+    SitePoint* point = points.point(id);
+    const NamedTensors own = part_of(state, points.sites()[static_cast<size_t>(id)].key() + "/");
+    if (point == nullptr || own.empty()) continue;
+    if (const auto found = own.find(kGroups); found != own.end()) {
+      points.set_feature_groups(id, groups.get(as_vector(found->second), point->spec.groups));
+    }
+    point->quantizer->set_state(part_of(own, kQuantizer));
+    std::vector<at::Tensor> seen;
+    for (auto one = own.find(kObserver + std::string("0")); one != own.end();
+         one = own.find(kObserver + std::to_string(seen.size()))) {
+      seen.push_back(one->second);
+    }
+    if (!seen.empty()) point->observer->set_state(seen);
+    point->range = {};
+    if (own.contains("min")) point->range = {own.at("min"), stored_tensor(own, "max")};
+    point->calibrated = true;
+    points.weight_changed(id);
+    taken += own.size();
+  }
+  if (taken == state.size()) return;
+  throw DataError("what was stored of quantizers is of sites that this experiment has not");
 }
 
 void write_quantizers(const std::filesystem::path& path, const SitePoints& points,

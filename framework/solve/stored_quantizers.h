@@ -1,4 +1,4 @@
-// The states of all quantizers of a network in one file.
+// The states of a network's quantizers: of all in one file, or as tensors.
 #pragma once
 
 #include <filesystem>
@@ -18,6 +18,11 @@ void write_quantizers(const std::filesystem::path& file, const SitePoints& point
 // Gives the points the states of a file. Throws DataError where their sites, the ways in which they
 // are quantized, or the weights are not those that the file was written for.
 void read_quantizers(const std::filesystem::path& file, const Model& model, SitePoints& points);
+
+// What calibrating some sites found: quantizers, ranges, and what observers saw; and points that
+// take it over. Throws DataError where it is of other sites.
+NamedTensors calibration_of(const SitePoints& points, SiteRange sites);
+void set_calibration(const NamedTensors& state, SitePoints& points);
 
 // What is left of a state for a weight whose values lie on the grid.
 NamedTensors without_rounding(NamedTensors state);

@@ -28,7 +28,7 @@
 #include "tests/support/engine.h"
 #include "tests/support/random_model.h"
 #include "tests/support/temporary_folder.h"
-#include "transforms/scaling/absorb.h"
+#include "transforms/scaling/groups.h"
 #include "transforms/thresholds/segment_walk.h"
 #include "transforms/thresholds/threshold_search.h"
 

@@ -14,7 +14,7 @@
 #include "framework/json/json.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
-#include "transforms/scaling/absorb.h"
+#include "transforms/scaling/groups.h"
 #include "transforms/thresholds/threshold_search.h"
 
 namespace quell {
@@ -139,10 +139,11 @@ struct Network : QuantizedNetwork {
     for (size_t g = 0; g < groups.size(); ++g) {
       ChannelChange change{.scale = published.of_group(g, "scale")};
       if (published.group_has(g, "shift")) change.shift = published.of_group(g, "shift");
-      absorb(*groups[g], change, points());
+      rewrites.add(*groups[g], change);
     }
   }
   std::vector<ScaleGroup*> groups;
+  Rewrites rewrites{model(), points()};
 };
 
 class OutlierSuppressionPlus : public testing::TestWithParam<RunName> {
@@ -192,7 +193,7 @@ TEST_P(OutlierSuppressionPlus, SearchFromTheStoredInput) {
     SCOPED_TRACE(g);
     ScaleGroup& group = *network.groups[g];
     if (published_.group_has(g, "shift")) {
-      absorb(group, {.shift = published_.of_group(g, "shift")}, network.points());
+      network.rewrites.add(group, {.shift = published_.of_group(g, "shift")});
     }
     if (published_.group_has(g, "input")) {
       const Range features{published_.of_group(g, "cmin_shifted"),
@@ -219,7 +220,7 @@ TEST_P(OutlierSuppressionPlus, SearchFromTheStoredInput) {
                 found.losses[static_cast<size_t>(found.chosen)]);
       ++searched;
     }
-    absorb(group, {.scale = published_.of_group(g, "scale")}, network.points());
+    network.rewrites.add(group, {.scale = published_.of_group(g, "scale")});
   }
   fmt::print("{} groups, losses differ by at most {:.1e}\n", searched, worst);
 }

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "framework/quant/device.h"
-#include "transforms/scaling/absorb.h"
+#include "transforms/scaling/groups.h"
 
 namespace quell {
 namespace {

@@ -12,7 +12,7 @@ SegmentWalk::SegmentWalk(PipelineContext& context, int64_t batches, bool quantiz
   for (const Batch& batch : context.calibration.first(count)) {
     inputs_.push_back(context.model.bind(batch));
   }
-  states_ = states_in_memory(count);
+  states_ = context.execution->first_states(count);
   forget();
 }
 
@@ -21,7 +21,7 @@ SegmentWalk::~SegmentWalk() { forget(); }
 void SegmentWalk::forget() {
   for (SiteId id = 0; quantized_ && id < std::ssize(context_.model.sites()); ++id) {
     SitePoint* point = context_.points.point(id);
-    if (point == nullptr) continue;
+    if (point == nullptr || !context_.scope.contains(id)) continue;
     point->calibrated = point->spec.is_dynamic();
     context_.points.weight_changed(id);
   }
@@ -78,16 +78,21 @@ std::vector<GroupInput> SegmentWalk::rows(const Segment& segment, SiteId site) {
     found[batch].batch = &inputs_[batch].batch;
     found[batch].state = states_->get(batch);
   });
+  forget_copies(segment);
   return found;
+}
+
+// Of weights: a search needs the memory more than the next run of the segment needs them.
+void SegmentWalk::forget_copies(const Segment& segment) {
+  const SiteRange sites = context_.model.sites_of(segment);
+  for (SiteId id = sites.first; id < sites.end; ++id) context_.points.weight_changed(id);
 }
 
 void SegmentWalk::advance(const Segment& segment) {
   run(
       segment, [](size_t) { return Tap(); },
       [&](size_t batch, State state) { states_->put(batch, std::move(state)); });
-  // Quantized copies of its weights are not needed any more.
-  const SiteRange sites = context_.model.sites_of(segment);
-  for (SiteId id = sites.first; id < sites.end; ++id) context_.points.weight_changed(id);
+  forget_copies(segment);
 }
 
 }  // namespace quell

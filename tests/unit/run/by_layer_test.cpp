@@ -48,14 +48,63 @@ TEST_P(ByLayerStates, GivesTheSameBits) {
 INSTANTIATE_TEST_SUITE_P(States, ByLayerStates,
                          testing::Values(", by_layer: {}", ", by_layer: {states: disk}"));
 
-TEST(ByLayer, StepsThatChangeTensorsAreRefused) {
+// A language model that is transformed, with all that its run writes.
+class ByLayerTransforms : public testing::TestWithParam<const char*> {};
+
+TEST_P(ByLayerTransforms, GiveTheSameBits) {
+  const auto run = [](const std::string& by_layer) {
+    return Experiment(fmt::format(R"(
+name: language
+threads: 1
+model: {{path: {0}/model{1}}}
+task: {{type: perplexity, path: {0}/items, dev_file: {0}/items/wikitext.txt, length: 64}}
+calibration: {{file: {0}/items/wikitext.txt, samples: 4}}
+quant: {{include: placements/outlier_suppression_plus.yaml, rules: [{{sites: ["weight:*", "activation:*"], bits: 6}}]}}
+pipeline: {2}
+stages: [float, transformed, quantized]
+)",
+                                  (test_data() / "language").string(), by_layer, GetParam()));
+  };
+  const Experiment whole = run("");
+  for (const char* by_layer : {", by_layer: {}", ", by_layer: {states: disk}"}) {
+    const Experiment found = run(by_layer);
+    for (const Stage stage : {Stage::kFloat, Stage::kTransformed, Stage::kQuantized}) {
+      EXPECT_EQ(found.metric(stage, "perplexity"), whole.metric(stage, "perplexity"));
+    }
+    ASSERT_EQ(found.record().transforms.size(), whole.record().transforms.size());
+    for (size_t i = 0; i < whole.record().transforms.size(); ++i) {
+      const TransformCheck &own = found.record().transforms[i],
+                           &expected = whole.record().transforms[i];
+      EXPECT_EQ(own.max_difference, expected.max_difference);
+      EXPECT_EQ(own.max_output, expected.max_output);
+      EXPECT_GT(own.max_difference, 0);
+      EXPECT_LT(own.max_difference, 1e-3 * own.max_output);
+    }
+    EXPECT_EQ(found.record().weight_errors, whole.record().weight_errors);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Pipelines, ByLayerTransforms,
+                         testing::Values("[smooth_quant, shift_scale, calibrate]",
+                                         "[by_block: [shift_scale, calibrate]]"));
+
+TEST(ByLayer, StepsThatNeedTheWholeModelAreRefused) {
   const auto refusal = [](const std::string& more) {
     return message_of<ConfigError>([&] { Experiment(experiment_yaml(", by_layer: {}", more)); });
   };
-  EXPECT_THAT(refusal("pipeline: [gamma_migration, calibrate]\n"),
-              AllOf(HasSubstr("model.by_layer"), HasSubstr("gamma_migration"),
-                    HasSubstr("leave `by_layer` out")));
+  for (const std::string step : {"shift_scale", "smooth_quant", "token_wise_clipping"}) {
+    EXPECT_THAT(
+        refusal("pipeline: [" + step + ", calibrate]\n"),
+        AllOf(HasSubstr("model.by_layer"), HasSubstr(step), HasSubstr("leave `by_layer` out")));
+  }
   EXPECT_THAT(refusal("record: {outliers: {}}\n"), HasSubstr("record.outliers"));
+}
+
+TEST(ByLayer, MigratesGammas) {
+  const std::string pipeline = "pipeline: [gamma_migration, calibrate]\n";
+  const Experiment whole(experiment_yaml("", pipeline)),
+      by_layer(experiment_yaml(", by_layer: {}", pipeline));
+  EXPECT_TRUE(equal_bits(by_layer.logits(Stage::kQuantized), whole.logits(Stage::kQuantized)));
 }
 
 TEST(Residency, HoldsOneSegmentAtATime) {
@@ -63,7 +112,8 @@ TEST(Residency, HoldsOneSegmentAtATime) {
   const auto model = ModelChoice(all_plugins().models, "bert").create(checkpoint);
   const MatchedTensors tensors = model->match(checkpoint);
   SitePoints points(model->sites());
-  const auto residency = one_at_a_time(*model, tensors, points);
+  const Rewrites rewrites(*model, points);
+  const auto residency = one_at_a_time(*model, tensors, points, rewrites);
   for (size_t held = 0; held < model->segments().size(); ++held) {
     const Residency::Lease lease = residency->acquire(held);
     for (size_t i = 0; i < model->segments().size(); ++i) {

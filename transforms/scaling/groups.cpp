@@ -1,7 +1,5 @@
-#include "transforms/scaling/absorb.h"
+#include "transforms/scaling/groups.h"
 
-#include <ATen/ops/mul.h>
-#include <ATen/ops/mv.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <algorithm>
@@ -10,44 +8,6 @@
 
 namespace quell {
 namespace {
-
-void values_changed(SiteId id, SitePoints& points) {
-  if (id == kNoSite) return;
-  if (SitePoint* point = points.point(id)) point->calibrated = point->spec.is_dynamic();
-  points.weight_changed(id);
-}
-
-void add_to(at::Tensor& sum, const at::Tensor& more) {
-  if (sum.defined()) {
-    sum.add_(more);
-  } else {
-    sum = more.clone();
-  }
-}
-
-void absorb_shift(ScaleGroup& group, const at::Tensor& shift) {
-  QUELL_ASSERT(group.norm != nullptr, "only a norm takes a shift");
-  add_to(group.norm->bias, shift.neg());
-  for (Linear* reader : group.readers) add_to(reader->bias, at::mv(reader->weight, shift));
-  for (Shortcut* shortcut : group.shortcuts) {
-    add_to(shortcut->shift, shortcut->scale.defined() ? at::mul(shortcut->scale, shift) : shift);
-  }
-}
-
-void absorb_scale(ScaleGroup& group, const at::Tensor& scale) {
-  if (Norm* norm = group.norm) {
-    norm->weight.div_(scale);
-    if (norm->bias.defined()) norm->bias.div_(scale);
-  }
-  for (Linear* producer : group.producers) {
-    producer->weight.div_(scale.unsqueeze(1));
-    if (producer->bias.defined()) producer->bias.div_(scale);
-  }
-  for (Linear* reader : group.readers) reader->weight.mul_(scale);
-  for (Shortcut* shortcut : group.shortcuts) {
-    shortcut->scale = shortcut->scale.defined() ? at::mul(shortcut->scale, scale) : scale.clone();
-  }
-}
 
 bool is_usual(const ScaleGroup& group, const Site& site, UsualGroups usual) {
   if (group.norm != nullptr) return !group.outlier_suppression_skips;
@@ -64,16 +24,6 @@ std::string list_of_groups(Model& model) {
 
 }  // namespace
 
-void absorb(ScaleGroup& group, const ChannelChange& change, SitePoints& points) {
-  const at::Device device = group.readers.front()->weight.device();
-  if (change.shift.defined()) absorb_shift(group, change.shift.to(device));
-  if (change.scale.defined()) absorb_scale(group, change.scale.to(device));
-  values_changed(group.site, points);
-  if (group.norm != nullptr) values_changed(group.norm->weight_site, points);
-  for (const Linear* producer : group.producers) values_changed(producer->weight_site, points);
-  for (const Linear* reader : group.readers) values_changed(reader->weight_site, points);
-}
-
 bool has_biases(const ScaleGroup& group) {
   return group.norm != nullptr && group.norm->bias.defined() &&
          std::all_of(group.readers.begin(), group.readers.end(),
@@ -82,6 +32,18 @@ bool has_biases(const ScaleGroup& group) {
 
 const std::string& name_of(const ScaleGroup& group, const Model& model) {
   return model.sites()[static_cast<size_t>(group.site)].name;
+}
+
+bool are_local(const std::vector<ScaleGroup*>& groups, const Model& model) {
+  return std::all_of(groups.begin(), groups.end(), [&](const ScaleGroup* group) {
+    return std::any_of(
+        model.segments().begin(), model.segments().end(), [&](const Segment& segment) {
+          const SiteRange sites = model.sites_of(segment);
+          return sites.contains(group->site) &&
+                 std::all_of(group->readers.begin(), group->readers.end(),
+                             [&](const Linear* one) { return sites.contains(one->weight_site); });
+        });
+  });
 }
 
 std::vector<ScaleGroup*> chosen_groups(Model& model, const std::vector<std::string>& patterns,

@@ -1,5 +1,6 @@
-// What transforms of a group's rows share: which groups, and moving a shift and a factor of each
-// feature out of what makes the rows, into what reads them.
+// What transforms of a group's rows share: which groups, and what moving a shift and a factor of
+// each feature out of what makes the rows, into what reads them, asks of a model (Rewrites does
+// it).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,18 +10,6 @@
 #include "framework/model/pipeline.h"
 
 namespace quell {
-
-// float32 [features] each; undefined: none.
-struct ChannelChange {
-  at::Tensor shift, scale;
-};
-
-// Makes (x - shift) / scale of the rows x of the group's site: its norm or producers give them so,
-// readers and shortcuts undo it. Readers' biases take W * shift of the weight W before the scale.
-// A norm or reader without a bias gets one where there is a shift, which only a norm can take.
-// Parameters found for the old values are forgotten. Outlier Suppression+, section 4.3; gamma
-// migration is the same with a scale of gamma.
-void absorb(ScaleGroup& group, const ChannelChange& change, SitePoints& points);
 
 // Whether the group's norm and all of its readers have a bias.
 bool has_biases(const ScaleGroup& group);
@@ -39,6 +28,9 @@ const std::string& name_of(const ScaleGroup& group, const Model& model);
 // Which groups a step rewrites by default: those of norms in front of linears of layers, and, if
 // asked for, the products of gates.
 enum class UsualGroups { kNorms, kNormsAndProducts };
+
+// Whether each of the groups has all of its readers in the segment of its site.
+bool are_local(const std::vector<ScaleGroup*>& groups, const Model& model);
 
 // The groups whose site one of the patterns names, or the usual ones where there is no pattern, in
 // the order of execution. Throws ConfigError where a pattern names no group, or there is none.
