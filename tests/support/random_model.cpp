@@ -25,7 +25,7 @@ class RandomWeights {
     table(module + ".weight", outputs, inputs);
     tensors.emplace_back(module + ".bias", at::randn({outputs}).mul_(0.02));
   }
-  void norm(const std::string& module) {
+  void gamma(const std::string& module) {
     at::Tensor gamma = at::ones({shape_.hidden});
     if (outliers_) {
       gamma = at::randn({shape_.hidden}).mul_(0.3).exp_();
@@ -33,6 +33,9 @@ class RandomWeights {
         gamma[channel] = 8.0F + static_cast<float>(channel) / 4;
     }
     tensors.emplace_back(module + ".weight", gamma);
+  }
+  void norm(const std::string& module) {
+    gamma(module);
     tensors.emplace_back(module + ".bias", at::randn({shape_.hidden}).mul_(0.2));
   }
 
@@ -87,6 +90,35 @@ void add_stack(const ModelShape& shape, const std::string& stack, RandomWeights&
   }
 }
 
+void add_llama(const ModelShape& shape, RandomWeights& weights) {
+  const int64_t hidden = shape.hidden, ffn = kFfnFactor * hidden;
+  weights.table("model.embed_tokens.weight", shape.vocabulary, hidden);
+  for (int64_t i = 0; i < shape.layers; ++i) {
+    const std::string layer = fmt::format("model.layers.{}.", i);
+    weights.gamma(layer + "input_layernorm");
+    for (const char* part : {"q", "k", "v", "o"}) {
+      weights.table(fmt::format("{}self_attn.{}_proj.weight", layer, part), hidden, hidden);
+    }
+    weights.gamma(layer + "post_attention_layernorm");
+    weights.table(layer + "mlp.gate_proj.weight", ffn, hidden);
+    weights.table(layer + "mlp.up_proj.weight", ffn, hidden);
+    weights.table(layer + "mlp.down_proj.weight", hidden, ffn);
+  }
+  weights.gamma("model.norm");
+  weights.table("lm_head.weight", shape.vocabulary, hidden);
+}
+
+nlohmann::json llama_config(const ModelShape& shape) {
+  return {{"model_type", "llama"},
+          {"vocab_size", shape.vocabulary},
+          {"hidden_size", shape.hidden},
+          {"num_hidden_layers", shape.layers},
+          {"num_attention_heads", shape.heads},
+          {"intermediate_size", kFfnFactor * shape.hidden},
+          {"max_position_embeddings", shape.positions},
+          {"tie_word_embeddings", false}};
+}
+
 nlohmann::json encoder_config(const ModelShape& shape) {
   const bool roberta = shape.type == "roberta";
   return {{"model_type", shape.type},
@@ -124,14 +156,18 @@ nlohmann::json bart_config(const ModelShape& shape) {
 void write_random_model(const std::filesystem::path& folder, const ModelShape& shape,
                         bool outliers) {
   RandomWeights weights(shape, outliers);
-  if (shape.type == "bart") {
+  if (shape.type == "llama") {
+    add_llama(shape, weights);
+  } else if (shape.type == "bart") {
     weights.table("model.shared.weight", shape.vocabulary, shape.hidden);
     add_stack(shape, "model.encoder.", weights);
     add_stack(shape, "model.decoder.", weights);
   } else {
     add_encoder(shape, weights);
   }
-  const auto config = shape.type == "bart" ? bart_config(shape) : encoder_config(shape);
+  const auto config = shape.type == "llama"  ? llama_config(shape)
+                      : shape.type == "bart" ? bart_config(shape)
+                                             : encoder_config(shape);
   write_file(folder / "config.json", config.dump());
   write_safetensors(folder / "model.safetensors", weights.tensors);
 }
