@@ -140,6 +140,9 @@ int run_parity(const Plugins& plugins, const Arguments& arguments) {
   const ExperimentSpec spec = load_experiment_or_run(files[0], line, plugins);
   const bool quiet = line.has("quiet") || line.has("json");
   Log log(quiet ? Verbosity::kQuiet : Log::default_verbosity());
+  if (spec.model.device != "cpu") {
+    throw ConfigError("parity: engines compute on the CPU; add --set model.device=cpu");
+  }
   const CalibratedNetwork network(load_bench(spec, plugins, log), log);
   const Parity parity = compare_engines(network, options, plugins, log);
   if (line.has("json")) {

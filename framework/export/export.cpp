@@ -51,7 +51,9 @@ void export_network(const ExperimentSpec& spec, const ExportFormat& format, cons
         fmt::format("{}: exists; use --overwrite to replace it, or --output to write elsewhere",
                     folder.string()));
   }
-  Bench bench = load_bench(spec, plugins, log);
+  ExperimentSpec on_host = spec;  // files hold what does not depend on it
+  on_host.model.device = "cpu";
+  Bench bench = load_bench(on_host, plugins, log);
   format.check(bench);
   const CalibratedNetwork network(std::move(bench), log);
   fs::path partial = folder;

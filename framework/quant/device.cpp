@@ -83,7 +83,7 @@ void load_cuda() {
     if (dlopen(kCudaLibrary, RTLD_NOW | RTLD_GLOBAL) != nullptr) return std::string();
     return fmt::format("{}: `QUELL_CUDA=1 make setup` installs what is missing", dlerror());
   }();
-  if (!problem.empty()) throw ConfigError(fmt::format("device cuda: {}", problem));
+  if (!problem.empty()) throw ConfigError("model.device: cuda: " + problem);
 }
 
 }  // namespace
@@ -113,26 +113,31 @@ void register_device(c10::DeviceType type, KernelsOfDevice kernels) {
   registered_devices()[type] = kernels;
 }
 
-at::Device device_named(const std::string& name) {
-  std::optional<at::Device> device;
+std::string device_problem(const std::string& name) {
   try {
-    device.emplace(name);
+    const at::Device device(name);
+    if (device.is_cpu() || device.is_cuda() || registered_devices().contains(device.type())) {
+      return "";
+    }
+    return fmt::format("models do not run on \"{}\"; use cpu, cuda, or cuda:1", name);
   } catch (const c10::Error&) {
-    throw ConfigError(fmt::format("there is no device \"{}\"; use cpu, cuda, or cuda:1", name));
+    return fmt::format("there is no device \"{}\"; use cpu, cuda, or cuda:1", name);
   }
-  if (device->is_cpu()) return at::kCPU;
-  if (device->is_cuda()) {
-    load_cuda();
-  } else if (!registered_devices().contains(device->type())) {
-    throw ConfigError(
-        fmt::format("models do not run on device \"{}\"; use cpu, cuda, or cuda:1", name));
+}
+
+at::Device available_device(const std::string& name) {
+  if (const std::string problem = device_problem(name); !problem.empty()) {
+    throw ConfigError("model.device: " + problem);
   }
-  const auto* guard = c10::impl::getDeviceGuardImpl(device->type());
+  const at::Device device(name);
+  if (device.is_cpu()) return at::kCPU;
+  if (device.is_cuda()) load_cuda();
+  const auto* guard = c10::impl::getDeviceGuardImpl(device.type());
   const auto count = static_cast<int64_t>(guard->deviceCount());
-  const at::DeviceIndex index = device->has_index() ? device->index() : at::DeviceIndex{0};
-  if (index < count) return {device->type(), index};
+  const at::DeviceIndex index = device.has_index() ? device.index() : at::DeviceIndex{0};
+  if (index < count) return {device.type(), index};
   throw ConfigError(
-      fmt::format("device \"{}\": this machine has {} of them, counted from 0", name, count));
+      fmt::format("model.device: {}: this machine has {} of them, counted from 0", name, count));
 }
 
 std::string device_name(at::Device device) {

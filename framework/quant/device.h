@@ -29,9 +29,11 @@ kernels::Device kernel_device(const at::Tensor& tensor, kernels::Reduction reduc
 using KernelsOfDevice = kernels::Device (*)(at::Device device);
 void register_device(c10::DeviceType type, KernelsOfDevice kernels);
 
-// "cpu", "cuda" or "cuda:1"; other names are those of registered devices. Throws ConfigError where
-// this program or this machine has none such.
-at::Device device_named(const std::string& name);
+// What is wrong with a name on any machine: "" for "cpu", "cuda", "cuda:1", and the names of
+// registered devices.
+std::string device_problem(const std::string& name);
+// That device, ready for use. Throws ConfigError where this program or this machine has none such.
+at::Device available_device(const std::string& name);
 
 // "cuda:0 (NVIDIA H200)", "cpu".
 std::string device_name(at::Device device);

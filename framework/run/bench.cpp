@@ -9,7 +9,6 @@
 #include "framework/base/error.h"
 #include "framework/model/decoding.h"
 #include "framework/model/make_step.h"
-#include "framework/quant/device.h"
 #include "framework/run/generation_defaults.h"
 #include "framework/run/threads.h"
 #include "framework/run/timed.h"
@@ -80,7 +79,6 @@ Bench load_bench(const ExperimentSpec& spec, const Plugins& plugins, Log& log) {
   bench.loading = timed("load", [&] {
     bench.checkpoint = open_checkpoint(spec);
     bench.model = make_model(spec.model, *bench.checkpoint, plugins);
-    bench.model->set_device(device_named(spec.model.device));
     bench.engine = make_engine(spec, plugins);
     if (bench.checkpoint->has_weights()) bench.tensors = bench.model->match(*bench.checkpoint);
     bench.tokenizer = find_tokenizer(spec.model.path);

@@ -3,6 +3,7 @@
 #include "framework/base/file.h"
 #include "framework/config/enum_name.h"
 #include "framework/config/load.h"
+#include "framework/quant/device.h"
 
 namespace quell {
 
@@ -10,6 +11,9 @@ const char* to_string(Stage stage) { return enum_name(stage); }
 
 // The name becomes a folder: one that leaves runs/ would be a surprise.
 void ExperimentSpec::check(const ExperimentSpec& spec, Report& report) {
+  if (const std::string problem = device_problem(spec.model.device); !problem.empty()) {
+    report.problem("model.device", problem);
+  }
   if (spec.model.device != "cpu" && spec.model.engine && spec.model.engine->name() != "libtorch") {
     report.problem("model.engine",
                    fmt::format("{} computes on the CPU; with `device: {}` write libtorch, or leave "

@@ -159,6 +159,7 @@ Predictor Run::predictor(const SiteSet& quantized, const std::string& name,
 void Run::load_weights() {
   Model& model = *bench_.model;
   if (!bench_.tensors) bench_.checkpoint->require_weights();
+  model.set_device(available_device(spec_.model.device));
   const std::optional<ByLayerOptions>& by_layer = spec_.model.by_layer;
   time("load", [&] {
     if (!by_layer) {

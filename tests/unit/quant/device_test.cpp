@@ -11,19 +11,21 @@ namespace {
 
 using testing::HasSubstr;
 
-TEST(DeviceNamed, KnowsTheCpu) {
-  EXPECT_EQ(device_named("cpu"), at::Device(at::kCPU));
-  EXPECT_EQ(device_name(device_named("cpu")), "cpu");
+TEST(DeviceProblem, SaysWhatThereIs) {
+  for (const char* name : {"cpu", "cuda", "cuda:1"}) EXPECT_EQ(device_problem(name), "");
+  EXPECT_EQ(device_problem("gpu"), "there is no device \"gpu\"; use cpu, cuda, or cuda:1");
+  EXPECT_EQ(device_problem(""), "there is no device \"\"; use cpu, cuda, or cuda:1");
+  EXPECT_EQ(device_problem("mps"), "models do not run on \"mps\"; use cpu, cuda, or cuda:1");
 }
 
-TEST(DeviceNamed, SaysWhatThereIs) {
-  EXPECT_THAT(message_of<ConfigError>([] { device_named("gpu"); }),
-              HasSubstr("there is no device \"gpu\"; use cpu, cuda, or cuda:1"));
-  EXPECT_THAT(message_of<ConfigError>([] { device_named("mps"); }),
-              HasSubstr("models do not run on device \"mps\""));
+TEST(AvailableDevice, IsThere) {
+  EXPECT_EQ(available_device("cpu"), at::Device(at::kCPU));
+  EXPECT_EQ(device_name(available_device("cpu")), "cpu");
+  EXPECT_THAT(message_of<ConfigError>([] { available_device("gpu"); }),
+              HasSubstr("model.device: there is no device \"gpu\""));
   if (kernels::has_cuda()) GTEST_SKIP() << "this machine has a GPU";
-  EXPECT_THAT(message_of<ConfigError>([] { device_named("cuda"); }),
-              HasSubstr("device cuda: this program has no kernels for it, or this machine no GPU"));
+  EXPECT_THAT(message_of<ConfigError>([] { available_device("cuda"); }),
+              HasSubstr("model.device: cuda: this program has no kernels for it, or this machine"));
 }
 
 TEST(OnHost, LeavesWhatIsThere) {
