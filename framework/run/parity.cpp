@@ -151,6 +151,19 @@ void compare_own(const SitePoints& points, const Engine& reference, const Engine
       explained(linear, entered.rows.values, weight.values(), different, of.scale.item<double>());
 }
 
+// Of rows with scales of their own, which may be off by a rounding: codes differ where values
+// differ by more than half a step.
+void compare_steps(const QuantSpec& spec, const at::Tensor& values, const at::Tensor& difference,
+                   SiteParity& site) {
+  if (values.numel() == 0) return;
+  QuantParameters used;
+  fake_quantize_dynamic(values, spec, /*in_place=*/false, &used);
+  const at::Tensor steps =
+      difference.view({used.scale.numel(), -1}).div(used.scale.unsqueeze(1)).round_();
+  site.different += steps.count_nonzero().item<int64_t>();
+  site.largest_in_codes = std::max(site.largest_in_codes, steps.max().item<double>());
+}
+
 // The codes of the second engine against those of the first.
 void compare_sites(const CalibratedNetwork& network, const Contestant& reference,
                    const Contestant& other, std::span<const Batch> batches, Parity& parity) {
@@ -189,8 +202,9 @@ void compare_sites(const CalibratedNetwork& network, const Contestant& reference
     SiteParity& site = found[id];
     const at::Tensor difference = after.sub(known->second).abs_();
     site.values += difference.numel();
-    site.different += difference.count_nonzero().item<int64_t>();
     const SitePoint& point = *points.point(id);
+    if (point.spec.is_dynamic()) return compare_steps(point.spec, known->second, difference, site);
+    site.different += difference.count_nonzero().item<int64_t>();
     const at::Tensor scale = point.quantizer->parameters().scale;
     if (!scale.defined() || scale.numel() != 1 || difference.numel() == 0) return;
     const double codes = difference.max().item<double>() / scale.item<double>();
