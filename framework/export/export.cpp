@@ -4,6 +4,7 @@
 
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
+#include "framework/export/compressed_tensors.h"
 #include "framework/export/huggingface.h"
 #include "framework/export/network_folder.h"
 #include "framework/export/onnx.h"
@@ -19,6 +20,9 @@ const std::vector<ExportFormat>& export_formats() {
       {"onnx",
        "QuantizeLinear and DequantizeLinear around float operations, for onnxruntime and OpenVINO",
        check_onnx, write_onnx},
+      {"compressed-tensors",
+       "linears as 8-bit codes with 8-bit inputs, or as 4- or 8-bit weights alone, for vLLM",
+       check_compressed_tensors, write_compressed_tensors},
       {"huggingface", "the float model behind transforms, for transformers, in float32",
        check_huggingface, write_huggingface},
       {"huggingface-float16", "the same in float16", check_huggingface, write_huggingface_float16},
@@ -54,7 +58,7 @@ void export_network(const ExperimentSpec& spec, const ExportFormat& format, cons
   ExperimentSpec on_host = spec;  // files hold what does not depend on it
   on_host.model.device = "cpu";
   Bench bench = load_bench(on_host, plugins, log);
-  format.check(bench);
+  format.check(bench, plugins);
   const CalibratedNetwork network(std::move(bench), log);
   fs::path partial = folder;
   partial += ".partial";

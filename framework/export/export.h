@@ -15,8 +15,9 @@ struct ExportFormat {
   std::string name;
   std::string summary;
   // Throws ConfigError, with the reason and the way out, where the format cannot say what the
-  // experiment asks for. Called before the pipeline runs: the model has no tensors yet.
-  void (*check)(const Bench& bench);
+  // experiment asks for. Called before the pipeline runs; the model has no tensors yet, and may
+  // have some afterwards.
+  void (*check)(Bench& bench, const Plugins& plugins);
   // Fills a folder, which is new and empty.
   void (*write)(const CalibratedNetwork& network, const std::filesystem::path& folder, Log& log);
 };

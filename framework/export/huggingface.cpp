@@ -68,21 +68,30 @@ std::string config_of(const Checkpoint& checkpoint, const std::string& dtype, bo
   return config.dump(2) + "\n";
 }
 
+std::string name_of(at::ScalarType type) {
+  if (type == at::kHalf) return "float16";
+  return type == at::kBFloat16 ? "bfloat16" : "float32";
+}
+
 void write_as(const CalibratedNetwork& network, const fs::path& folder, at::ScalarType type,
-              const std::string& dtype, Log& log) {
+              Log& log) {
+  write_model_folder(folder, huggingface_model(network, type, log),
+                     network.bench().checkpoint->folder());
+}
+
+}  // namespace
+
+TrainedModel huggingface_model(const CalibratedNetwork& network, at::ScalarType type, Log& log) {
   const Bench& bench = network.bench();
   std::map<std::string, at::Tensor> tensors = bench.model->stored_parameters();
   check_names(tensors);
   const bool untied = unties(*bench.model, tensors);
   for (auto& [name, tensor] : tensors) tensor = converted(name, tensor, type);
-  write_model_folder(folder, {std::move(tensors), config_of(*bench.checkpoint, dtype, untied)},
-                     bench.checkpoint->folder());
   if (untied) log.info("the head is not tied any more: it has a table of its own");
+  return {std::move(tensors), config_of(*bench.checkpoint, name_of(type), untied)};
 }
 
-}  // namespace
-
-void check_huggingface(const Bench& bench) {
+void check_huggingface(Bench& bench, const Plugins& /*plugins*/) {
   if (bench.spec.model.by_layer) {
     throw ConfigError("model.by_layer: an export needs the whole model in memory; leave it out");
   }
@@ -90,16 +99,16 @@ void check_huggingface(const Bench& bench) {
 }
 
 void write_huggingface(const CalibratedNetwork& network, const fs::path& folder, Log& log) {
-  write_as(network, folder, at::kFloat, "float32", log);
+  write_as(network, folder, at::kFloat, log);
 }
 
 void write_huggingface_float16(const CalibratedNetwork& network, const fs::path& folder, Log& log) {
-  write_as(network, folder, at::kHalf, "float16", log);
+  write_as(network, folder, at::kHalf, log);
 }
 
 void write_huggingface_bfloat16(const CalibratedNetwork& network, const fs::path& folder,
                                 Log& log) {
-  write_as(network, folder, at::kBFloat16, "bfloat16", log);
+  write_as(network, folder, at::kBFloat16, log);
 }
 
 }  // namespace quell

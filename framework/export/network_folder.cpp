@@ -125,7 +125,7 @@ std::string experiment_of(const ExperimentSpec& spec) {
 
 }  // namespace
 
-void check_network_folder(const Bench& /*bench*/) {}
+void check_network_folder(Bench& /*bench*/, const Plugins& /*plugins*/) {}
 
 void write_network_folder(const CalibratedNetwork& network, const fs::path& folder, Log& log) {
   const Bench& bench = network.bench();

@@ -10,7 +10,7 @@
 namespace quell {
 
 // Everything can be said.
-void check_network_folder(const Bench& bench);
+void check_network_folder(Bench& bench, const Plugins& plugins);
 
 // A model folder whose weights are codes (quantized.safetensors), the state of every quantizer
 // (quantizers.safetensors), an experiment that restores both (experiment.yaml), and hashes of all

@@ -8,7 +8,7 @@
 
 namespace quell {
 
-void check_onnx(const Bench& bench) {
+void check_onnx(Bench& bench, const Plugins& /*plugins*/) {
   SitePoints points(bench.model->sites());
   apply_plan(bench.plan, points);
   OnnxWriter writer(points, /*has_tensors=*/false);

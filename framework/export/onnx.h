@@ -10,7 +10,7 @@
 namespace quell {
 
 // Throws ConfigError where the model or a granularity has no form in ONNX.
-void check_onnx(const Bench& bench);
+void check_onnx(Bench& bench, const Plugins& plugins);
 // model.onnx, and config.json and the tokenizer's files beside it. Inputs are input_ids,
 // attention_mask and, where the model has token types, token_type_ids, int64 [sequences, tokens]
 // with padding behind.

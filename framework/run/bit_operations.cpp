@@ -28,27 +28,33 @@ SitePoints tracked_points(const Model& model, const Plugins& plugins) {
   const std::vector<Rule> rules = {rule};
   apply_plan(plan_sites(model.sites(), rules, plugins, problems), points);
   problems.throw_if_any();
+  for (size_t i = 0; i < model.sites().size(); ++i) {
+    SitePoint* point = points.point(static_cast<SiteId>(i));
+    if (point == nullptr) continue;
+    point->quantizer->init({at::ones({1}).neg(), at::ones({1})});
+    point->calibrated = true;
+  }
   return points;
 }
 
 }  // namespace
 
 std::vector<LinearInput> linear_inputs(Bench& bench, const Plugins& plugins) {
-  const at::NoGradGuard no_gradients;
   const auto batches = bench.task->calibration(bench.spec.calibration, bench.spec.seed);
   if (batches.empty()) throw ConfigError("no calibration batches; raise calibration.samples");
   bench.model->load(*bench.checkpoint);
   const SitePoints points = tracked_points(*bench.model, plugins);
+  return linear_inputs(*bench.model, points, batches.front());
+}
+
+std::vector<LinearInput> linear_inputs(const Model& model, const SitePoints& points,
+                                       const Batch& batch) {
+  const at::NoGradGuard no_gradients;
   std::map<const SitePoint*, SiteId> sites;
-  PassOptions options;
-  for (size_t i = 0; i < bench.model->sites().size(); ++i) {
-    const auto id = static_cast<SiteId>(i);
-    SitePoint* point = points.point(id);
-    if (point == nullptr) continue;
-    point->quantizer->init({at::ones({1}).neg(), at::ones({1})});
-    options.quantize.insert(id);
-    sites[point] = id;
+  for (size_t i = 0; i < model.sites().size(); ++i) {
+    sites[points.point(static_cast<SiteId>(i))] = static_cast<SiteId>(i);
   }
+  PassOptions options{.quantize = points.calibrated(SiteKind::kActivation)};
   std::map<SiteId, LinearInput> found;
   options.inputs = [&](const Operand& operand, const Rows& rows) {
     const auto* linear = std::get_if<const Linear*>(&operand);
@@ -57,7 +63,7 @@ std::vector<LinearInput> linear_inputs(Bench& bench, const Plugins& plugins) {
     found[weight] = {weight, rows.grid == nullptr ? kNoSite : sites.at(rows.grid),
                      (*linear)->weight.numel()};
   };
-  bench.model->forward(batches.front(), Pass(points, std::move(options)));
+  model.forward(batch, Pass(points, std::move(options)));
   std::vector<LinearInput> linears;
   for (const auto& [weight, linear] : found) linears.push_back(linear);
   return linears;

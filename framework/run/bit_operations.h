@@ -19,6 +19,10 @@ struct LinearInput {
 // calibration batch meets them. Loads the model's tensors. Throws ConfigError without calibration
 // batches.
 std::vector<LinearInput> linear_inputs(Bench& bench, const Plugins& plugins);
+// The same of a model that is loaded, as a pass over `batch` meets them: inputs are activations
+// that `points` quantize, all of which have parameters.
+std::vector<LinearInput> linear_inputs(const Model& model, const SitePoints& points,
+                                       const Batch& batch);
 
 // Of one row that the linear reads, with sites quantized as planned.
 int64_t bit_operations(const LinearInput& linear, const std::vector<SitePlan>& plan);
