@@ -6,7 +6,8 @@
 //
 // every step of the second line rounded to float32, and, where asked for, y on a grid, rounded as
 // in fake_quantize.h. Sums are integers, so neither rows, threads nor the route show in any bit,
-// nor does the instruction set, but for activations (packed_product.h).
+// nor does the instruction set, but for activations (packed_product.h). One route is there to be
+// looked at: it computes what hardware does whose sums of two products saturate.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +20,16 @@
 
 namespace quell::kernels {
 
-// How sums are computed. All are exact; which ones exist depends on the processor, and on the
-// codes.
+// How sums are computed. All are exact but the last; which ones exist depends on the processor, and
+// on the codes.
 enum class IntegerRoute {
   kWide,   // codes widened to 16 bits, two products in a sum of 32 bits; everywhere, for all codes
   kPairs,  // sums of two or more products in 16 bits, where none of them can overflow (AVX2)
   kDot,    // four products in a sum of 32 bits (VNNI)
+  // The products of neighbours, inputs 2 i and 2 i + 1 of x and w as they are, in a sum of 16 bits,
+  // which ends at -32768 and 32767: VPMADDUBSW, with which libraries multiply where there is no
+  // VNNI. Computed everywhere, chosen nowhere.
+  kSaturating,
 };
 const char* to_string(IntegerRoute route);
 
@@ -44,10 +49,10 @@ class IntegerWeight {
   static constexpr int64_t kMostInputs = 32768;  // so that no sum overflows
 
   // For rows of codes of at most `most`. By the fastest route that there is, or a given one of
-  // routes().
+  // routes(), or kSaturating.
   IntegerWeight(const IntegerMatrix& matrix, int32_t most);
   IntegerWeight(const IntegerMatrix& matrix, int32_t most, IntegerRoute route);
-  // Those that this processor has, and that are exact for this weight. Fastest last.
+  // Those that this processor has, and that are exact for every such row. Fastest last.
   static std::vector<IntegerRoute> routes(const IntegerMatrix& matrix, int32_t most);
 
   int64_t outputs() const { return outputs_; }

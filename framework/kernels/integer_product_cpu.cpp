@@ -75,6 +75,7 @@ constexpr CodeTileFunctions kCodeTiles =
 // Null where this instruction set has no such route.
 inline const CodeTileFunctions* code_tiles(IntegerRoute route, int64_t steps_together) {
   if (route == IntegerRoute::kWide) return &kCodeTiles<Wide>;
+  if (route == IntegerRoute::kSaturating) return &kCodeTiles<Saturating>;
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
   if (route == IntegerRoute::kDot) return &kCodeTiles<Dot>;
   switch (steps_together) {
@@ -373,6 +374,8 @@ const char* to_string(IntegerRoute route) {
       return "pairs";
     case IntegerRoute::kDot:
       return "dot";
+    case IntegerRoute::kSaturating:
+      return "saturating";
   }
   return "";
 }

@@ -37,8 +37,8 @@ HWY_INLINE Sums load_step(const int8_t* from) {
   return hn::Load(IntTag(), reinterpret_cast<const int32_t*>(from));
 }
 
-// Routes: how steps of a row are multiplied with those of a vector of outputs, and added. A row has
-// `kTogether` steps at `x`; those of the panel are kPanelStep apart.
+// Routes (integer_product.h): how steps of a row are multiplied with those of a vector of outputs,
+// and added. A row has `kTogether` steps at `x`; those of the panel are kPanelStep apart.
 
 struct Wide {
   static constexpr int64_t kTogether = 1;
@@ -99,6 +99,33 @@ struct Dot {
     asm("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(values.raw), "v"(weights.raw));
 #endif
     return sum;
+  }
+};
+
+// The instruction itself: nothing of one pair is added to another in 16 bits.
+using Saturating = Pairs<1>;
+
+#else
+
+struct Saturating {
+  static constexpr int64_t kTogether = 1;
+
+  static HWY_INLINE Sums add(Sums sum, const uint8_t* x, const int8_t* w) {
+    const Sums values = broadcast_step(x), weights = load_step(w);
+    const Sums first = pair(hn::ShiftLeft<16>(values), hn::ShiftLeft<16>(weights));
+    return hn::Add(hn::Add(sum, first), pair(values, weights));
+  }
+
+ private:
+  // Of the upper two codes.
+  static HWY_INLINE Sums pair(Sums x, Sums w) {
+    const IntTag tag;
+    const Sums byte = hn::Set(tag, 0xff);
+    const Sums high = hn::Mul(hn::And(hn::ShiftRight<24>(x), byte), hn::ShiftRight<24>(w));
+    const Sums low =
+        hn::Mul(hn::And(hn::ShiftRight<16>(x), byte), hn::ShiftRight<24>(hn::ShiftLeft<8>(w)));
+    const Sums both = hn::Add(high, low);
+    return hn::Max(hn::Set(tag, -32768), hn::Min(both, hn::Set(tag, 32767)));
   }
 };
 

@@ -71,15 +71,33 @@ struct Problem {
   float scale_of(int64_t row) const { return x_scale[per_row ? row : 0]; }
 
   std::vector<int64_t> sums() const {
+    return sums_of([](int64_t pair) { return pair; });
+  }
+  // As VPMADDUBSW adds two products.
+  std::vector<int64_t> saturated_sums() const {
+    return sums_of([](int64_t pair) { return std::clamp<int64_t>(pair, -32768, 32767); });
+  }
+
+ private:
+  // `of_pair` of the sum of two products of codes; zero points are taken off afterwards.
+  template <class OfPair>
+  std::vector<int64_t> sums_of(const OfPair& of_pair) const {
     std::vector<int64_t> all;
     for (int64_t r = 0; r < rows; ++r) {
       const auto zero = static_cast<int64_t>(x_zero[per_row ? r : 0]);
       for (int64_t o = 0; o < outputs; ++o) {
-        int64_t sum = 0;
-        for (int64_t k = 0; k < inputs; ++k) {
-          sum += (x[r * inputs + k] - zero) * (int64_t{w[o * inputs + k]} - w_zero[o]);
+        int64_t sum = 0, of_x = 0, of_w = 0;
+        for (int64_t k = 0; k < inputs; k += 2) {
+          int64_t pair = 0;
+          for (int64_t i = k; i < std::min(k + 2, inputs); ++i) {
+            const int64_t code = x[r * inputs + i], weight = w[o * inputs + i];
+            pair += code * weight;
+            of_x += code;
+            of_w += weight;
+          }
+          sum += of_pair(pair);
         }
-        all.push_back(sum);
+        all.push_back(sum - zero * of_w - w_zero[o] * of_x + inputs * zero * w_zero[o]);
       }
     }
     return all;
@@ -117,6 +135,32 @@ TEST(IntegerProduct, EveryRouteIsExact) {
       }
     }
   });
+}
+
+TEST(IntegerProduct, SaturatingSumsAreThoseOfTheInstruction) {
+  on_every_instruction_set([] {
+    Random random(15);
+    int64_t saturated = 0;
+    for (int64_t i = 0; i < shapes_to_try(); ++i) {
+      const auto kind = static_cast<Codes>(i % 4);
+      const Problem of(random, draw(random, 1, 27), draw(random, 1, 40),
+                       draw(random, 1, i % 7 == 0 ? 300 : 40), static_cast<int>(draw(random, 7, 8)),
+                       static_cast<int>(draw(random, 7, 8)), kind);
+      const std::vector<int64_t> expected = of.saturated_sums();
+      ASSERT_EQ(sums_by(of, IntegerRoute::kSaturating), expected)
+          << of.rows << " x " << of.outputs << " x " << of.inputs << ", shape " << i;
+      saturated += expected != of.sums();
+    }
+    EXPECT_GT(saturated, shapes_to_try() / 4);
+  });
+}
+
+TEST(IntegerProduct, SaturatingSumsOfFewBitsAreExact) {
+  Random random(16);
+  for (const auto& [x_bits, w_bits] : {std::pair(8, 7), std::pair(7, 8), std::pair(6, 6)}) {
+    const Problem of(random, 9, 40, 99, x_bits, w_bits, Codes::kExtremes);
+    EXPECT_EQ(sums_by(of, IntegerRoute::kSaturating), of.sums()) << x_bits << " x " << w_bits;
+  }
 }
 
 TEST(IntegerProduct, TheLargestSumsFit) {

@@ -1,0 +1,193 @@
+#include "engines/packing/integer_engine.h"
+
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+#include <algorithm>
+#include <cmath>
+
+#include "framework/base/error.h"
+#include "framework/kernels/dispatch.h"
+#include "framework/quant/device.h"
+#include "framework/quant/parallel.h"
+#include "framework/quant/scale_map.h"
+
+namespace quell {
+namespace {
+
+// Zero points that the kernels take.
+bool are_small_integers(const at::Tensor& zero_point) {
+  constexpr float kMost = 256;
+  const float* values = zero_point.const_data_ptr<float>();
+  return std::all_of(values, values + zero_point.numel(), [](float value) {
+    return value == std::floor(value) && std::abs(value) <= kMost;
+  });
+}
+
+int32_t most_of(kernels::Levels levels) { return static_cast<int32_t>(levels.high - levels.low); }
+
+// The same codes counted from the lowest one, uint8.
+IntegerCodes from_lowest(IntegerCodes codes) {
+  QuantParameters& of = codes.parameters;
+  if (of.levels.low == 0 && codes.codes.scalar_type() == at::kByte) return codes;
+  codes.codes = codes.codes.to(at::kShort).sub_(static_cast<int64_t>(of.levels.low)).to(at::kByte);
+  of.zero_point = of.zero_point.sub(of.levels.low);
+  of.levels = {0, of.levels.high - of.levels.low};
+  return codes;
+}
+
+}  // namespace
+
+std::string IntegerEngine::problem(const QuantSpec& spec) const {
+  constexpr int64_t kMostBits = 8;
+  if (spec.bits > kMostBits) {
+    return fmt::format("{} bits, and codes of at most {} are multiplied", spec.bits, kMostBits);
+  }
+  const bool by_row = spec.is_weight ? spec.granularity == Granularity::kChannel && spec.axis == 0
+                                     : spec.granularity == Granularity::kToken;
+  if (spec.granularity == Granularity::kTensor || by_row) return "";
+  return fmt::format("a scale per {}, and sums are over all inputs", granularity_text(spec));
+}
+
+Rows IntegerEngine::quantize(const SitePoint& point, const at::Tensor& rows, bool in_place) const {
+  Quantizer& quantizer = *point.quantizer;
+  const QuantParameters given = quantizer.parameters();
+  const bool is_dynamic = point.spec.is_dynamic();
+  if (!problem(point.spec).empty() || (!is_dynamic && !are_small_integers(given.zero_point))) {
+    return PackedEngine::quantize(point, rows, in_place);
+  }
+  auto codes = std::make_shared<IntegerCodes>();
+  const bool follows_range = quantizer.learnable().empty();
+  if (is_dynamic || !follows_range || given.scale.numel() != 1) {
+    *codes = from_lowest(quantizer.codes(rows));
+    return {quantizer.apply(rows, in_place), &point, std::move(codes)};
+  }
+  const at::Tensor dense = rows.contiguous();
+  at::Tensor values = in_place ? dense : at::empty(dense.sizes(), dense.options());
+  const kernels::Levels levels{0, given.levels.high - given.levels.low};
+  *codes = {at::empty(dense.sizes(), at::kByte),
+            {given.scale, given.zero_point.sub(given.levels.low), levels}};
+  const bool complete = kernels::quantize_codes_tensor(
+      kernel_device(dense), dense.const_data_ptr<float>(),
+      {codes->codes.mutable_data_ptr(), kernels::CodeType::kUint8}, dense.numel(),
+      given.scale.const_data_ptr<float>(), codes->parameters.zero_point.const_data_ptr<float>(),
+      levels, values.mutable_data_ptr<float>());
+  if (!complete) throw DataError("a value is NaN, which has no integer code");
+  return {values, &point, std::move(codes)};
+}
+
+auto IntegerEngine::packed(const Weight& weight, int32_t most) const
+    -> std::shared_ptr<const PackedCodes> {
+  return packed_.get(weight.stored(), weight.parameters_stamp(), most, [&] {
+    auto result = std::make_shared<PackedCodes>();
+    const IntegerCodes codes = weight.codes();
+    const QuantParameters& of = codes.parameters;
+    const int64_t outputs = codes.codes.size(0), inputs = codes.codes.size(1);
+    if (!are_small_integers(of.zero_point)) {
+      result->problem = "the weight has zero points that are no small integers";
+    } else if (inputs > kernels::IntegerWeight::kMostInputs) {
+      result->problem = fmt::format("{} inputs, and sums of {} fit into 32 bits", inputs,
+                                    kernels::IntegerWeight::kMostInputs);
+    }
+    if (!result->problem.empty()) return std::shared_ptr<const PackedCodes>(result);
+    const auto centre = static_cast<int64_t>(std::floor((of.levels.low + of.levels.high + 1) / 2));
+    const at::Tensor centred = codes.codes.to(at::kShort).sub_(centre).to(at::kChar).contiguous();
+    const at::Tensor scale = of.scale.expand({outputs}).contiguous();
+    const at::Tensor zero_point =
+        of.zero_point.sub(centre).to(at::kInt).expand({outputs}).contiguous();
+    const kernels::IntegerMatrix matrix{centred.const_data_ptr<int8_t>(), outputs, inputs,
+                                        scale.const_data_ptr<float>(),
+                                        zero_point.const_data_ptr<int32_t>()};
+    if (route_) {
+      result->weight.emplace(matrix, most, *route_);
+    } else {
+      result->weight.emplace(matrix, most);
+    }
+    return std::shared_ptr<const PackedCodes>(result);
+  });
+}
+
+std::string IntegerEngine::refusal(const Product& of) const {
+  const SitePoint *rows = of.rows.grid, *weight = of.weight.grid();
+  if (weight == nullptr) return "the weight is float";
+  if (std::string found = problem(weight->spec); !found.empty()) return "the weight has " + found;
+  if (rows == nullptr) return "its input is float";
+  if (std::string found = problem(rows->spec); !found.empty()) return "its input has " + found;
+  if (of.rows.codes == nullptr) return "its input has no codes any more";
+  return packed(of.weight, most_of(of.rows.codes->parameters.levels))->problem;
+}
+
+void IntegerEngine::note(const Weight& weight, const std::string& refusal) const {
+  if (weight.grid() == nullptr) return;
+  const std::lock_guard lock(noting_);
+  if (!refusal.empty()) {
+    in_float_[weight.name()] = refusal;
+  } else if (!in_float_.empty()) {
+    in_float_.erase(weight.name());
+  }
+}
+
+std::vector<std::string> IntegerEngine::notes() const {
+  const std::lock_guard lock(noting_);
+  std::map<std::string, std::string> by_reason;
+  for (const auto& [name, reason] : in_float_) {
+    std::string& names = by_reason[reason];
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  std::vector<std::string> notes;
+  for (const auto& [reason, names] : by_reason) {
+    notes.push_back(fmt::format("engine {}: in float, since {}: {}", name_, reason, names));
+  }
+  return notes;
+}
+
+bool IntegerEngine::quantizes_along(const SitePoint* grid) const {
+  if (grid == nullptr || grid->spec.is_dynamic() || !problem(grid->spec).empty()) return false;
+  const QuantParameters of = grid->quantizer->parameters();
+  return grid->quantizer->learnable().empty() && of.scale.numel() == 1 &&
+         are_small_integers(of.zero_point);
+}
+
+bool IntegerEngine::attends_on(const AttentionGrids& grids) const {
+  const auto suits = [&](const SitePoint* grid) {
+    return grid == nullptr || quantizes_along(grid);
+  };
+  return suits(grids.scores) && suits(grids.probs);
+}
+
+Rows IntegerEngine::in_integers(const Product& of, const kernels::IntegerWeight& weight) const {
+  const IntegerCodes& codes = *of.rows.codes;
+  const at::Tensor dense = codes.codes.contiguous();
+  const int64_t rows = dense.size(0);
+  const kernels::IntegerRows x{
+      dense.const_data_ptr<uint8_t>(), rows, codes.parameters.scale.const_data_ptr<float>(),
+      codes.parameters.zero_point.const_data_ptr<float>(), codes.parameters.scale.numel() > 1};
+  const kernels::IntegerEpilogue epilogue{
+      of.bias.defined() ? of.bias.const_data_ptr<float>() : nullptr, of.activation};
+  at::Tensor values = at::empty({rows, weight.outputs()}, of.rows.values.options());
+  kernels::IntegerOutput output{.y = values.mutable_data_ptr<float>()};
+  std::shared_ptr<IntegerCodes> made;
+  const bool along = quantizes_along(of.grid);
+  if (along) {
+    const QuantParameters given = of.grid->quantizer->parameters();
+    const kernels::Levels levels{0, given.levels.high - given.levels.low};
+    made = std::make_shared<IntegerCodes>(
+        IntegerCodes{at::empty({rows, weight.outputs()}, at::kByte),
+                     {given.scale, given.zero_point.sub(given.levels.low), levels}});
+    output.codes = made->codes.mutable_data_ptr<uint8_t>();
+    output.grid = {given.scale.const_data_ptr<float>()[0],
+                   made->parameters.zero_point.const_data_ptr<float>()[0], levels.high};
+  }
+  kernels::integer_product(x, weight, epilogue, output, parallel_for);
+  if (along) return {values, of.grid, std::move(made)};
+  if (of.grid == nullptr) return {values};
+  return quantize(*of.grid, values, /*in_place=*/true);
+}
+
+Rows IntegerEngine::linear(const Product& of) const {
+  const std::string reason = refusal(of);
+  note(of.weight, reason);
+  if (!reason.empty()) return PackedEngine::linear(of);
+  return in_integers(of, *packed(of.weight, most_of(of.rows.codes->parameters.levels))->weight);
+}
+
+}  // namespace quell

@@ -1,0 +1,54 @@
+// Linears whose rows and weight both lie on grids of up to 8 bits, computed with their codes. All
+// else, and every other linear, as PackedEngine does it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engines/packing/packed_engine.h"
+#include "framework/kernels/integer_product.h"
+
+namespace quell {
+
+class IntegerEngine : public PackedEngine {
+ public:
+  // `name` is the plug-in's, for what it says. Without a route sums are exact, by the fastest.
+  explicit IntegerEngine(std::string name, std::optional<kernels::IntegerRoute> route = {})
+      : name_(std::move(name)), route_(route) {}
+
+  Rows linear(const Product& product) const override;
+  Rows quantize(const SitePoint& point, const at::Tensor& rows, bool in_place) const override;
+  int64_t bytes() const override { return PackedEngine::bytes() + packed_.bytes(); }
+  bool attends_on(const AttentionGrids& grids) const override;
+  std::string problem(const QuantSpec& spec) const override;
+  std::vector<std::string> notes() const override;
+
+ private:
+  // A weight as products read it, or why there is none.
+  struct PackedCodes {
+    std::optional<kernels::IntegerWeight> weight;
+    std::string problem;
+
+    int64_t bytes() const { return weight ? weight->bytes() : 0; }
+  };
+
+  std::shared_ptr<const PackedCodes> packed(const Weight& weight, int32_t most) const;
+  // Why this product is computed in float; "" where it is not.
+  std::string refusal(const Product& product) const;
+  void note(const Weight& weight, const std::string& refusal) const;
+  // Whether values may be quantized with what makes them: one grid for all, known beforehand.
+  bool quantizes_along(const SitePoint* grid) const;
+  Rows in_integers(const Product& product, const kernels::IntegerWeight& weight) const;
+
+  std::string name_;
+  std::optional<kernels::IntegerRoute> route_;
+  MadeOfWeights<PackedCodes> packed_;
+  mutable std::mutex noting_;
+  mutable std::map<std::string, std::string> in_float_;  // why, by the weight's site
+};
+
+}  // namespace quell
