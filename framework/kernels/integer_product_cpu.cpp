@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <utility>
 
 #include "framework/kernels/integer_product.h"
@@ -414,20 +415,36 @@ IntegerWeight::IntegerWeight(const IntegerMatrix& matrix, int32_t most, IntegerR
   pack(matrix);
 }
 
+// Of each panel step by step, and of each step the inputs of one output after another, four bytes.
+// Rows are read by cache lines.
 void IntegerWeight::pack(const IntegerMatrix& matrix) {
+  constexpr int64_t kBytes = 4, kStepsOfLine = 16;
   const bool widens = route_ == IntegerRoute::kWide;
   const int64_t of_step = widens ? 2 : kInputsOfStep;
-  int8_t* to = data_.get();
-  for (int64_t first = 0; first < panels() * kPanel; first += kPanel) {
-    for (int64_t step = 0; step < steps_; ++step) {
-      for (int64_t o = first; o < first + kPanel; ++o) {
-        for (int64_t k = step * of_step; k < (step + 1) * of_step; ++k) {
-          const bool present = o < outputs_ && k < inputs_;
-          const int8_t code = present ? matrix.codes[o * inputs_ + k] : int8_t{0};
-          if (present) sums_[static_cast<size_t>(o)] += code;
-          const int16_t wide_code = code;
-          std::memcpy(to, &wide_code, widens ? 2 : 1);  // the low byte comes first
-          to += widens ? 2 : 1;
+  std::memset(data_.get(), 0, static_cast<size_t>(panels() * steps_ * kBytes * kPanel));
+  for (int64_t o = 0; o < outputs_; ++o) {
+    const int8_t* row = matrix.codes + o * inputs_;
+    sums_[static_cast<size_t>(o)] = std::accumulate(row, row + inputs_, int32_t{0});
+  }
+  const auto put = [&](int64_t o, int64_t step) {
+    int8_t* to = data_.get() + ((o / kPanel * steps_ + step) * kPanel + o % kPanel) * kBytes;
+    const int64_t first = step * of_step, count = std::min(of_step, inputs_ - first);
+    const int8_t* codes = matrix.codes + o * inputs_ + first;
+    if (!widens && count == kBytes) {
+      std::memcpy(to, codes, kBytes);
+      return;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const int16_t wide_code = codes[i];  // the low byte comes first
+      std::memcpy(to + (widens ? 2 * i : i), &wide_code, widens ? 2 : 1);
+    }
+  };
+  for (int64_t first = 0; first < outputs_; first += kPanel) {
+    const int64_t end = std::min(first + kPanel, outputs_);
+    for (int64_t line = 0; line < steps_; line += kStepsOfLine) {
+      for (int64_t o = first; o < end; ++o) {
+        for (int64_t step = line; step < std::min(line + kStepsOfLine, steps_); ++step) {
+          put(o, step);
         }
       }
     }
