@@ -1,6 +1,6 @@
-// Exponentials and activations, for kernels that are compiled once per instruction set: see
-// highway's rules on "-inl.h" headers for this include guard. The bits are the same on all of them
-// that have fused multiply-adds.
+// Exponentials, logarithms and activations, for kernels that are compiled once per instruction set:
+// see highway's rules on "-inl.h" headers for this include guard. The bits are the same on all of
+// them that have fused multiply-adds.
 #if defined(QUELL_KERNELS_ACTIVATION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef QUELL_KERNELS_ACTIVATION_INL_H_
 #undef QUELL_KERNELS_ACTIVATION_INL_H_
@@ -46,10 +46,39 @@ HWY_INLINE hwy::HWY_NAMESPACE::Vec<D> exponential(D tag, hwy::HWY_NAMESPACE::Vec
   return hn::Mul(fraction, hn::BitCast(tag, hn::ShiftLeft<23>(exponent)));
 }
 
+// log(x) of a normal number above 0, with a relative error below 2^-22.
+template <class D>
+HWY_INLINE hwy::HWY_NAMESPACE::Vec<D> logarithm(D tag, hwy::HWY_NAMESPACE::Vec<D> x) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::Rebind<int32_t, D> integers;
+  // x = 2^n (1 + t) with 1 + t from sqrt(1 / 2) to sqrt(2).
+  const auto bits = hn::BitCast(integers, x);
+  const auto n = hn::ShiftRight<23>(hn::Sub(bits, hn::Set(integers, 0x3f3504f3)));
+  const auto one_and_t = hn::BitCast(tag, hn::Sub(bits, hn::ShiftLeft<23>(n)));
+  const auto t = hn::Sub(one_and_t, hn::Set(tag, 1.0f));
+  // Fitted to (log(1 + t) - t + t^2 / 2) / t^3, to 6e-9 of log(1 + t).
+  const auto third =
+      polynomial(tag, t, 3.333333171e-01f, -2.500082101e-01f, 2.000122701e-01f, -1.662335824e-01f,
+                 1.420175605e-01f, -1.316017273e-01f, 1.276158513e-01f, -7.634529611e-02f);
+  const auto second = hn::MulSub(t, third, hn::Set(tag, 0.5f));
+  const auto fraction = hn::MulAdd(hn::Mul(t, t), second, t);
+  return hn::MulAdd(hn::ConvertTo(tag, n), hn::Set(tag, 0.693147181f), fraction);
+}
+
+// An activation and its derivative.
+template <class D>
+struct Tangent {
+  hwy::HWY_NAMESPACE::Vec<D> value, slope;
+};
+
 struct Identity {
   template <class D>
   HWY_INLINE hwy::HWY_NAMESPACE::Vec<D> operator()(D, hwy::HWY_NAMESPACE::Vec<D> x) const {
     return x;
+  }
+  template <class D>
+  HWY_INLINE Tangent<D> tangent(D tag, hwy::HWY_NAMESPACE::Vec<D> x) const {
+    return {x, hwy::HWY_NAMESPACE::Set(tag, 1.0f)};
   }
 };
 
@@ -59,6 +88,12 @@ struct Relu {
     namespace hn = hwy::HWY_NAMESPACE;
     return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(tag)), x);  // NaN stays
   }
+  // At 0 the derivative is 0.
+  template <class D>
+  HWY_INLINE Tangent<D> tangent(D tag, hwy::HWY_NAMESPACE::Vec<D> x) const {
+    namespace hn = hwy::HWY_NAMESPACE;
+    return {(*this)(tag, x), hn::IfThenElseZero(hn::Gt(x, hn::Zero(tag)), hn::Set(tag, 1.0f))};
+  }
 };
 
 // x Phi(x) = max(x, 0) - |x| Q(|x|) with the upper tail Q(a) = exp(-a^2 / 2) R(a), which cancels
@@ -66,10 +101,32 @@ struct Relu {
 struct Gelu {
   template <class D>
   HWY_INLINE hwy::HWY_NAMESPACE::Vec<D> operator()(D tag, hwy::HWY_NAMESPACE::Vec<D> x) const {
+    return value(tag, x, tail(tag, x));
+  }
+  // Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi).
+  template <class D>
+  HWY_INLINE Tangent<D> tangent(D tag, hwy::HWY_NAMESPACE::Vec<D> x) const {
+    namespace hn = hwy::HWY_NAMESPACE;
+    const Tail<D> of = tail(tag, x);
+    const auto beyond = hn::Mul(of.bell, of.ratio);
+    const auto positive = hn::Gt(x, hn::Zero(tag));
+    const auto phi = hn::IfThenElse(positive, hn::Sub(hn::Set(tag, 1.0f), beyond), beyond);
+    const auto density = hn::Mul(of.bell, hn::Set(tag, 0.39894228f));
+    return {value(tag, x, of), hn::MulAdd(hn::CopySign(of.size, x), density, phi)};
+  }
+
+ private:
+  // Q(a) = bell * ratio, where a is |x| up to where Q is 0 in float32, and bell exp(-a^2 / 2).
+  template <class D>
+  struct Tail {
+    hwy::HWY_NAMESPACE::Vec<D> size, bell, ratio;
+  };
+
+  template <class D>
+  HWY_INLINE static Tail<D> tail(D tag, hwy::HWY_NAMESPACE::Vec<D> x) {
     namespace hn = hwy::HWY_NAMESPACE;
     const auto one = hn::Set(tag, 1.0f), half = hn::Set(tag, 0.5f);
-    const auto size = hn::Abs(x);
-    const auto a = hn::Min(size, hn::Set(tag, 14.0f));  // where the tail is 0 in float32
+    const auto a = hn::Min(hn::Abs(x), hn::Set(tag, 14.0f));
     // Fitted to R(a) / t with t = 1 / (1 + a / 4), to 9e-9 of it.
     const auto t = hn::Div(one, hn::MulAdd(a, hn::Set(tag, 0.25f), one));
     const auto ratio = hn::Mul(
@@ -79,8 +136,15 @@ struct Gelu {
     const auto square = hn::Mul(a, a), left = hn::MulSub(a, a, square);  // a^2 exactly
     const auto bell =
         exponential(tag, hn::Neg(hn::Mul(half, square)), hn::Neg(hn::Mul(half, left)));
-    const auto positive = hn::MulAdd(half, x, hn::Mul(half, size));
-    return hn::NegMulAdd(hn::Mul(a, bell), ratio, positive);
+    return {a, bell, ratio};
+  }
+  template <class D>
+  HWY_INLINE static hwy::HWY_NAMESPACE::Vec<D> value(D tag, hwy::HWY_NAMESPACE::Vec<D> x,
+                                                     const Tail<D>& of) {
+    namespace hn = hwy::HWY_NAMESPACE;
+    const auto half = hn::Set(tag, 0.5f);
+    const auto positive = hn::MulAdd(half, x, hn::Mul(half, hn::Abs(x)));
+    return hn::NegMulAdd(hn::Mul(of.size, of.bell), of.ratio, positive);
   }
 };
 
@@ -89,10 +153,28 @@ struct GeluTanh {
   template <class D>
   HWY_INLINE hwy::HWY_NAMESPACE::Vec<D> operator()(D tag, hwy::HWY_NAMESPACE::Vec<D> x) const {
     namespace hn = hwy::HWY_NAMESPACE;
+    return hn::Div(x, divisor(tag, x));
+  }
+  // With s = 1 / (1 + exp(-2 u)): s + x s (1 - s) 2 u'.
+  template <class D>
+  HWY_INLINE Tangent<D> tangent(D tag, hwy::HWY_NAMESPACE::Vec<D> x) const {
+    namespace hn = hwy::HWY_NAMESPACE;
+    const auto one = hn::Set(tag, 1.0f);
+    const auto below = divisor(tag, x), share = hn::Div(one, below), value = hn::Div(x, below);
+    const auto steepness = hn::Mul(hn::MulAdd(hn::Mul(x, x), hn::Set(tag, 0.134145f), one),
+                                   hn::Set(tag, 1.5957691216f));
+    return {value, hn::MulAdd(hn::Mul(value, hn::Sub(one, share)), steepness, share)};
+  }
+
+ private:
+  // 1 + exp(-2 u).
+  template <class D>
+  HWY_INLINE static hwy::HWY_NAMESPACE::Vec<D> divisor(D tag, hwy::HWY_NAMESPACE::Vec<D> x) {
+    namespace hn = hwy::HWY_NAMESPACE;
     const auto one = hn::Set(tag, 1.0f);
     const auto cubic = hn::MulAdd(hn::Mul(x, x), hn::Set(tag, 0.044715f), one);
     const auto exponent = hn::Mul(hn::Mul(x, hn::Set(tag, -1.5957691216f)), cubic);
-    return hn::Div(x, hn::Add(one, exponential(tag, exponent, hn::Zero(tag))));
+    return hn::Add(one, exponential(tag, exponent, hn::Zero(tag)));
   }
 };
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "framework/kernels/activation.h"
 #include "framework/kernels/grid.h"
 
 namespace quell::kernels {
@@ -52,10 +53,17 @@ double take_rounding_step(const SoftWeights& weights, const float* gradient,
 // The soft weights of the variables as they are.
 void soften_weights(const SoftWeights& weights, Relaxation relaxation, float temperature);
 
-// y = (y + shift) - target for y [rows, columns] and shift [columns], which may be null; rows of
-// the target begin `stride` values apart. Returns the sum of squares of the result.
-double subtract_target(float* y, const float* shift, const float* target, int64_t rows,
-                       int64_t columns, int64_t stride);
+// What outputs should be.
+struct OutputTargets {
+  const float* shift = nullptr;               // [columns] added to the outputs; null: nothing is
+  Activation activation = Activation::kNone;  // behind that
+  const float* target = nullptr;              // rows begin `stride` values apart
+  int64_t stride = 0;
+};
+
+// The sum of squares of e = activation(y + shift) - target over y [rows, columns]. y becomes half
+// of its gradient, e activation'(y + shift).
+double take_output_errors(float* y, int64_t rows, int64_t columns, const OutputTargets& targets);
 
 // The sum of x (y + z) over [size].
 double sum_of_products(const float* x, const float* y, const float* z, int64_t size);

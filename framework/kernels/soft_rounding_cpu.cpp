@@ -6,7 +6,6 @@
 #define HWY_TARGET_INCLUDE "framework/kernels/soft_rounding_cpu.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h.
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include "framework/kernels/activation-inl.h"
@@ -22,6 +21,10 @@ constexpr int64_t kRoundingRun = 16;
 
 }  // namespace quell::kernels
 #endif
+
+// What HWY_INLINE is for functions.
+#undef QUELL_INLINE_LAMBDA
+#define QUELL_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
 
 // What follows is compiled once per instruction set, in a namespace of its own.
 HWY_BEFORE_NAMESPACE();
@@ -80,7 +83,7 @@ HWY_INLINE Power distance_power(Vector share, Vector beta) {
   const Vector centred = hn::Sub(share, hn::Set(tag, 0.5f));
   const Vector distance = hn::Mul(hn::Abs(centred), hn::Set(tag, 2.0f));
   const Vector base = hn::Max(distance, hn::Set(tag, 1e-18f));
-  const Vector exponent = hn::Mul(hn::Sub(beta, hn::Set(tag, 1.0f)), hn::Log(tag, base));
+  const Vector exponent = hn::Mul(hn::Sub(beta, hn::Set(tag, 1.0f)), logarithm(tag, base));
   // Below 1e-13 a slope moves nothing, and its square would be slow to compute with.
   const Vector power = hn::IfThenElseZero(hn::Gt(exponent, hn::Set(tag, -30.0f)),
                                           exponential(tag, exponent, hn::Zero(tag)));
@@ -96,7 +99,8 @@ HWY_INLINE void add_to(double* sums, Vector values, int64_t count) {
 }
 
 // Calls add(i, count) -> Vector for runs of values, whose sum it gives. Value i is added in lane
-// i % kRoundingLanes, whatever the width of vectors.
+// i % kRoundingLanes, whatever the width of vectors. `add` is to be inlined, so that whole vectors
+// are known to be whole.
 template <class Add>
 HWY_INLINE double sum_over(int64_t size, const Add& add) {
   const FloatTag tag;
@@ -106,9 +110,9 @@ HWY_INLINE double sum_over(int64_t size, const Add& add) {
     const int64_t end = std::min(size, run + kRoundingRun * kRoundingLanes);
     for (int64_t lane = 0; lane < kRoundingLanes; lane += width) {
       Vector sum = hn::Zero(tag);
-      for (int64_t i = run + lane; i < end; i += kRoundingLanes) {
-        sum = hn::Add(sum, add(i, std::min(width, end - i)));
-      }
+      int64_t i = run + lane;
+      for (; i + width <= end; i += kRoundingLanes) sum = hn::Add(sum, add(i, width));
+      if (i < end) sum = hn::Add(sum, add(i, end - i));
       add_to(lanes + lane, sum, width);
     }
   }
@@ -144,49 +148,120 @@ HWY_INLINE Vector without_trace(Vector moment) {
   return hn::IfThenElseZero(hn::Gt(hn::Abs(moment), hn::Set(tag, 1e-30f)), moment);
 }
 
+// A step on a stretch of weights, operation by operation: each of them is a long chain for one
+// vector, so that the processor is busy only with several vectors of the same one.
+template <Relaxation kind>
+class Stretch {
+ public:
+  static constexpr int64_t kSize = 2 * kRoundingRun * kRoundingLanes;
+
+  Stretch(const SoftWeights& of, const float* gradient, const RoundingStep& step)
+      : of_(of), gradient_(gradient), step_(step) {}
+
+  // Of weights first.. `size`, at most kSize. Returns the regularizer.
+  double take(int64_t first, int64_t size) {
+    first_ = first;
+    size_ = size;
+    find_shares();
+    const double regularizer = differentiate();
+    descend();
+    soften();
+    return regularizer;
+  }
+
+ private:
+  template <class Work>
+  HWY_INLINE void for_each_vector(const Work& work) const {
+    constexpr auto kWidth = static_cast<int64_t>(hn::MaxLanes(FloatTag()));
+    int64_t i = 0;
+    for (; i + kWidth <= size_; i += kWidth) work(i, kWidth);
+    if (i < size_) work(i, size_ - i);
+  }
+
+  void find_shares() {
+    const Vector temperature = hn::Set(FloatTag(), step_.temperature);
+    for_each_vector([&](int64_t i, int64_t count) QUELL_INLINE_LAMBDA {
+      const Share share = share_of<kind>(load(of_.variable + first_ + i, count), temperature);
+      hn::Store(share.value, FloatTag(), share_ + i);
+      hn::Store(share.slope, FloatTag(), gradients_ + i);
+    });
+  }
+
+  // gradients_ by the variables: of the loss inside of the grid, and of the regularizer, by h,
+  // times its slope.
+  double differentiate() {
+    const FloatTag tag;
+    const Vector factor = hn::Set(tag, step_.gradient_factor), one = hn::Set(tag, 1.0f);
+    const Vector beta = hn::Set(tag, step_.beta), weight = hn::Set(tag, step_.regularizer);
+    const bool regularized = step_.regularizer != 0;
+    return sum_over(size_, [&](int64_t i, int64_t count) QUELL_INLINE_LAMBDA {
+      const Grid grid = grid_at(of_, first_ + i, count);
+      const Vector share = hn::Load(tag, share_ + i);
+      const Vector code =
+          hn::Add(hn::Add(load(of_.lower + first_ + i, count), share), grid.zero_point);
+      const auto inside = hn::And(hn::Ge(code, grid.low), hn::Le(code, grid.high));
+      Vector slope = hn::Mul(hn::Mul(load(gradient_ + first_ + i, count), factor), grid.scale);
+      slope = hn::IfThenElseZero(inside, slope);
+      Vector loss = hn::Zero(tag);
+      if (regularized) {
+        const Power power = distance_power(share, beta);
+        slope = hn::Sub(slope, hn::Mul(weight, power.slope));
+        loss = hn::Sub(one, power.value);
+        if (count < static_cast<int64_t>(hn::Lanes(tag))) {
+          loss = hn::IfThenElseZero(hn::FirstN(tag, static_cast<size_t>(count)), loss);
+        }
+      }
+      hn::Store(hn::Mul(slope, hn::Load(tag, gradients_ + i)), tag, gradients_ + i);
+      return loss;
+    });
+  }
+
+  // torch.optim.Adam, but for a reciprocal.
+  void descend() {
+    const FloatTag tag;
+    const Vector step_size = hn::Set(tag, step_.step_size);
+    const Vector correction = hn::Set(tag, 1 / step_.second_correction);
+    for_each_vector([&](int64_t i, int64_t count) QUELL_INLINE_LAMBDA {
+      const int64_t at = first_ + i;
+      const Vector g = hn::Load(tag, gradients_ + i);
+      Vector first = load(of_.first + at, count), second = load(of_.second + at, count);
+      first = without_trace(hn::Add(first, hn::Mul(hn::Set(tag, 0.1f), hn::Sub(g, first))));
+      second = without_trace(hn::Add(hn::Mul(second, hn::Set(tag, 0.999f)),
+                                     hn::Mul(hn::Mul(hn::Set(tag, 0.001f), g), g)));
+      const Vector root = hn::Add(hn::Mul(hn::Sqrt(second), correction), hn::Set(tag, 1e-8f));
+      store(first, of_.first + at, count);
+      store(second, of_.second + at, count);
+      store(hn::Sub(load(of_.variable + at, count), hn::Div(hn::Mul(step_size, first), root)),
+            of_.variable + at, count);
+    });
+  }
+
+  void soften() {
+    const Vector temperature = hn::Set(FloatTag(), step_.next_temperature);
+    for_each_vector([&](int64_t i, int64_t count) QUELL_INLINE_LAMBDA {
+      const int64_t at = first_ + i;
+      const Vector share = share_of<kind>(load(of_.variable + at, count), temperature).value;
+      store(soft_weight(load(of_.lower + at, count), share, grid_at(of_, at, count)), of_.soft + at,
+            count);
+    });
+  }
+
+  const SoftWeights& of_;
+  const float* gradient_;
+  const RoundingStep& step_;
+  int64_t first_ = 0, size_ = 0;
+  HWY_ALIGN float share_[kSize], gradients_[kSize];  // h; dh / dv, then the gradient by v
+};
+
 template <Relaxation kind>
 double take_step(const SoftWeights& of, const float* gradient, const RoundingStep& step) {
-  const FloatTag tag;
-  const Vector temperature = hn::Set(tag, step.temperature);
-  const Vector next_temperature = hn::Set(tag, step.next_temperature);
-  const Vector factor = hn::Set(tag, step.gradient_factor);
-  const Vector beta = hn::Set(tag, step.beta), weight = hn::Set(tag, step.regularizer);
-  const Vector step_size = hn::Set(tag, step.step_size);
-  const Vector correction = hn::Set(tag, 1 / step.second_correction), one = hn::Set(tag, 1.0f);
-  return sum_over(of.size, [&](int64_t i, int64_t count) HWY_ATTR {
-    const Grid grid = grid_at(of, i, count);
-    const Vector lower = load(of.lower + i, count);
-    const Vector variable = load(of.variable + i, count);
-    const Share share = share_of<kind>(variable, temperature);
-    const Vector code = hn::Add(hn::Add(lower, share.value), grid.zero_point);
-    const auto inside = hn::And(hn::Ge(code, grid.low), hn::Le(code, grid.high));
-    // By h: of the loss inside of the grid, and of the regularizer.
-    Vector slope = hn::Mul(hn::Mul(load(gradient + i, count), factor), grid.scale);
-    slope = hn::IfThenElseZero(inside, slope);
-    Vector loss = hn::Zero(tag);
-    if (step.regularizer != 0) {
-      const Power power = distance_power(share.value, beta);
-      slope = hn::Sub(slope, hn::Mul(weight, power.slope));
-      loss = hn::Sub(one, power.value);
-      if (count < static_cast<int64_t>(hn::Lanes(tag))) {
-        loss = hn::IfThenElseZero(hn::FirstN(tag, static_cast<size_t>(count)), loss);
-      }
-    }
-    const Vector g = hn::Mul(slope, share.slope);
-    // torch.optim.Adam, but for a reciprocal.
-    Vector first = load(of.first + i, count), second = load(of.second + i, count);
-    first = without_trace(hn::Add(first, hn::Mul(hn::Set(tag, 0.1f), hn::Sub(g, first))));
-    second = without_trace(hn::Add(hn::Mul(second, hn::Set(tag, 0.999f)),
-                                   hn::Mul(hn::Mul(hn::Set(tag, 0.001f), g), g)));
-    const Vector root = hn::Add(hn::Mul(hn::Sqrt(second), correction), hn::Set(tag, 1e-8f));
-    const Vector next = hn::Sub(variable, hn::Div(hn::Mul(step_size, first), root));
-    store(first, of.first + i, count);
-    store(second, of.second + i, count);
-    store(next, of.variable + i, count);
-    store(soft_weight(lower, share_of<kind>(next, next_temperature).value, grid), of.soft + i,
-          count);
-    return loss;
-  });
+  constexpr int64_t kSize = Stretch<kind>::kSize;
+  Stretch<kind> stretch(of, gradient, step);
+  double regularizer = 0;
+  for (int64_t i = 0; i < of.size; i += kSize) {
+    regularizer += stretch.take(i, std::min(kSize, of.size - i));
+  }
+  return regularizer;
 }
 
 double rounding_step(const SoftWeights& of, const float* gradient, const RoundingStep& step) {
@@ -224,8 +299,8 @@ void soft_weights(const SoftWeights& of, Relaxation relaxation, float temperatur
   }
 }
 
-double subtract(float* y, const float* shift, const float* target, int64_t rows, int64_t columns,
-                int64_t stride) {
+template <class Activate>
+double errors_behind(float* y, int64_t rows, int64_t columns, const OutputTargets& of) {
   const FloatTag tag;
   const auto width = static_cast<int64_t>(hn::Lanes(tag));
   const int64_t rows_per_run = std::max<int64_t>(1, kRoundingRun * 4 * kRoundingLanes / columns);
@@ -236,13 +311,14 @@ double subtract(float* y, const float* shift, const float* target, int64_t rows,
       Vector sum = hn::Zero(tag);
       for (int64_t row = run; row < last; ++row) {
         float* values = y + row * columns;
-        const float* wanted = target + row * stride;
+        const float* target = of.target + row * of.stride;
         for (int64_t i = lane; i < columns; i += kRoundingLanes) {
           const int64_t count = std::min(width, columns - i);
           Vector value = load(values + i, count);
-          if (shift != nullptr) value = hn::Add(value, load(shift + i, count));
-          const Vector error = hn::Sub(value, load(wanted + i, count));
-          store(error, values + i, count);
+          if (of.shift != nullptr) value = hn::Add(value, load(of.shift + i, count));
+          const Tangent<FloatTag> output = Activate().tangent(tag, value);
+          const Vector error = hn::Sub(output.value, load(target + i, count));
+          store(hn::Mul(error, output.slope), values + i, count);
           sum = hn::Add(sum, hn::Mul(error, error));
         }
       }
@@ -254,8 +330,22 @@ double subtract(float* y, const float* shift, const float* target, int64_t rows,
   return sum;
 }
 
+double output_errors(float* y, int64_t rows, int64_t columns, const OutputTargets& of) {
+  switch (of.activation) {
+    case Activation::kNone:
+      return errors_behind<Identity>(y, rows, columns, of);
+    case Activation::kRelu:
+      return errors_behind<Relu>(y, rows, columns, of);
+    case Activation::kGelu:
+      return errors_behind<Gelu>(y, rows, columns, of);
+    case Activation::kGeluTanh:
+      return errors_behind<GeluTanh>(y, rows, columns, of);
+  }
+  return 0;
+}
+
 double products(const float* x, const float* y, const float* z, int64_t size) {
-  return sum_over(size, [&](int64_t i, int64_t count) HWY_ATTR {
+  return sum_over(size, [&](int64_t i, int64_t count) QUELL_INLINE_LAMBDA {
     return hn::Mul(load(x + i, count), hn::Add(load(y + i, count), load(z + i, count)));
   });
 }
@@ -270,7 +360,7 @@ namespace {
 
 HWY_EXPORT(rounding_step);
 HWY_EXPORT(soft_weights);
-HWY_EXPORT(subtract);
+HWY_EXPORT(output_errors);
 HWY_EXPORT(products);
 
 }  // namespace
@@ -284,9 +374,8 @@ void soften_weights(const SoftWeights& weights, Relaxation relaxation, float tem
   HWY_DYNAMIC_DISPATCH(soft_weights)(weights, relaxation, temperature);
 }
 
-double subtract_target(float* y, const float* shift, const float* target, int64_t rows,
-                       int64_t columns, int64_t stride) {
-  return HWY_DYNAMIC_DISPATCH(subtract)(y, shift, target, rows, columns, stride);
+double take_output_errors(float* y, int64_t rows, int64_t columns, const OutputTargets& targets) {
+  return HWY_DYNAMIC_DISPATCH(output_errors)(y, rows, columns, targets);
 }
 
 double sum_of_products(const float* x, const float* y, const float* z, int64_t size) {

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "framework/model/activation_function.h"
 #include "framework/model/pass.h"
 #include "models/blocks/layers.h"
 
@@ -17,7 +18,9 @@ struct Projection {
   // Also of the linear, for those who look at operations.
   void set_nonlinearity(Nonlinearity chosen) {
     nonlinearity = chosen;
-    linear.nonlinearity = [chosen](at::Tensor rows) { return apply(chosen, std::move(rows)); };
+    linear.nonlinearity = ActivationFunction{joined_activation(chosen), [chosen](at::Tensor rows) {
+                                               return apply(chosen, std::move(rows));
+                                             }};
   }
 
   // In front of the site.

@@ -13,6 +13,7 @@
 #include "framework/base/draw.h"
 #include "framework/base/error.h"
 #include "framework/quant/device.h"
+#include "solvers/adaround/pieces.h"
 #include "solvers/adaround/rounding_optimizer.h"
 
 namespace quell {
@@ -231,7 +232,7 @@ double BlockReconstruction::step() {
     for (const Gradients& one : found) {
       if (one.weights[index].defined()) sum.add_(one.weights[index].view(sum.sizes()));
     }
-    weights_[index]->step(0, weights_[index]->rows(), sum.const_data_ptr<float>(), step);
+    weights_[index]->step(sum, step);
   });
   ++iterations_;
   return loss * factor;

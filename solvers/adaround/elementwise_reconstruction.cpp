@@ -2,7 +2,6 @@
 
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/ones_like.h>
@@ -13,6 +12,7 @@
 
 #include "framework/base/error.h"
 #include "solvers/adaround/layer_reconstructions.h"
+#include "solvers/adaround/pieces.h"
 
 namespace quell {
 namespace {
@@ -44,9 +44,7 @@ class NormReconstruction final : public Reconstruction {
         inputs_(memory),
         targets_(memory),
         square_(at::zeros({norm.weight.size(0)}, at::kDouble)),
-        product_(at::zeros({norm.weight.size(0)}, at::kDouble)) {
-    set_blocks(1, 1);
-  }
+        product_(at::zeros({norm.weight.size(0)}, at::kDouble)) {}
 
   void add(const OperationInputs& inputs) override {
     const at::Tensor rows = normalized(norm_, inputs.quantized);
@@ -73,10 +71,12 @@ class NormReconstruction final : public Reconstruction {
     wanted_ = joined(targets_, chosen);
   }
 
-  double squared_error(int64_t /*block*/, const at::Tensor& weights, float* gradient) override {
-    const at::Tensor errors = outputs_of(batch_, weights.view({-1}), norm_.bias).sub_(wanted_);
-    at::from_blob(gradient, {errors.size(1)}, at::kFloat).copy_(errors.mul(batch_).sum(0));
-    return errors.to(at::kDouble).square_().sum().item<double>();
+  double squared_error(const at::Tensor& weights, at::Tensor& gradient) override {
+    return sum_over_pieces(1, 1, [&](int64_t, int64_t) {
+      const at::Tensor errors = outputs_of(batch_, weights.view({-1}), norm_.bias).sub_(wanted_);
+      gradient.copy_(errors.mul(batch_).sum(0).view(gradient.sizes()));
+      return errors.to(at::kDouble).square_().sum().item<double>();
+    });
   }
 
   double loss_factor() const override {
@@ -130,10 +130,7 @@ class TableReconstruction final : public Reconstruction {
         moments_(moments),
         draw_(std::move(draw)),
         all_(weight_.size(0)),
-        drawn_(weight_.size(0)) {
-    constexpr int64_t kRows = 1024;
-    set_blocks(weight_.size(0), kRows);
-  }
+        drawn_(weight_.size(0)) {}
 
   void add(const OperationInputs& inputs) override {
     const auto* ids = inputs.quantized.const_data_ptr<int64_t>();
@@ -151,8 +148,8 @@ class TableReconstruction final : public Reconstruction {
     for (const int64_t sequence : chosen) count(ids_[static_cast<size_t>(sequence)], drawn_);
   }
 
-  double squared_error(int64_t block, const at::Tensor& weights, float* gradient) override {
-    return error_of(block_begin(block), block_begin(block + 1), drawn_, weights, gradient);
+  double squared_error(const at::Tensor& weights, at::Tensor& gradient) override {
+    return error_of(drawn_, weights, gradient.mutable_data_ptr<float>());
   }
 
   double loss_factor() const override {
@@ -160,8 +157,7 @@ class TableReconstruction final : public Reconstruction {
   }
 
   double mean_squared_error(const at::Tensor& weights) override {
-    return error_of(0, weight_.size(0), all_, weights, nullptr) /
-           static_cast<double>(rows_ * weight_.size(1));
+    return error_of(all_, weights, nullptr) / static_cast<double>(rows_ * weight_.size(1));
   }
 
   at::Tensor separate_optimum() override { return moments_ ? weight_ : at::Tensor(); }
@@ -171,7 +167,16 @@ class TableReconstruction final : public Reconstruction {
     for (const int64_t id : ids) ++uses[static_cast<size_t>(id)];
   }
 
-  // Of entries first..last, each as often as it is used.
+  // Of all entries, each as often as it is used.
+  double error_of(const std::vector<float>& uses, const at::Tensor& weights,
+                  float* gradient) const {
+    constexpr int64_t kRows = 1024;
+    return sum_over_pieces(weight_.size(0), kRows, [&](int64_t first, int64_t last) {
+      float* along = gradient == nullptr ? nullptr : gradient + first * weight_.size(1);
+      return error_of(first, last, uses, weights, along);
+    });
+  }
+  // Of entries first..last.
   double error_of(int64_t first, int64_t last, const std::vector<float>& uses,
                   const at::Tensor& weights, float* gradient) const {
     const int64_t features = weight_.size(1);

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
@@ -13,12 +14,19 @@
 #include <numeric>
 
 #include "framework/base/error.h"
+#include "framework/model/activation_function.h"
 #include "solvers/adaround/layer_reconstructions.h"
+#include "solvers/adaround/pieces.h"
 
 namespace quell {
 namespace {
 
-// Outputs that a thread computes at once: as many as fill the cache with their rows.
+// What a thread computes at once on batches: half of the rows, but about so many, in whole
+// sequences, of so many outputs, which lie in the second-level cache between the two products.
+constexpr int64_t kLeastRows = 512, kMostRows = 1024, kTileOutputs = 384;
+// Parts of a batch that each have a gradient of their own, which are added up.
+constexpr int64_t kParts = 4;
+// Rows of the weight that a thread takes by moments.
 constexpr int64_t kOutputs = 128;
 
 // Memory that is used again and again, by one thread at a time.
@@ -54,9 +62,11 @@ at::Tensor matrix(float* data, int64_t rows, int64_t columns) {
 class LinearOnBatches final : public Reconstruction {
  public:
   LinearOnBatches(const Linear& linear, SequenceDraw draw, RowMemory& memory)
-      : linear_(linear), draw_(std::move(draw)), inputs_(memory), targets_(memory) {
-    set_blocks(linear.weight.size(0), kOutputs);
-  }
+      : linear_(linear),
+        activation_(kernel_of(linear.nonlinearity)),
+        draw_(std::move(draw)),
+        inputs_(memory),
+        targets_(memory) {}
 
   void add(const OperationInputs& inputs) override {
     inputs_.add(inputs.quantized, inputs.begins);
@@ -75,13 +85,16 @@ class LinearOnBatches final : public Reconstruction {
 
   void start(int64_t iteration) override { load(draw_(iteration)); }
 
-  double squared_error(int64_t block, const at::Tensor& weights, float* gradient) override {
-    return buffers_.with(rows() * (block_begin(block + 1) - block_begin(block)),
-                         [&](float* buffer) { return error(block, weights, buffer, gradient); });
+  double squared_error(const at::Tensor& weights, at::Tensor& gradient) override {
+    const double sum = error(weights, &gradient);
+    for (int64_t part = 1; part < parts(); ++part) {
+      gradient.add_(later_parts_[static_cast<size_t>(part - 1)]);
+    }
+    return sum;
   }
 
   double loss_factor() const override {
-    const auto sequences = static_cast<double>(std::ssize(target_rows_));
+    const auto sequences = static_cast<double>(std::ssize(chosen_));
     return one_row_each_ ? 1 / sequences
                          : 1 / (sequences * static_cast<double>(targets_.features()));
   }
@@ -93,93 +106,157 @@ class LinearOnBatches final : public Reconstruction {
       std::vector<int64_t> chosen(std::min(kAtOnce, inputs_.sequences() - first));
       std::iota(chosen.begin(), chosen.end(), first);
       load(chosen);
-      std::vector<double> errors(blocks());
-      for_each_piece(blocks(), [&](int64_t block) {
-        errors[static_cast<size_t>(block)] = squared_error(block, weights, nullptr);
-      });
-      sum = std::accumulate(errors.begin(), errors.end(), sum);
+      sum += error(weights, nullptr);
     }
     return sum / static_cast<double>(targets_.total_rows() * targets_.features());
   }
 
  private:
-  int64_t rows() const { return batch_.size(0); }
-
-  void load(const std::vector<int64_t>& chosen) {
-    int64_t rows = 0, on_disk = 0;
-    for (const int64_t sequence : chosen) rows += inputs_.rows(sequence);
-    if (!room_.defined() || room_.size(0) < rows) {
-      room_ = at::empty({rows, inputs_.features()}, at::kFloat);
-    }
-    batch_ = room_.narrow(0, 0, rows);
-    if (targets_.on_disk()) on_disk = rows * targets_.features();
-    if (target_copies_.size() < static_cast<size_t>(on_disk)) target_copies_.resize(on_disk);
-    target_rows_.clear();
-    int64_t row = 0;
-    for (const int64_t sequence : chosen) {
-      float* to = batch_.mutable_data_ptr<float>() + row * inputs_.features();
-      const float* from = inputs_.find(sequence, to);
-      const int64_t count = inputs_.rows(sequence);
-      if (from != to) std::copy_n(from, count * inputs_.features(), to);
-      float* copy = on_disk == 0 ? nullptr : target_copies_.data() + row * targets_.features();
-      target_rows_.push_back({targets_.find(sequence, copy), count});
-      row += count;
-    }
-  }
-
-  // y - target, where y is in `values` [rows, outputs of the block]; the sum of squares.
-  double subtract_targets(int64_t block, float* values, const float* bias) const {
-    const int64_t first = block_begin(block), outputs = block_begin(block + 1) - first;
-    double sum = 0;
-    for (const auto& [data, count] : target_rows_) {
-      sum +=
-          kernels::subtract_target(values, bias, data + first, count, outputs, targets_.features());
-      values += count * outputs;
-    }
-    return sum;
-  }
-
-  double error(int64_t block, const at::Tensor& weights, float* buffer, float* gradient) const {
-    const int64_t first = block_begin(block), outputs = block_begin(block + 1) - first;
-    at::Tensor values = matrix(buffer, rows(), outputs);
-    at::mm_out(values, batch_, weights.narrow(0, first, outputs).t());
-    const float* bias =
-        linear_.bias.defined() ? linear_.bias.const_data_ptr<float>() + first : nullptr;
-    if (!linear_.nonlinearity) {
-      const double sum = subtract_targets(block, buffer, bias);
-      if (gradient != nullptr) add_up(values, outputs, gradient);
-      return sum;
-    }
-    if (bias != nullptr) values.add_(linear_.bias.narrow(0, first, outputs));
-    const at::AutoGradMode record(gradient != nullptr);
-    const at::Tensor leaf = values.detach().set_requires_grad(gradient != nullptr);
-    const at::Tensor result = linear_.nonlinearity(leaf.clone());
-    const at::Tensor errors = result.detach().clone();
-    const double sum = subtract_targets(block, errors.mutable_data_ptr<float>(), nullptr);
-    if (gradient == nullptr) return sum;
-    result.backward(errors);
-    add_up(leaf.grad(), outputs, gradient);
-    return sum;
-  }
-
-  void add_up(const at::Tensor& errors, int64_t outputs, float* gradient) const {
-    at::Tensor result = matrix(gradient, outputs, inputs_.features());
-    const at::NoGradGuard no_gradients;
-    at::mm_out(result, errors.t(), batch_);
-  }
-
-  struct TargetRows {
-    const float* data;
-    int64_t count;
+  // Sequences that are computed at once.
+  struct Tile {
+    size_t first, last;     // in chosen_
+    int64_t row, rows = 0;  // of batch_
+  };
+  struct Outputs {
+    int64_t first, count;
+  };
+  struct Chosen {
+    int64_t sequence, rows;
+    const float* targets = nullptr;
   };
 
+  int64_t parts() const { return std::min<int64_t>(kParts, std::ssize(tiles_)); }
+
+  void load(const std::vector<int64_t>& sequences) {
+    chosen_.clear();
+    tiles_.clear();
+    int64_t rows = 0;
+    for (const int64_t sequence : sequences) rows += inputs_.rows(sequence);
+    const int64_t enough = std::clamp((rows + 1) / 2, kLeastRows, kMostRows);
+    rows = 0;
+    for (const int64_t sequence : sequences) {
+      if (tiles_.empty() || tiles_.back().rows >= enough) {
+        tiles_.push_back({chosen_.size(), chosen_.size(), rows});
+      }
+      chosen_.push_back({sequence, inputs_.rows(sequence)});
+      ++tiles_.back().last;
+      tiles_.back().rows += chosen_.back().rows;
+      rows += chosen_.back().rows;
+    }
+    if (!room_.defined() || room_.size(0) < rows) {
+      room_ = at::empty({rows, inputs_.features()}, at::kFloat);
+      if (targets_.on_disk()) target_room_ = at::empty({rows, targets_.features()}, at::kFloat);
+    }
+    batch_ = room_.narrow(0, 0, rows);
+    for_each_piece(std::ssize(tiles_),
+                   [&](int64_t tile) { load_rows(tiles_[static_cast<size_t>(tile)]); });
+  }
+
+  void load_rows(const Tile& tile) {
+    float* to = batch_.mutable_data_ptr<float>() + tile.row * inputs_.features();
+    float* copy = targets_.on_disk()
+                      ? target_room_.mutable_data_ptr<float>() + tile.row * targets_.features()
+                      : nullptr;
+    for (size_t i = tile.first; i < tile.last; ++i) {
+      Chosen& chosen = chosen_[i];
+      const float* from = inputs_.find(chosen.sequence, to);
+      const int64_t values = chosen.rows * inputs_.features();
+      if (from != to) std::copy_n(from, values, to);
+      to += values;
+      chosen.targets = targets_.find(chosen.sequence, copy);
+      if (copy != nullptr) copy += chosen.rows * targets_.features();
+    }
+  }
+
+  // The sum of squared errors of the chosen sequences; half of the gradient is that of the first
+  // part in `gradient`, if there is one, and of the others in later_parts_.
+  double error(const at::Tensor& weights, at::Tensor* gradient) {
+    const int64_t outputs = weights.size(0), blocks = (outputs + kTileOutputs - 1) / kTileOutputs;
+    const int64_t tiles = std::ssize(tiles_);
+    if (gradient != nullptr && std::ssize(later_parts_) < parts() - 1) {
+      later_parts_.resize(static_cast<size_t>(parts() - 1));
+      for (at::Tensor& part : later_parts_) part = at::empty_like(*gradient);
+    }
+    return sum_over_pieces(parts() * blocks, 1, [&](int64_t piece, int64_t) {
+      const int64_t part = piece / blocks, first = piece % blocks * kTileOutputs;
+      const Outputs of{first, std::min(kTileOutputs, outputs - first)};
+      const at::Tensor own = weights.narrow(0, of.first, of.count);
+      at::Tensor along;
+      if (gradient != nullptr) {
+        along = (part == 0 ? *gradient : later_parts_[static_cast<size_t>(part - 1)])
+                    .narrow(0, of.first, of.count);
+      }
+      double sum = 0;
+      const int64_t begin = tiles * part / parts(), end = tiles * (part + 1) / parts();
+      for (int64_t i = begin; i < end; ++i) {
+        const Tile& tile = tiles_[static_cast<size_t>(i)];
+        sum += buffers_.with(tile.rows * of.count, [&](float* buffer) {
+          return tile_error(tile, of, own, buffer, along, i > begin);
+        });
+      }
+      return sum;
+    });
+  }
+
+  // Adds to the gradient, or writes it.
+  double tile_error(const Tile& tile, const Outputs& of, const at::Tensor& weights, float* buffer,
+                    at::Tensor& gradient, bool adds) const {
+    const at::Tensor rows = batch_.narrow(0, tile.row, tile.rows);
+    at::Tensor values = matrix(buffer, tile.rows, of.count);
+    at::mm_out(values, rows, weights.t());
+    const bool known = !linear_.nonlinearity || activation_ != kernels::Activation::kNone;
+    const double sum = known ? take_errors(tile, of, values, linear_.bias, activation_)
+                             : take_errors_by_autograd(tile, of, values, gradient.defined());
+    if (!gradient.defined()) return sum;
+    if (adds) {
+      gradient.addmm_(values.t(), rows);
+    } else {
+      at::mm_out(gradient, values.t(), rows);
+    }
+    return sum;
+  }
+
+  // The sum of squared errors of outputs `values` [rows of the tile, outputs], which become half of
+  // its gradient.
+  double take_errors(const Tile& tile, const Outputs& of, at::Tensor& values,
+                     const at::Tensor& bias, kernels::Activation activation) const {
+    kernels::OutputTargets targets{.activation = activation, .stride = targets_.features()};
+    if (bias.defined()) targets.shift = bias.const_data_ptr<float>() + of.first;
+    auto* at = values.mutable_data_ptr<float>();
+    double sum = 0;
+    for (size_t i = tile.first; i < tile.last; ++i) {
+      targets.target = chosen_[i].targets + of.first;
+      sum += kernels::take_output_errors(at, chosen_[i].rows, of.count, targets);
+      at += chosen_[i].rows * of.count;
+    }
+    return sum;
+  }
+
+  // Where no kernel knows the derivative of the nonlinearity.
+  double take_errors_by_autograd(const Tile& tile, const Outputs& of, at::Tensor& values,
+                                 bool has_gradient) const {
+    if (linear_.bias.defined()) values.add_(linear_.bias.narrow(0, of.first, of.count));
+    const at::AutoGradMode record(has_gradient);
+    const at::Tensor leaf = values.detach().set_requires_grad(has_gradient);
+    const at::Tensor result = linear_.nonlinearity(leaf.clone());
+    at::Tensor errors = result.detach().clone();
+    const double sum = take_errors(tile, of, errors, {}, kernels::Activation::kNone);
+    if (!has_gradient) return sum;
+    result.backward(errors);
+    values = leaf.grad();
+    return sum;
+  }
+
   Linear linear_;
+  kernels::Activation activation_;
   SequenceDraw draw_;
   RowCache inputs_, targets_;
   bool one_row_each_ = true;
   at::Tensor room_, batch_;  // for inputs; those of the chosen sequences
-  std::vector<TargetRows> target_rows_;
-  std::vector<float> target_copies_;  // of those on disk
+  at::Tensor target_room_;   // for targets that lie on disk
+  std::vector<Chosen> chosen_;
+  std::vector<Tile> tiles_;
+  std::vector<at::Tensor> later_parts_;
   Buffers buffers_;
 };
 
@@ -188,7 +265,6 @@ class LinearByMoments final : public Reconstruction {
   explicit LinearByMoments(const Linear& linear)
       : weight_(linear.weight), outputs_(weight_.size(0)) {
     const int64_t inputs = weight_.size(1);
-    set_blocks(outputs_, kOutputs);
     for (at::Tensor* sum : {&moments_, &cross_, &deviation_}) {
       *sum = at::zeros({inputs, inputs}, at::kDouble);
     }
@@ -210,19 +286,21 @@ class LinearByMoments final : public Reconstruction {
 
   void start(int64_t /*iteration*/) override { prepare(); }
 
-  double squared_error(int64_t block, const at::Tensor& weights, float* gradient) override {
-    const int64_t first = block_begin(block), outputs = block_begin(block + 1) - first;
+  double squared_error(const at::Tensor& weights, at::Tensor& gradient) override {
     const int64_t inputs = weight_.size(1);
-    return buffers_.with(2 * outputs * inputs, [&](float* buffer) {
-      at::Tensor deviation = matrix(buffer, outputs, inputs);
-      at::Tensor result =
-          matrix(gradient != nullptr ? gradient : buffer + outputs * inputs, outputs, inputs);
-      const at::Tensor offset = offset_.narrow(0, first, outputs);
-      at::sub_out(deviation, weights.narrow(0, first, outputs), weight_.narrow(0, first, outputs));
-      at::addmm_out(result, offset, deviation, moments_float_);
-      return constant_[static_cast<size_t>(block)] +
-             kernels::sum_of_products(buffer, result.const_data_ptr<float>(),
-                                      offset.const_data_ptr<float>(), outputs * inputs);
+    return sum_over_pieces(outputs_, kOutputs, [&](int64_t first, int64_t last) {
+      const int64_t outputs = last - first;
+      return buffers_.with(outputs * inputs, [&](float* buffer) {
+        at::Tensor deviation = matrix(buffer, outputs, inputs);
+        at::Tensor result = gradient.narrow(0, first, outputs);
+        const at::Tensor offset = offset_.narrow(0, first, outputs);
+        at::sub_out(deviation, weights.narrow(0, first, outputs),
+                    weight_.narrow(0, first, outputs));
+        at::addmm_out(result, offset, deviation, moments_float_);
+        return constant_[static_cast<size_t>(first / kOutputs)] +
+               kernels::sum_of_products(buffer, result.const_data_ptr<float>(),
+                                        offset.const_data_ptr<float>(), outputs * inputs);
+      });
     });
   }
 
@@ -233,13 +311,9 @@ class LinearByMoments final : public Reconstruction {
 
   double mean_squared_error(const at::Tensor& weights) override {
     prepare();
-    std::vector<double> errors(blocks());
-    for_each_piece(blocks(), [&](int64_t block) {
-      errors[static_cast<size_t>(block)] = squared_error(block, weights, nullptr);
-    });
+    at::Tensor gradient = at::empty_like(weights);
     // Rounding may take a sum of next to nothing below zero.
-    return std::max(0.0, std::accumulate(errors.begin(), errors.end(), 0.0)) /
-           static_cast<double>(rows_ * outputs_);
+    return std::max(0.0, squared_error(weights, gradient)) / static_cast<double>(rows_ * outputs_);
   }
 
  private:
@@ -258,9 +332,10 @@ class LinearByMoments final : public Reconstruction {
     prepared_ = true;
     moments_float_ = moments_.to(at::kFloat);
     offset_ = at::empty(weight_.sizes(), at::kFloat);
-    constant_.assign(blocks(), 0);
-    for_each_piece(blocks(), [&](int64_t block) {
-      const int64_t first = block_begin(block), outputs = block_begin(block + 1) - first;
+    constant_.clear();
+    for (int64_t first = 0; first < outputs_; first += kOutputs) constant_.push_back(0);
+    for_each_piece(std::ssize(constant_), [&](int64_t block) {
+      const int64_t first = block * kOutputs, outputs = std::min(kOutputs, outputs_ - first);
       const at::Tensor weight = weight_.narrow(0, first, outputs).to(at::kDouble);
       offset_.narrow(0, first, outputs).copy_(at::mm(weight, cross_));
       constant_[static_cast<size_t>(block)] =
@@ -275,7 +350,7 @@ class LinearByMoments final : public Reconstruction {
   bool prepared_ = false;
   at::Tensor moments_float_;      // H
   at::Tensor offset_;             // R [outputs, inputs]
-  std::vector<double> constant_;  // c, by block
+  std::vector<double> constant_;  // c, by kOutputs
   Buffers buffers_;
 };
 

@@ -7,7 +7,7 @@
 
 #include "framework/base/error.h"
 #include "framework/quant/device.h"
-#include "framework/quant/parallel.h"
+#include "solvers/adaround/pieces.h"
 
 namespace quell {
 namespace {

@@ -4,7 +4,6 @@
 #include <ATen/ops/tensor.h>
 #include <cmath>
 #include <numbers>
-#include <numeric>
 
 #include "framework/base/error.h"
 
@@ -61,18 +60,9 @@ void RoundingOptimizer::step() {
   const double factor = reconstruction_.loss_factor();
   kernels::RoundingStep step = scheduled_step(schedule_, iteration);
   step.gradient_factor = static_cast<float>(2 * factor);
-  std::vector<double> squares(reconstruction_.blocks()), regularizer(reconstruction_.blocks());
-  for_each_piece(reconstruction_.blocks(), [&](int64_t block) {
-    const int64_t first = reconstruction_.block_begin(block);
-    float* gradient = gradient_.mutable_data_ptr<float>() + first * weight_.columns();
-    const auto index = static_cast<size_t>(block);
-    squares[index] = reconstruction_.squared_error(block, weight_.values(), gradient);
-    regularizer[index] =
-        weight_.step(first, reconstruction_.block_begin(block + 1), gradient, step);
-  });
-  reconstruction_loss_.push_back(factor * std::accumulate(squares.begin(), squares.end(), 0.0));
-  regularizer_loss_.push_back(schedule_.regularizer *
-                              std::accumulate(regularizer.begin(), regularizer.end(), 0.0));
+  reconstruction_loss_.push_back(factor *
+                                 reconstruction_.squared_error(weight_.values(), gradient_));
+  regularizer_loss_.push_back(schedule_.regularizer * weight_.step(gradient_, step));
 }
 
 NamedTensors RoundingOptimizer::state() const {

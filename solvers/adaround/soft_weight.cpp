@@ -11,6 +11,7 @@
 #include "framework/base/error.h"
 #include "framework/quant/parallel.h"
 #include "framework/quant/scale_map.h"
+#include "solvers/adaround/pieces.h"
 
 namespace quell {
 namespace {
@@ -33,7 +34,7 @@ void restore(const at::Tensor& target, const NamedTensors& state, const char* na
   target.copy_(stored);
 }
 
-// Rows that a thread softens at once.
+// Of the rows that a thread takes at once.
 constexpr int64_t kValues = 1 << 15;
 
 }  // namespace
@@ -84,27 +85,30 @@ void SoftWeight::for_each_stretch(
                                     .first = first_.mutable_data_ptr<float>() + i,
                                     .second = second_.mutable_data_ptr<float>() + i,
                                     .soft = values_.mutable_data_ptr<float>() + i};
-    work(part, i - first * columns());
+    work(part, i);
     i += part.size;
   }
 }
 
+int64_t SoftWeight::rows_of_piece() const { return std::max<int64_t>(1, kValues / columns()); }
+
 void SoftWeight::soften(double temperature) {
-  parallel_for(0, rows(), std::max<int64_t>(1, kValues / columns()),
-               [&](int64_t first, int64_t last) {
-                 for_each_stretch(first, last, [&](const kernels::SoftWeights& part, int64_t) {
-                   kernels::soften_weights(part, relaxation_, static_cast<float>(temperature));
-                 });
-               });
+  parallel_for(0, rows(), rows_of_piece(), [&](int64_t first, int64_t last) {
+    for_each_stretch(first, last, [&](const kernels::SoftWeights& part, int64_t) {
+      kernels::soften_weights(part, relaxation_, static_cast<float>(temperature));
+    });
+  });
 }
 
-double SoftWeight::step(int64_t first, int64_t last, const float* gradient,
-                        const kernels::RoundingStep& step) {
-  double regularizer = 0;
-  for_each_stretch(first, last, [&](const kernels::SoftWeights& part, int64_t begin) {
-    regularizer += kernels::take_rounding_step(part, gradient + begin, step);
+double SoftWeight::step(const at::Tensor& gradient, const kernels::RoundingStep& step) {
+  const auto* along = gradient.const_data_ptr<float>();
+  return sum_over_pieces(rows(), rows_of_piece(), [&](int64_t first, int64_t last) {
+    double regularizer = 0;
+    for_each_stretch(first, last, [&](const kernels::SoftWeights& part, int64_t begin) {
+      regularizer += kernels::take_rounding_step(part, along + begin, step);
+    });
+    return regularizer;
   });
-  return regularizer;
 }
 
 at::Tensor SoftWeight::upper() const { return variable_.ge(0).to(at::kByte).view(shape_); }

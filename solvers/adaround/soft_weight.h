@@ -29,11 +29,9 @@ class SoftWeight {
   // `best` [rows, columns]; the upper one of two that are as near.
   void choose_nearer(const at::Tensor& best);
 
-  // A step of Adam on rows first..last along the gradient [last - first, columns] of a loss by
-  // values(), which it brings up to date. Returns the regularizer's sum in front of it. Several
-  // threads may step rows of their own.
-  double step(int64_t first, int64_t last, const float* gradient,
-              const kernels::RoundingStep& step);
+  // A step of Adam along the gradient [rows, columns] of a loss by values(), which it brings up to
+  // date. Returns the regularizer's sum in front of it.
+  double step(const at::Tensor& gradient, const kernels::RoundingStep& step);
 
   // The decisions, uint8 of the weight's shape: 1 where h >= 1/2.
   at::Tensor upper() const;
@@ -47,10 +45,12 @@ class SoftWeight {
  private:
   // The upper neighbours where `upper` [rows, columns] is true, the lower ones elsewhere.
   at::Tensor neighbours(const at::Tensor& upper) const;
-  // Calls work(part) for the stretches of rows first..last whose scales the kernel takes at once.
+  // Calls work(part, index of its first value) for the stretches of rows first..last whose scales
+  // the kernel takes at once.
   void for_each_stretch(
       int64_t first, int64_t last,
       const std::function<void(const kernels::SoftWeights&, int64_t)>& work) const;
+  int64_t rows_of_piece() const;
 
   kernels::Relaxation relaxation_;
   std::vector<int64_t> shape_;

@@ -12,6 +12,7 @@
 
 #include "framework/base/draw.h"
 #include "framework/base/instruction_sets.h"
+#include "framework/model/activation_function.h"
 #include "solvers/adaround/rounding_optimizer.h"
 #include "tests/benchmarks/support/environment.h"
 #include "tests/benchmarks/support/paired.h"
@@ -31,7 +32,10 @@ struct Load {
 void measure(int64_t inputs, int64_t outputs, const Load& load) {
   at::manual_seed(1);
   Linear linear{at::randn({outputs, inputs}).mul_(0.05), at::randn({outputs})};
-  if (load.gelu) linear.nonlinearity = [](at::Tensor rows) { return at::gelu(rows); };
+  if (load.gelu) {
+    linear.nonlinearity = ActivationFunction{kernels::Activation::kGelu,
+                                             [](at::Tensor rows) { return at::gelu(rows); }};
+  }
   QuantSpec spec;
   spec.bits = 4;
   spec.symmetric = true;

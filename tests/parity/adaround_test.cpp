@@ -9,6 +9,7 @@
 
 #include "framework/io/safetensors.h"
 #include "framework/json/json.h"
+#include "framework/model/activation_function.h"
 #include "solvers/adaround/grid_search.h"
 #include "solvers/adaround/rounding_optimizer.h"
 #include "tests/support/compare.h"
@@ -96,7 +97,8 @@ class AdaRoundParity : public testing::TestWithParam<GoldenLayer> {
     }
     linear_ = {weight, bias};
     if (std::string(GetParam().layer).find("intermediate") != std::string::npos) {
-      linear_.nonlinearity = [](at::Tensor rows) { return at::gelu(rows); };
+      linear_.nonlinearity = ActivationFunction{kernels::Activation::kGelu,
+                                                [](at::Tensor rows) { return at::gelu(rows); }};
     }
     operand_ = &linear_;
   }

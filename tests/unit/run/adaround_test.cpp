@@ -187,11 +187,7 @@ TEST(AdaRoundMoments, AreTheLossOfAllRows) {
     outputs->start(0);
     EXPECT_DOUBLE_EQ(outputs->loss_factor(), 1.0 / (12 * 24));
     at::Tensor gradient = at::empty({24, 16});
-    double found = 0;
-    for (int64_t block = 0; block < outputs->blocks(); ++block) {
-      found += outputs->squared_error(
-          block, weights, gradient.mutable_data_ptr<float>() + 16 * outputs->block_begin(block));
-    }
+    const double found = outputs->squared_error(weights, gradient);
     // Sums of 60 rows in float32.
     EXPECT_NEAR(found, expected_loss, 1e-5 * expected_loss);
     EXPECT_LE(max_difference(gradient, expected_gradient),
