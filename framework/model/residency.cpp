@@ -36,7 +36,8 @@ class OneAtATime final : public Residency {
   std::vector<at::Tensor> read(size_t segment) const {
     std::vector<at::Tensor> result;
     for (const ModelTensor& tensor : model_.segments()[segment].tensors) {
-      result.push_back(tensors_.read(tensor.stored.name).to(model_.device()));
+      const at::Tensor stored = tensors_.read(tensor.stored.name);
+      result.push_back(stored.defined() ? stored.to(model_.device()) : stored);
     }
     return result;
   }

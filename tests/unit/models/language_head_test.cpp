@@ -36,6 +36,7 @@ TEST(LanguageHead, ScoresSomeRowsAfterAnother) {
                   }});
   ModelInput input;
   input.batch.scored_ids = at::tensor(std::vector<int64_t>{0, 1, -1, 1, -1, 2, 1}, at::kLong);
+  input.scored_ids = input.batch.scored_ids;
   const at::Tensor hidden = at::arange(7, at::kFloat).unsqueeze(1);
   const at::NoGradGuard no_gradients;
   input.batch.scores_best = true;

@@ -40,6 +40,7 @@ constexpr Change kChanges[] = {
     {"model.path", "{other_model}", "CSNF"},
     {"model.head", "question_answering", "CSNF"},
     {"model.engine", "libtorch", "CSNF"},
+    {"model.device", "cuda", "CSNF"},
     {"model.by_layer.states", "disk", "CSNF"},
     {"task.type", "glue", "CSNF"},
     {"task.path", "{other_file}", "CSNF"},
