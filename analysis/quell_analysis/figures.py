@@ -164,17 +164,46 @@ def draw_attention(axes: Axes, file: OutlierFile, stage: str) -> None:
     axes.set_title("e   attention on " + {"first": "[CLS]", "separators": "[SEP]"}[target])
 
 
+def draw_hidden_states(axes: Axes, file: OutlierFile, stage: str) -> None:
+    """The largest values behind each layer, and their median (as figure 4 of Sun et al. 2024)."""
+    states = file.hidden_states(stage)
+    segments = list(dict.fromkeys(states["segment"]))
+    for place, color in zip((1, 2, 3), (VERMILION, BLUE, GREEN)):
+        chosen = states[states["place"] == place].set_index("segment").reindex(segments)
+        axes.plot(range(len(segments)), chosen["value"].abs(), "o-", color=color, markersize=3,
+                  linewidth=1, label={1: "largest", 2: "second", 3: "third"}[place])
+    medians = states.groupby("segment")["median"].first().reindex(segments)
+    axes.plot(range(len(segments)), medians, "-", color=QUIET, linewidth=1, label="median")
+    largest = states[states["place"] == 1].reset_index(drop=True)
+    top = largest.loc[largest["value"].abs().idxmax()]
+    where = f"channel {top['channel']}" + (
+        f", position {top['position']}, {top['ratio']:,.0f} medians" if "position" in top else "")
+    axes.annotate(where, (segments.index(top["segment"]), abs(top["value"])), xytext=(4, 4),
+                  textcoords="offset points", fontsize=7, color=VERMILION)
+    labels = [name.rsplit(".", 1)[-1] for name in segments]
+    step = max(1, len(segments) // 16)
+    axes.set_xticks(range(0, len(segments), step), labels[::step])
+    axes.set_yscale("log")
+    axes.set_ylim(top=8 * abs(top["value"]))
+    axes.set_xlabel("behind the embeddings and each layer")
+    axes.set_ylabel("|value|")
+    axes.legend(ncol=4, loc="upper left", handlelength=1, columnspacing=1, borderaxespad=0)
+    axes.set_title("f   largest values of hidden states")
+
+
 def draw_outliers(file: OutlierFile, output: Union[str, Path], stage: str = "float",
                   role: str = "attention.norm", sigma: float = 6) -> None:
-    """A page: outlier channels, token ranges, gamma, kurtosis by stage, attention."""
+    """A page: outlier channels, token ranges, gamma, kurtosis by stage, attention, hidden states."""
     if f"beyond_{sigma:g}" not in file.sites(stage):
         raise KeyError(f"{file.path}: counted beyond {file.sigmas} standard deviations, not {sigma:g}")
     sites = sites_of_role(file, stage, role)
     widest = sites.loc[sites["reach"].idxmax(), "site"]
     attention = not file.attention(stage).empty
+    states = not file.hidden_states(stage).empty
+    heights = [0.8, 1, 1] + [0.9] * states
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(7.6, 7.4 if attention else 7.0), layout="constrained")
-        rows = figure.add_gridspec(3, 6, height_ratios=[0.8, 1, 1])
+        figure = plt.figure(figsize=(7.6, 2.6 * sum(heights)), layout="constrained")
+        rows = figure.add_gridspec(len(heights), 6, height_ratios=heights)
         draw_sigma_map(figure.add_subplot(rows[0, :]), file, stage, role, sigma)
         draw_token_ranges(figure.add_subplot(rows[1, :]), file, stage, widest)
         third = 2 if attention else 3
@@ -182,5 +211,7 @@ def draw_outliers(file: OutlierFile, output: Union[str, Path], stage: str = "flo
         draw_kurtosis(figure.add_subplot(rows[2, third:2 * third]), file, role)
         if attention:
             draw_attention(figure.add_subplot(rows[2, 4:]), file, stage)
+        if states:
+            draw_hidden_states(figure.add_subplot(rows[3, :]), file, stage)
         figure.savefig(output, dpi=200)
         plt.close(figure)

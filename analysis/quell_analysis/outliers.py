@@ -97,6 +97,24 @@ class OutlierFile(QuellFile):
             tables.append(table)
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
+    def hidden_states(self, stage: str) -> pd.DataFrame:
+        """One row per largest value of what the embeddings and each layer hand on, with its token.
+
+        Written by `quell outliers`; empty in other files.
+
+        Columns `median` (of |x| of the whole state) and `ratio` (|value| / median); `place` is 1 for the largest.
+        """
+        tables = []
+        for name, group in self.h5.get(f"stages/{stage}/hidden_states", {}).items():
+            table = self._with_tokens(self._table(group), "token")
+            table.insert(0, "place", np.arange(1, len(table) + 1))
+            table.insert(0, "layer", int(group.attrs["layer"]))
+            table.insert(0, "segment", name)
+            table["median"] = float(group.attrs["median"])
+            table["ratio"] = table["value"].abs() / table["median"]
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
     def norms(self, stage: str) -> pd.DataFrame:
         """One row per norm and channel: gamma, beta and the largest |value| of the norm's output."""
         tables = []

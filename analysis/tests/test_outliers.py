@@ -220,5 +220,33 @@ class Reader(unittest.TestCase):
             ResultsFile(FILE)
 
 
+@unittest.skipUnless(FILE, "needs a file in QUELL_OUTLIERS")
+@needs("pandas")
+class HiddenStates(unittest.TestCase):
+    """Of a file that `quell outliers` wrote."""
+
+    def test_have_values_with_tokens(self):
+        from quell_analysis import OutlierFile
+
+        with OutlierFile(FILE) as file:
+            states = file.hidden_states("float")
+            self.assertEqual(states["segment"].iloc[0], "embeddings")
+            self.assertEqual(int(states["layer"].max()) + 2, states["segment"].nunique())
+            self.assertTrue({"text", "position", "channel", "row"} <= set(states))
+            self.assertTrue((states[states["place"] == 1]["ratio"] > 1).all())
+            for _, state in states.groupby("segment"):
+                self.assertTrue((state["value"].abs().diff().dropna() <= 0).all())
+
+    @needs("matplotlib")
+    def test_figure_shows_them(self):
+        from quell_analysis import OutlierFile
+        from quell_analysis.figures import draw_outliers
+
+        with OutlierFile(FILE) as file, tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "outliers.png"
+            draw_outliers(file, path)
+            self.assertGreater(path.stat().st_size, 20000)
+
+
 if __name__ == "__main__":
     unittest.main()

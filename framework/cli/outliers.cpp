@@ -1,10 +1,14 @@
 #include <fmt/format.h>
+#include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "framework/base/error.h"
 #include "framework/cli/experiment_options.h"
 #include "framework/cli/print.h"
 #include "framework/cli/verb.h"
+#include "framework/model/gather.h"
+#include "framework/outliers/hidden_states.h"
 #include "framework/record/outliers_file.h"
 #include "framework/run/run.h"
 
@@ -15,6 +19,12 @@ namespace {
 
 constexpr int64_t kShownChannels = 4;
 
+// The text of a token, or its id without a tokenizer.
+std::string token_text(const OutlierRecord& record, int64_t id) {
+  const std::string& text = record.tokens.entry(id).text;
+  return text.empty() ? std::to_string(id) : text;
+}
+
 // "[SEP] (sep)", or the number of the row where rows are no tokens.
 std::string row_text(const OutlierRecord& record, const SiteSummary& site, int64_t row) {
   if (site.rows != RowKind::kTokens && site.rows != RowKind::kTargets) {
@@ -22,9 +32,7 @@ std::string row_text(const OutlierRecord& record, const SiteSummary& site, int64
   }
   const CalibrationTokens& all = record.tokens;
   const TokenColumns& side = site.rows == RowKind::kTokens ? all.tokens : all.targets;
-  const std::string& text = all.entry(side.ids[row]).text;
-  return fmt::format("{} ({})", text.empty() ? std::to_string(side.ids[row]) : text,
-                     to_string(side.kinds[row]));
+  return fmt::format("{} ({})", token_text(record, side.ids[row]), to_string(side.kinds[row]));
 }
 
 std::string channels_text(const SiteSummary& site) {
@@ -57,6 +65,40 @@ void print_stage(const OutlierRecord& record, const OutlierStage& stage,
   fmt::print("{}", text_table(rows));
 }
 
+// What the embeddings and each layer hand on: the largest value, and those of other channels.
+void print_hidden_states(const OutlierRecord& record,
+                         const std::vector<HiddenStateSummary>& states) {
+  std::vector<std::vector<std::string>> rows = {
+      {"behind", "median |x|", "largest", "/ median", "channel", "position", "token", "then"}};
+  for (const HiddenStateSummary& state : states) {
+    const LargeValue& first = state.largest.front();
+    std::string others;
+    std::set<int64_t> shown = {first.channel};
+    for (const LargeValue& value : state.largest) {
+      if (std::ssize(shown) == kShownChannels || !shown.insert(value.channel).second) continue;
+      others +=
+          fmt::format("{}{:.4g} in {}", others.empty() ? "" : ", ", value.value, value.channel);
+    }
+    const auto row = static_cast<size_t>(first.row);
+    const TokenColumns& tokens = record.tokens.tokens;
+    rows.push_back(
+        {state.segment, fmt::format("{:.3g}", state.median), fmt::format("{:.5g}", first.value),
+         fmt::format("{:.0f}", std::abs(first.value) / state.median), std::to_string(first.channel),
+         std::to_string(tokens.positions[row]), token_text(record, tokens.ids[row]), others});
+  }
+  if (!states.empty()) fmt::print("\n{}", text_table(rows));
+}
+
+std::vector<HiddenStateSummary> look_at_hidden_states(Bench& bench, Log& log) {
+  std::vector<Batch> batches = bench.task->calibration(bench.spec.calibration, bench.spec.seed);
+  if (bench.spec.calibration.padding == Padding::kUnobserved) {
+    for (Batch& batch : batches) batch = drop_padding(batch);
+  }
+  if (!bench.tensors) bench.checkpoint->require_weights();
+  bench.model->load(*bench.checkpoint);
+  return hidden_states(*bench.model, batches, log);
+}
+
 }  // namespace
 
 int run_outliers(const Plugins& plugins, const Arguments& arguments) {
@@ -86,10 +128,13 @@ int run_outliers(const Plugins& plugins, const Arguments& arguments) {
   std::error_code ignored;  // writing will tell
   if (path.has_parent_path()) fs::create_directories(path.parent_path(), ignored);
   Log log(line.has("quiet") ? Verbosity::kQuiet : Log::default_verbosity());
-  const RunRecord run = run_outliers(load_bench(spec, plugins, log), log);
-  write_outliers_file(path, run);
+  Bench bench = load_bench(spec, plugins, log);
+  const std::vector<HiddenStateSummary> states = look_at_hidden_states(bench, log);
+  const RunRecord run = run_outliers(std::move(bench), log);
+  write_outliers_file(path, run, states);
   log.info(fmt::format("results in {}", path.string()));
   print_stage(*run.outliers, run.outliers->stages[0], run.sites);
+  print_hidden_states(*run.outliers, states);
   return 0;
 }
 

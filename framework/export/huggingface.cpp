@@ -29,7 +29,8 @@ void refuse(const std::vector<std::string>& additions) {
 void check_names(const std::map<std::string, at::Tensor>& tensors) {
   std::vector<std::string> added;
   for (const auto& [name, tensor] : tensors) {
-    for (const char* ending : {".shortcut.scale", ".shortcut.shift", ".added_bias"}) {
+    for (const char* ending :
+         {".shortcut.scale", ".shortcut.shift", ".added_bias", ".held.limit", ".held.value"}) {
       if (name.ends_with(ending)) added.push_back(name);
     }
   }

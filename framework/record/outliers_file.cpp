@@ -269,6 +269,26 @@ void write_norms(Hdf5Writer& file, const std::string& parent, const OutlierStage
   }
 }
 
+void write_hidden_states(Hdf5Writer& file, const std::string& parent,
+                         std::span<const HiddenStateSummary> states) {
+  for (const HiddenStateSummary& state : states) {
+    const std::string group = parent + "/" + state.segment;
+    file.create_group(group);
+    file.set_attribute(group, "layer", state.layer);
+    file.set_attribute(group, "row_count", state.row_count);
+    file.set_attribute(group, "median", state.median);
+    const auto& top = state.largest;
+    put(file, group + "/row", integers(column(top, [](const LargeValue& v) { return v.row; })),
+        {"top_value"}, "index of tokens");
+    put(file, group + "/channel",
+        integers(column(top, [](const LargeValue& v) { return v.channel; })), {"top_value"},
+        "index of channels");
+    put(file, group + "/value",
+        at::tensor(column(top, [](const LargeValue& v) { return v.value; })), {"top_value"},
+        kValue);
+  }
+}
+
 void write_stage(Hdf5Writer& file, const RunRecord& run, const OutlierStage& stage) {
   const std::vector<Site>& sites = run.sites;
   const std::string parent = "stages/" + stage.name;
@@ -286,7 +306,8 @@ void write_stage(Hdf5Writer& file, const RunRecord& run, const OutlierStage& sta
 
 }  // namespace
 
-void write_outliers_file(const std::filesystem::path& path, const RunRecord& run) {
+void write_outliers_file(const std::filesystem::path& path, const RunRecord& run,
+                         std::span<const HiddenStateSummary> hidden_states) {
   QUELL_ASSERT(run.outliers.has_value(), "outliers were recorded");
   const OutlierRecord& found = *run.outliers;
   Hdf5Writer file(path);
@@ -299,6 +320,7 @@ void write_outliers_file(const std::filesystem::path& path, const RunRecord& run
   write_axes(file, found.options);
   write_tokens(file, found.tokens);
   for (const OutlierStage& stage : found.stages) write_stage(file, run, stage);
+  write_hidden_states(file, "stages/float/hidden_states", hidden_states);
   file.commit();
 }
 

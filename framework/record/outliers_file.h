@@ -2,7 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 
+#include "framework/outliers/hidden_states.h"
 #include "framework/record/run_record.h"
 
 namespace quell {
@@ -10,7 +12,9 @@ namespace quell {
 inline constexpr int64_t kOutliersVersion = 1;
 inline constexpr const char* kOutliersFormat = "quell outliers";
 
-// Writes what the runner's OutlierRecorder saw. Equal runs write equal bytes.
-void write_outliers_file(const std::filesystem::path& path, const RunRecord& run);
+// Writes what the runner's OutlierRecorder saw, and what the float network's segments hand on,
+// where that was looked at. Equal runs write equal bytes.
+void write_outliers_file(const std::filesystem::path& path, const RunRecord& run,
+                         std::span<const HiddenStateSummary> hidden_states = {});
 
 }  // namespace quell

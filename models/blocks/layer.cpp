@@ -64,7 +64,12 @@ Layer::Layer(ModelBuilder& builder, const LayerShape& shape, const LayerNames& n
             in_layer(names.cross_attention_shortcut, index), RowsOf::kTokens);
   }
   declare_ffns(builder, shape, names, index);
-  if (bottleneck_) bottleneck_->declare_back(builder, *shape.bottleneck, bottleneck);
+  if (bottleneck_) {
+    bottleneck_->declare_back(builder, *shape.bottleneck, bottleneck);
+  } else {
+    held_.declare(builder, fmt::format("{}.{}", builder.scope().stack, index),
+                  shape.attention.hidden);
+  }
 }
 
 void Layer::declare_ffns(ModelBuilder& builder, const LayerShape& shape, const LayerNames& names,
@@ -144,6 +149,11 @@ Rows Layer::run_narrow(const Pass& pass, const Rows& wide, const ModelInput& inp
 
 Rows Layer::forward(const Pass& pass, const State& state, const ModelInput& input,
                     const at::Tensor& kept) const {
+  return held_.apply(compute(pass, state, input, kept));
+}
+
+Rows Layer::compute(const Pass& pass, const State& state, const ModelInput& input,
+                    const at::Tensor& kept) const {
   Rows rows = state.rows;
   if (bottleneck_) {
     return bottleneck_->residual.back(pass, chosen_rows(rows, kept),
@@ -174,7 +184,7 @@ GraphWriter::Value Layer::write(GraphWriter& writer, GraphWriter::Value rows,
     const Value block_front = block.residual.write_front(writer, rows);
     rows = block.residual.write_back(writer, rows, block.ffn->write(writer, block_front));
   }
-  return rows;
+  return held_.write(writer, rows);
 }
 
 bool Layer::may_leave_out_rows(const Pass& pass) const {

@@ -12,6 +12,7 @@
 #include "models/blocks/attention.h"
 #include "models/blocks/bottleneck.h"
 #include "models/blocks/feed_forward.h"
+#include "models/blocks/held_values.h"
 #include "models/blocks/residual.h"
 
 namespace quell {
@@ -88,6 +89,8 @@ class Layer {
                const std::string& shortcut, RowsOf keys);
   void declare_ffns(ModelBuilder& builder, const LayerShape& shape, const LayerNames& names,
                     int64_t index);
+  Rows compute(const Pass& pass, const State& state, const ModelInput& input,
+               const at::Tensor& kept) const;
   // What the block's attention gives of `rows`, in front of its output's linear, and behind it.
   Rows context(const AttentionBlock& block, const Pass& pass, const Rows& rows, const State& state,
                const ModelInput& input, const at::Tensor& kept) const;
@@ -112,6 +115,7 @@ class Layer {
   AttentionBlock own_;
   AttentionBlock cross_;  // without attention where nothing is read from an encoder
   std::deque<FeedForwardBlock> ffns_;
+  HeldValues held_;  // of what the layer gives
 };
 
 }  // namespace quell

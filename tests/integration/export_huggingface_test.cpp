@@ -90,6 +90,7 @@ TEST_F(ExportHuggingFace, RefusesWhatHasNoPlaceThere) {
   expect_refused(models / "opt_post_norm", "[smooth_quant]", "a factor on the shortcut");
   expect_refused(models / "llama", "[{shift_scale: {shift: always}}]", "biases for the shift");
   expect_refused(models / "opt", "[{gamma_migration: {epsilon: 1.0e-3}}]", "another epsilon");
+  expect_refused(models / "llama", "[massive_activations]", "limits for values behind layers");
 }
 
 }  // namespace

@@ -46,7 +46,9 @@ class ExportTest : public testing::Test {
 
 // Of an experiment, and of a run's folder, which holds its experiment.
 TEST_F(ExportTest, PredictionsAreTheSameBytesAgain) {
-  for (const std::string set : {"model.engine=integer", "quant.rules[0].quantizer=adaround"}) {
+  for (const std::string set :
+       {"model.engine=integer", "quant.rules[0].quantizer=adaround",
+        "pipeline=[{massive_activations: {least: 1.0e-6, ratio: 4}}, calibrate]"}) {
     expect_success({"run", "tiny.yaml", "--output", "first", "--overwrite", "--set", set, "--set",
                     "stages=[quantized]"});
     expect_success({"export", "first", "--format", "quell", "--output", "network", "--overwrite"});

@@ -53,6 +53,8 @@ TEST_F(OutliersTest, ReadIntoPandasAndFigures) {
   if (python.empty()) GTEST_SKIP() << "needs Python with h5py, pandas and matplotlib";
   expect_success({"run", "glue.yaml", "--output", "out"});
   expect_python(python, "Reader", "out/outliers.h5");
+  expect_success({"outliers", "glue.yaml", "--output", "alone.h5"});
+  expect_python(python, "HiddenStates", "alone.h5");
 }
 
 TEST_F(OutliersTest, EqualBytesForAnyNumberOfThreads) {
