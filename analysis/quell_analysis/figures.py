@@ -165,13 +165,14 @@ def draw_attention(axes: Axes, file: OutlierFile, stage: str) -> None:
 
 
 def draw_hidden_states(axes: Axes, file: OutlierFile, stage: str) -> None:
-    """The largest values behind each layer, and their median (as figure 4 of Sun et al. 2024)."""
-    states = file.hidden_states(stage)
+    """The largest values behind each layer, of three channels, and their median (as Sun et al. 2024)."""
+    states = file.hidden_states(stage).drop_duplicates(["segment", "channel"])
+    states["place"] = states.groupby("segment").cumcount() + 1
     segments = list(dict.fromkeys(states["segment"]))
     for place, color in zip((1, 2, 3), (VERMILION, BLUE, GREEN)):
         chosen = states[states["place"] == place].set_index("segment").reindex(segments)
         axes.plot(range(len(segments)), chosen["value"].abs(), "o-", color=color, markersize=3,
-                  linewidth=1, label={1: "largest", 2: "second", 3: "third"}[place])
+                  linewidth=1, label={1: "largest", 2: "next channel", 3: "third channel"}[place])
     medians = states.groupby("segment")["median"].first().reindex(segments)
     axes.plot(range(len(segments)), medians, "-", color=QUIET, linewidth=1, label="median")
     largest = states[states["place"] == 1].reset_index(drop=True)
