@@ -78,6 +78,7 @@ class Learning {
 void Learning::run(const std::vector<SiteId>& sites) {
   context_.execution->for_each_segment([&](const Segment& segment) {
     const SiteRange range = context_.model.sites_of(segment);
+    if (range.first > sites.back()) return;  // nothing is left to learn
     std::vector<SiteId> own;
     for (const SiteId site : sites) {
       if (range.contains(site) && !progress_.take_over(site)) own.push_back(site);
@@ -88,7 +89,7 @@ void Learning::run(const std::vector<SiteId>& sites) {
       for (const SiteId site : own) learn_layer(segment, site);
     }
     context_.log.progress(kName, std::ssize(progress_.results()), std::ssize(sites));
-    networks_.advance(segment);
+    if (range.end <= sites.back()) networks_.advance(segment);
   });
   double nearest = 0, learned = 0;
   int64_t changed = 0, values = 0;

@@ -1,5 +1,6 @@
 #include "solvers/adaround/networks.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <fmt/format.h>
 #include <algorithm>
@@ -12,10 +13,11 @@
 namespace quell {
 namespace {
 
-// Batches whose rows are in memory at once.
-constexpr size_t kAtOnce = 8;
-
 constexpr const char* kPurpose = "adaround";
+
+at::Tensor joined(const std::vector<at::Tensor>& rows) {
+  return on_host(rows.size() == 1 ? rows.front() : at::cat(rows), kPurpose);
+}
 
 // An operation with its tensors on the host; it must not be looked at any longer than this lives.
 class HostOperand {
@@ -100,8 +102,10 @@ TwoNetworks::Entered TwoNetworks::entered(const Segment& segment, SiteId weight,
 void TwoNetworks::for_each_input(
     const Segment& segment, SiteId weight,
     const std::function<void(const Operand&, const OperationInputs&)>& sink) const {
-  for (size_t first = 0; first < batches(); first += kAtOnce) {
-    const size_t count = std::min(kAtOnce, batches() - first);
+  // One for each thread: their rows are in memory together.
+  const auto at_once = static_cast<size_t>(at::get_num_threads());
+  for (size_t first = 0; first < batches(); first += at_once) {
+    const size_t count = std::min(at_once, batches() - first);
     std::vector<OperationInputs> found(count);
     std::optional<Operand> operand;
     std::vector<std::optional<Operand>> operands(count);
@@ -110,10 +114,9 @@ void TwoNetworks::for_each_input(
       OperationInputs& inputs = found[static_cast<size_t>(i)];
       const Entered original = entered(segment, weight, batch, false);
       if (!original.operand) return;
-      inputs.original = on_host(at::cat(original.rows), kPurpose);
+      inputs.original = joined(original.rows);
       inputs.quantized =
-          asymmetric_ ? on_host(at::cat(entered(segment, weight, batch, true).rows), kPurpose)
-                      : inputs.original;
+          asymmetric_ ? joined(entered(segment, weight, batch, true).rows) : inputs.original;
       inputs.begins = begins_of(context_.calibration[batch], inputs.original.size(0));
       operands[static_cast<size_t>(i)] = original.operand;
     });
@@ -140,6 +143,12 @@ void TwoNetworks::advance(const Segment& segment) {
     step(*original_, original_pass_, batch);
     if (asymmetric_) step(*quantized_, quantized_pass_, batch);
   });
+  // Their quantized copies would come to a second model in memory.
+  for (const ModelTensor& tensor : segment.tensors) {
+    if (tensor.site != kNoSite && context_.points.point(tensor.site) != nullptr) {
+      context_.points.weight_changed(tensor.site);
+    }
+  }
 }
 
 }  // namespace quell

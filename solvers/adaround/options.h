@@ -105,7 +105,7 @@ struct AdaRoundOptions : RoundingSchedule {
   bool quantize_activations = false;
   double drop = 0;
   int64_t batch_size = 8;
-  int64_t memory = 1024;
+  int64_t memory = 512;
   std::filesystem::path scratch;
 
   template <class V>
