@@ -154,18 +154,21 @@ void PrintTo(const StepOn& step, std::ostream* out) { *out << step.name; }
 
 const StepOn kSteps[] = {
     {"SmoothQuantLlama", "models/llama", "smooth_quant", ""},
-    {"ShiftScaleLlama", "models/llama", "shift_scale", ""},
-    {"ShiftScaleLlamaAlways", "models/llama", "shift_scale", "shift: always"},
+    {"ShiftScaleLlama", "models/llama", "shift_scale", "candidates: 10"},
+    {"ShiftScaleLlamaAlways", "models/llama", "shift_scale", "{shift: always, candidates: 10}"},
     {"ShiftScaleOptFloat", "models/opt", "shift_scale", "{network: float, scale: false}"},
-    {"ShiftScaleTied", "language/model", "shift_scale", ""},
+    {"ShiftScaleTied", "language/model", "shift_scale", "candidates: 10"},
     {"GammaOpt", "models/opt", "gamma_migration", "", false},
     {"GammaPostNorm", "models/opt_post_norm", "gamma_migration", "", false},
     {"GammaBert", "parity/outlier_suppression", "gamma_migration", "", false},
     {"CalibrateGpt2", "models/gpt2", "calibrate", ""},
     {"CalibrateBert", "parity/outlier_suppression", "calibrate", ""},
-    {"BlocksOfLlama", "models/llama", "by_block", "{steps: [shift_scale, calibrate]}"},
-    {"BlocksOfBloom", "models/bloom", "by_block", "{steps: [shift_scale, calibrate]}"},
-    {"BlocksOfOpt", "models/opt", "by_block", "{steps: [smooth_quant, shift_scale, calibrate]}"},
+    {"BlocksOfLlama", "models/llama", "by_block",
+     "{steps: [shift_scale: {candidates: 10}, calibrate]}"},
+    {"BlocksOfBloom", "models/bloom", "by_block",
+     "{steps: [shift_scale: {candidates: 10}, calibrate]}"},
+    {"BlocksOfOpt", "models/opt", "by_block",
+     "{steps: [smooth_quant, shift_scale: {candidates: 10}, calibrate]}"},
     {"BlocksOfNeox", "models/gpt_neox", "by_block", "{steps: [smooth_quant, calibrate]}"},
     {"BlocksOfBert", "parity/outlier_suppression", "by_block", "{steps: [calibrate]}"}};
 
