@@ -79,7 +79,7 @@ class MassiveActivations final : public Transform {
     const auto& segments = context.model.segments();
     std::set<int64_t> held_before;  // channels; what a layer gives passes by the later ones
     for (const auto& [index, values] : massive_values(context)) {
-      hold(segments[index], values, held_before, context.log);
+      hold(segments[index], values, context.model.device(), held_before, context.log);
     }
     if (held_before.empty()) {
       context.log.info(
@@ -124,10 +124,11 @@ class MassiveActivations final : public Transform {
     return found;
   }
 
-  void hold(const Segment& segment, const MassiveValues& values, std::set<int64_t>& held_before,
-            Log& log) const {
-    constexpr float kInfinity = std::numeric_limits<float>::infinity();
-    at::Tensor limit = at::full({values.sums.numel()}, kInfinity);
+  void hold(const Segment& segment, const MassiveValues& values, at::Device device,
+            std::set<int64_t>& held_before, Log& log) const {
+    // Of channels that hold nothing: finite, since a stored parameter has to be.
+    constexpr float kNever = std::numeric_limits<float>::max();
+    at::Tensor limit = at::full({values.sums.numel()}, kNever);
     at::Tensor value = at::zeros({values.sums.numel()});
     bool any = false;
     for (int64_t channel = 0; channel < values.sums.numel(); ++channel) {
@@ -143,8 +144,8 @@ class MassiveActivations final : public Transform {
           kName, segment.name, channel, count, values.limit, mean, value[channel].item<double>()));
     }
     if (!any) return;
-    *held(segment, "limit") = limit;
-    *held(segment, "value") = value;
+    *held(segment, "limit") = limit.to(device);
+    *held(segment, "value") = value.to(device);
   }
 
   Params params_;

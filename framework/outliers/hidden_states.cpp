@@ -6,6 +6,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "framework/quant/device.h"
+
 namespace quell {
 namespace {
 
@@ -55,7 +57,9 @@ void for_each_hidden_state(
     if (i + 1 == model.segments().size()) return;
     // A classifier's last layer may leave out what nobody asks for.
     const int64_t rows = state.rows.values.size(0);
-    if (rows == batch.tokens() || rows == batch.target_tokens()) look(i, state.rows.values);
+    if (rows == batch.tokens() || rows == batch.target_tokens()) {
+      look(i, on_host(state.rows.values, "hidden states"));
+    }
   }
 }
 
