@@ -22,11 +22,12 @@ at::Tensor KeyValueCache::append(at::Tensor& kept, const at::Tensor& rows) const
   if (!kept.defined()) {
     kept = added.clone();  // rows may be overwritten
   } else {
-    std::vector<int64_t> same(parents.size());
-    std::iota(same.begin(), same.end(), int64_t{0});
-    const bool keeps_all = parents == same && kept.size(0) == hypotheses;
-    const at::Tensor indices = at::tensor(parents, at::kLong).to(rows.device());
-    kept = at::cat({keeps_all ? kept : kept.index_select(0, indices), added}, 1);
+    bool keeps_all = kept.size(0) == hypotheses;
+    for (int64_t i = 0; keeps_all && i < hypotheses; ++i) keeps_all = parents[i] == i;
+    if (!keeps_all) {
+      kept = kept.index_select(0, at::tensor(parents, at::kLong).to(rows.device()));
+    }
+    kept = at::cat({kept, added}, 1);
   }
   return kept.view({-1, rows.size(1)});
 }
