@@ -7,8 +7,6 @@
 #include "framework/cli/experiment_options.h"
 #include "framework/cli/print.h"
 #include "framework/cli/verb.h"
-#include "framework/model/gather.h"
-#include "framework/outliers/hidden_states.h"
 #include "framework/record/outliers_file.h"
 #include "framework/run/run.h"
 
@@ -89,16 +87,6 @@ void print_hidden_states(const OutlierRecord& record,
   if (!states.empty()) fmt::print("\n{}", text_table(rows));
 }
 
-std::vector<HiddenStateSummary> look_at_hidden_states(Bench& bench, Log& log) {
-  std::vector<Batch> batches = bench.task->calibration(bench.spec.calibration, bench.spec.seed);
-  if (bench.spec.calibration.padding == Padding::kUnobserved) {
-    for (Batch& batch : batches) batch = drop_padding(batch);
-  }
-  if (!bench.tensors) bench.checkpoint->require_weights();
-  bench.model->load(*bench.checkpoint);
-  return hidden_states(*bench.model, batches, log);
-}
-
 }  // namespace
 
 int run_outliers(const Plugins& plugins, const Arguments& arguments) {
@@ -128,13 +116,11 @@ int run_outliers(const Plugins& plugins, const Arguments& arguments) {
   std::error_code ignored;  // writing will tell
   if (path.has_parent_path()) fs::create_directories(path.parent_path(), ignored);
   Log log(line.has("quiet") ? Verbosity::kQuiet : Log::default_verbosity());
-  Bench bench = load_bench(spec, plugins, log);
-  const std::vector<HiddenStateSummary> states = look_at_hidden_states(bench, log);
-  const RunRecord run = run_outliers(std::move(bench), log);
-  write_outliers_file(path, run, states);
+  const RunRecord run = run_outliers(load_bench(spec, plugins, log), log);
+  write_outliers_file(path, run);
   log.info(fmt::format("results in {}", path.string()));
   print_stage(*run.outliers, run.outliers->stages[0], run.sites);
-  print_hidden_states(*run.outliers, states);
+  print_hidden_states(*run.outliers, run.hidden_states);
   return 0;
 }
 

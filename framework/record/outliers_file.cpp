@@ -306,8 +306,7 @@ void write_stage(Hdf5Writer& file, const RunRecord& run, const OutlierStage& sta
 
 }  // namespace
 
-void write_outliers_file(const std::filesystem::path& path, const RunRecord& run,
-                         std::span<const HiddenStateSummary> hidden_states) {
+void write_outliers_file(const std::filesystem::path& path, const RunRecord& run) {
   QUELL_ASSERT(run.outliers.has_value(), "outliers were recorded");
   const OutlierRecord& found = *run.outliers;
   Hdf5Writer file(path);
@@ -320,7 +319,7 @@ void write_outliers_file(const std::filesystem::path& path, const RunRecord& run
   write_axes(file, found.options);
   write_tokens(file, found.tokens);
   for (const OutlierStage& stage : found.stages) write_stage(file, run, stage);
-  write_hidden_states(file, "stages/float/hidden_states", hidden_states);
+  write_hidden_states(file, "stages/float/hidden_states", run.hidden_states);
   file.commit();
 }
 

@@ -2,9 +2,7 @@
 #pragma once
 
 #include <filesystem>
-#include <span>
 
-#include "framework/outliers/hidden_states.h"
 #include "framework/record/run_record.h"
 
 namespace quell {
@@ -14,7 +12,6 @@ inline constexpr const char* kOutliersFormat = "quell outliers";
 
 // Writes what the runner's OutlierRecorder saw, and what the float network's segments hand on,
 // where that was looked at. Equal runs write equal bytes.
-void write_outliers_file(const std::filesystem::path& path, const RunRecord& run,
-                         std::span<const HiddenStateSummary> hidden_states = {});
+void write_outliers_file(const std::filesystem::path& path, const RunRecord& run);
 
 }  // namespace quell

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "framework/model/record.h"
+#include "framework/outliers/hidden_states.h"
 #include "framework/outliers/outlier_recorder.h"
 #include "framework/quant/named_tensors.h"
 #include "framework/quant/site.h"
@@ -102,9 +103,10 @@ struct RunRecord {
 
   std::vector<StageResult> stages;
   std::vector<TransformCheck> transforms;
-  std::vector<Record> records;            // of steps
-  std::optional<OutlierRecord> outliers;  // where the experiment asks for them
-  std::optional<TrainedModel> trained;    // where it was trained and is to be stored
+  std::vector<Record> records;                    // of steps
+  std::optional<OutlierRecord> outliers;          // where the experiment asks for them
+  std::vector<HiddenStateSummary> hidden_states;  // where only outliers are looked at
+  std::optional<TrainedModel> trained;            // where it was trained and is to be stored
 
   int64_t calibration_batches = 0;
   int64_t calibration_tokens = 0;

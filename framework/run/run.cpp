@@ -76,6 +76,7 @@ class Run {
   void run_stages();
   void run_pipeline();
   void record_outliers(const std::string& stage);
+  void record_hidden_states();
   Evaluation evaluate(const std::vector<SiteId>& quantized);
   void hash_model() { record_.model_fingerprint = bench_.checkpoint->fingerprint(); }
   RunRecord finish();
@@ -247,6 +248,12 @@ void Run::record_outliers(const std::string& stage) {
     outliers_->record(stage, *bench_.model, points_, points_.calibrated(quantized, quantized),
                       batches, log_);
   });
+}
+
+void Run::record_hidden_states() {
+  const std::vector<Batch> batches = recorded_batches(calibration_, std::ssize(calibration_));
+  time("hidden_states",
+       [&] { record_.hidden_states = hidden_states(*bench_.model, batches, log_); });
 }
 
 Evaluation Run::evaluate_task(const std::string& name, const SiteSet& quantized,
@@ -422,6 +429,7 @@ RunRecord run_outliers(Bench bench, Log& log) {
   Run run(std::move(bench), log, {});
   run.load_weights();
   run.read_calibration();
+  run.record_hidden_states();
   run.record_outliers(to_string(Stage::kFloat));
   return run.finish();
 }

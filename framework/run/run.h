@@ -21,7 +21,8 @@ struct RunFolders {
 // All stages and steps. Throws Error when the run fails.
 RunRecord run_experiment(Bench bench, Log& log, const RunFolders& folders = {});
 
-// Only looks at the outliers of the float network; for experiments with record.outliers.
+// Only looks at the outliers and the hidden states of the float network; for experiments with
+// record.outliers.
 RunRecord run_outliers(Bench bench, Log& log);
 
 // What the transforms of the pipeline add to the model, see Transform::additions().
