@@ -2,7 +2,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/equal.h>
 #include <cstring>
 
 namespace quell {
@@ -11,7 +10,7 @@ namespace quell {
 inline bool equal_bits(const at::Tensor& found, const at::Tensor& golden) {
   if (found.sizes() != golden.sizes() || found.scalar_type() != golden.scalar_type()) return false;
   const at::Tensor left = found.detach().contiguous(), right = golden.detach().contiguous();
-  return at::equal(left, right) &&
+  return left.equal(right) &&
          (left.nbytes() == 0 ||
           std::memcmp(left.const_data_ptr(), right.const_data_ptr(), left.nbytes()) == 0);
 }

@@ -2,7 +2,6 @@
 // file.
 #pragma once
 
-#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <filesystem>
 #include <map>
@@ -52,7 +51,7 @@ inline std::map<std::string, at::Tensor> quantized_weights(QuantizedNetwork& net
         continue;
       }
       if (!whole.defined()) {
-        whole = at::zeros(stored_shape(tensor.stored.part, tensor.stored.shape));
+        whole = own.new_zeros(stored_shape(tensor.stored.part, tensor.stored.shape));
       }
       put_part(tensor.stored.part, own, whole);
     }
