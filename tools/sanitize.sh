@@ -1,40 +1,34 @@
 #!/usr/bin/env bash
-# Builds and runs tests with sanitizers: tools/sanitize.sh [JOBS [address|thread]], or, of some folders of
-# tests/unit alone, tools/sanitize.sh JOBS address FOLDER...
+# Builds and runs tests with sanitizers: tools/sanitize.sh [JOBS [address|thread [FOLDER...]]]. Without
+# folders of tests/unit: all fast tests with AddressSanitizer and UndefinedBehaviorSanitizer, and those
+# that run things at the same time with ThreadSanitizer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=${1:-$(nproc)} only=${2:-}
-targets=(fast_tests) chosen=(-L fast)
-if (($# > 2)); then
-  targets=("${@:3}") chosen=(-R "^($(IFS='|'; echo "${*:3}"))\\.")
-  targets=("${targets[@]/%/_test}")
-fi
+folders=("${@:3}")
 
-# run NAME PRESET CTEST_OPTION...: the tests of a build.
-run() {
+# check NAME PRESET TARGETS CTEST_OPTION...: builds these, or the tests of the chosen folders, and runs them.
+check() {
   local name=$1 preset=$2
-  shift 2
+  local -a targets chosen=("${@:4}")
+  read -ra targets <<< "$3"
+  if ((${#folders[@]})); then
+    targets=("${folders[@]/%/_test}") chosen=(-R "^($(IFS='|'; echo "${folders[*]}"))\\.")
+  fi
+  cmake --preset "$preset" > /dev/null
+  cmake --build --preset "$preset" -j "$jobs" --target "${targets[@]}"
   rm -rf "build-$preset/test-results"
-  ctest --test-dir "build-$preset" --output-on-failure -j "$jobs" --no-tests=error "$@"
+  ctest --test-dir "build-$preset" --output-on-failure -j "$jobs" --no-tests=error "${chosen[@]}"
   echo "$name: clean"
 }
 
-# build PRESET TARGET...
-build() {
-  local preset=$1
-  shift
-  cmake --preset "$preset" > /dev/null
-  cmake --build --preset "$preset" -j "$jobs" --target "$@"
-}
-
+# LibTorch and HDF5 keep memory until the end. Asking for too much of it is an exception as elsewhere.
+export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
+export TSAN_OPTIONS="suppressions=$PWD/tools/tsan.supp"
 if [[ $only != thread ]]; then
-  build asan "${targets[@]}"
-  # LibTorch and HDF5 keep memory until the end. Asking for too much of it is an exception as elsewhere.
-  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    run "AddressSanitizer, UndefinedBehaviorSanitizer" asan "${chosen[@]}"
+  check "AddressSanitizer, UndefinedBehaviorSanitizer" asan fast_tests -L fast
 fi
 if [[ $only != address ]]; then
-  build tsan quant_test run_test quantizers_test models_test
-  TSAN_OPTIONS="suppressions=$PWD/tools/tsan.supp" run ThreadSanitizer tsan \
+  check ThreadSanitizer tsan "quant_test run_test quantizers_test models_test" \
     -R '^(quant\.|quantizers\.learned|models\.concurrency|run\.(output_loss|qat|padding))'
 fi
