@@ -98,7 +98,9 @@ TEST(Saturating, LinearsHaveTheBitsOfPlainLoops) {
         run.batches[0],
         Pass(points, {.quantize = points.calibrated(true, true), .inputs = compare}));
     EXPECT_GE(linears, 6);
-    if (extreme) EXPECT_GT(saturated, 0);
+    if (extreme) {
+      EXPECT_GT(saturated, 0);
+    }
   }
 }
 
