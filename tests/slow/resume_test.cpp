@@ -14,6 +14,7 @@
 #include "framework/model/step_progress.h"
 #include "tests/support/engine.h"
 #include "tests/support/program.h"
+#include "tests/support/small_experiment.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
@@ -57,10 +58,13 @@ class Resume : public testing::Test {
     return kill_in(step, option, folder_.path());
   }
   bool kill_in(const std::string& step, const std::string& option, const fs::path& folder) const {
-    const pid_t child = start_quell(arguments("killed", option), folder);
-    const fs::path progress = folder / "killed/progress" / step;
+    return kill_when_exists(start_quell(arguments("killed", option), folder),
+                            folder / "killed/progress" / step);
+  }
+  // False where the program ends before.
+  static bool kill_when_exists(pid_t child, const fs::path& file) {
     int status = 0;
-    while (!fs::exists(progress)) {
+    while (!fs::exists(file)) {
       if (::waitpid(child, &status, WNOHANG) == child) return false;
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
@@ -122,6 +126,31 @@ record: {{site_errors: false}}
       EXPECT_TRUE(read_file(folder / "whole" / name) == read_file(folder / "killed" / name))
           << name;
     }
+  }
+}
+
+// `allocate` keeps every evaluation; what it writes in the end is that of a call that nobody
+// killed.
+TEST_F(Resume, KilledWhileAllocationsAreMeasured) {
+  folder_.write("experiment.yaml", glue_experiment(folder_));
+  const auto allocate = [](const std::string& output) {
+    return std::vector<std::string>{
+        "allocate",     "experiment.yaml", "--choose", "bits: 2", "bits: 8", "--sites",
+        "weight:*",     "--average-bits",  "5",        "--by",    "site",    "--metric",
+        "output_error", "--output",        output,     "--quiet"};
+  };
+  const ProgramResult whole = run_quell(allocate("whole"), folder_.path());
+  ASSERT_EQ(whole.exit_code, 0) << whole.errors;
+  const pid_t child = start_quell(allocate("killed"), folder_.path());
+  ASSERT_TRUE(kill_when_exists(child, folder_ / "killed/sensitivity.json"));
+  EXPECT_FALSE(fs::exists(folder_ / "killed/allocation.json"));
+  const std::string measured = read_file(folder_ / "killed/sensitivity.json");
+  const ProgramResult resumed = run_quell(allocate("killed"), folder_.path());
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.errors;
+  EXPECT_LT(measured.size(), read_file(folder_ / "killed/sensitivity.json").size());
+  for (const char* name : {"allocation.json", "sensitivity.json", "experiment.yaml"}) {
+    EXPECT_TRUE(read_file(folder_ / "whole" / name) == read_file(folder_ / "killed" / name))
+        << name;
   }
 }
 
