@@ -26,6 +26,7 @@ enum class IntegerRoute {
   kWide,   // codes widened to 16 bits, two products in a sum of 32 bits; everywhere, for all codes
   kPairs,  // sums of two or more products in 16 bits, where none of them can overflow (AVX2)
   kDot,    // four products in a sum of 32 bits (VNNI)
+  kTiles,  // 16 rows, 16 outputs and 64 inputs at once (AMX)
   // The products of neighbours, inputs 2 i and 2 i + 1 of x and w as they are, in a sum of 16 bits,
   // which ends at -32768 and 32767: VPMADDUBSW, with which libraries multiply where there is no
   // VNNI. Computed everywhere, chosen nowhere.
@@ -62,7 +63,7 @@ class IntegerWeight {
   int64_t bytes() const;
 
   // What products read. A step is that of 4 inputs, or 2 of kWide: of each of kPanel outputs 4
-  // bytes; of kPairs, steps_together() are summed up in 16 bits.
+  // bytes; steps_together() are summed up in 16 bits of kPairs, and are read at once of kTiles.
   int64_t steps() const { return steps_; }
   int64_t steps_together() const { return together_; }
   const int8_t* panel(int64_t panel) const;
@@ -103,7 +104,7 @@ struct OutputGrid {
 
 struct IntegerOutput {
   float* y = nullptr;        // [rows, outputs]; null: not wanted
-  uint8_t* codes = nullptr;  // [rows, outputs] of y on `grid`, which y then has the values of
+  uint8_t* codes = nullptr;  // [rows, outputs] on `grid`, which y, if wanted, has the values of
   OutputGrid grid = {};
   int32_t* sums = nullptr;  // [rows, outputs]; null: not wanted
 };

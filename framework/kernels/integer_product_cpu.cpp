@@ -15,26 +15,14 @@
 // After foreach_target.h.
 #include <hwy/highway.h>
 
-#include "framework/kernels/activation-inl.h"
-#include "framework/kernels/fake_quantize-inl.h"
+#include "framework/kernels/amx.h"
+#include "framework/kernels/integer_epilogue-inl.h"
+#include "framework/kernels/integer_parts.h"
 #include "framework/kernels/integer_tile-inl.h"
-#include "framework/kernels/quotient-inl.h"
 
 #ifndef QUELL_INTEGER_PRODUCT_PARTS
 #define QUELL_INTEGER_PRODUCT_PARTS
 namespace quell::kernels {
-
-struct IntegerProduct {
-  const IntegerRows& x;
-  const IntegerWeight& weight;
-  const IntegerEpilogue& epilogue;
-  const IntegerOutput& output;
-};
-
-// Rows and panels of outputs that are computed by one call.
-struct PartOfIntegers {
-  int64_t first_row, last_row, first_panel, last_panel;
-};
 
 constexpr int64_t kIntegerRowsOfPart = 96;
 
@@ -98,58 +86,52 @@ inline const CodeTileFunctions* code_tiles(IntegerRoute route, int64_t steps_tog
 }
 
 constexpr int64_t kMostColumns = panels_of_tile(1) * kPanel;  // of a tile
+constexpr int64_t kMostSums =
+    std::max(kMostRows * kMostColumns, amx::kMostRows* amx::kMostPanels* kPanel);
 
-// One part of a product. `scratch` has row_bytes() for each of its rows, unless they are read in
-// place.
+// One part of a product. `scratch` has row_bytes() for each of its rows, in whole tiles of AMX,
+// unless they are read in place; then for the rows of one such tile.
 class IntegerPart {
  public:
   IntegerPart(const IntegerProduct& of, const PartOfIntegers& part, uint8_t* scratch)
       : of_(of),
         part_(part),
+        rows_(part.last_row - part.first_row),
         outputs_(of.weight.outputs()),
         inputs_(of.weight.inputs()),
-        tiles_(*code_tiles(of.weight.route(), of.weight.steps_together())) {
+        in_tiles_(of.weight.route() == IntegerRoute::kTiles),
+        x_stride_(row_bytes(of.weight)),
+        finish_(of) {
     read_rows(scratch);
   }
 
-  void compute() {
-    const int64_t rows = part_.last_row - part_.first_row;
-    const int64_t tiles = (rows + kMostRows - 1) / kMostRows;
-    const int64_t wide = panels_of_tile((rows + tiles - 1) / tiles);
-    for (int64_t p = part_.first_panel; p < part_.last_panel; p += wide) {
-      const int64_t last = std::min(p + wide, part_.last_panel);
-      for (int64_t t = 0; t < tiles; ++t) {
-        compute_tile(part_.first_row + rows * t / tiles, part_.first_row + rows * (t + 1) / tiles,
-                     p, last);
-      }
-    }
-  }
+  void compute() { in_tiles_ ? compute_with_amx() : compute_with_vectors(); }
 
  private:
   void read_rows(uint8_t* scratch) {
-    const IntegerWeight& weight = of_.weight;
-    const int64_t first = part_.first_row;
-    const uint8_t* from = of_.x.codes + first * inputs_;
-    for (int64_t r = 0; weight.has_zero_points() && r < part_.last_row - first; ++r) {
+    const uint8_t* from = of_.x.codes + part_.first_row * inputs_;
+    for (int64_t r = 0; of_.weight.has_zero_points() && r < rows_; ++r) {
       int32_t sum = 0;
       for (int64_t k = 0; k < inputs_; ++k) sum += from[r * inputs_ + k];
       row_sums_[r] = sum;
     }
-    if (reads_in_place(weight)) {
-      x_ = from;
-      x_stride_ = inputs_;
-      return;
-    }
-    x_ = scratch;
-    x_stride_ = row_bytes(weight);
-    for (int64_t r = 0; r < part_.last_row - first; ++r, from += inputs_, scratch += x_stride_) {
-      std::memset(scratch + x_stride_ - weight.steps_together() * kStepBytes, 0,
-                  static_cast<size_t>(weight.steps_together() * kStepBytes));
-      if (weight.route() == IntegerRoute::kWide) {
-        widen(from, scratch);
+    // AMX reads 16 rows at once: where they end earlier, from a copy.
+    const int64_t whole = rows_ / amx::kTileRows * amx::kTileRows;
+    const bool in_place = reads_in_place(of_.weight);
+    const int64_t first_copied = !in_place ? 0 : in_tiles_ ? whole : rows_;
+    x_ = in_place ? from : scratch;
+    last_x_ = in_tiles_ ? scratch + (whole - first_copied) * x_stride_ : nullptr;
+    const int64_t together = of_.weight.steps_together() * kStepBytes;
+    for (int64_t r = first_copied; r < rows_; ++r, scratch += x_stride_) {
+      std::memset(scratch + x_stride_ - together, 0, static_cast<size_t>(together));
+      if (of_.weight.route() == IntegerRoute::kWide) {
+        widen(from + r * inputs_, scratch);
       } else {
-        std::copy(from, from + inputs_, scratch);
+        std::copy_n(from + r * inputs_, inputs_, scratch);
       }
+    }
+    if (in_tiles_ && rows_ > whole) {
+      std::memset(scratch, 0, static_cast<size_t>((whole + amx::kTileRows - rows_) * x_stride_));
     }
   }
 
@@ -170,117 +152,75 @@ class IntegerPart {
     }
   }
 
-  void compute_tile(int64_t first_row, int64_t last_row, int64_t panel, int64_t last_panel) {
+  void compute_with_vectors() {
+    const CodeTileFunctions& functions =
+        *code_tiles(of_.weight.route(), of_.weight.steps_together());
+    const int64_t tiles = (rows_ + kMostRows - 1) / kMostRows;
+    const int64_t wide = panels_of_tile((rows_ + tiles - 1) / tiles);
+    for (int64_t p = part_.first_panel; p < part_.last_panel; p += wide) {
+      const int64_t last = std::min(p + wide, part_.last_panel);
+      for (int64_t t = 0; t < tiles; ++t) {
+        compute_tile(functions, rows_ * t / tiles, rows_ * (t + 1) / tiles, p, last);
+      }
+    }
+  }
+
+  // Rows of the part.
+  void compute_tile(const CodeTileFunctions& functions, int64_t first_row, int64_t last_row,
+                    int64_t panel, int64_t last_panel) {
     const int64_t rows = last_row - first_row, wide = panels_of_tile(rows);
-    const int64_t panel_bytes = of_.weight.steps() * kPanelStep;
     while (panel < last_panel) {
       const bool one = panel + wide > last_panel;
       const int64_t panels = one ? 1 : wide;
       const int64_t stride = panels * kPanel;
-      (one ? tiles_.single : tiles_.wide)[static_cast<size_t>(rows)](
-          {x_ + (first_row - part_.first_row) * x_stride_, x_stride_, of_.weight.panel(panel),
-           panel_bytes, of_.weight.steps(), sums_, stride});
-      for (int64_t r = 0; r < rows; ++r) {
-        finish(first_row + r, panel * kPanel, std::min(stride, outputs_ - panel * kPanel),
-               sums_ + r * stride);
-      }
+      (one ? functions.single : functions.wide)[static_cast<size_t>(rows)](
+          {x_ + first_row * x_stride_, x_stride_, of_.weight.panel(panel), panel_bytes(),
+           of_.weight.steps(), sums_, stride});
+      finish(first_row, rows, panel, panels);
       panel += panels;
     }
   }
 
-  // Outputs first..first + count of a row, from sums of products of codes.
-  void finish(int64_t row, int64_t first, int64_t count, int32_t* sums) const {
-    const IntTag tag;
-    const int64_t at = of_.x.per_row ? row : 0;
-    const auto zero = static_cast<int32_t>(of_.x.zero_point[at]);
-    const Sums zeros = hn::Set(tag, zero);
-    for (int64_t c = 0; c < count; c += kLanes) {
-      const Sums all = hn::LoadU(tag, of_.weight.sums() + first + c);
-      hn::Store(hn::Sub(hn::Load(tag, sums + c), hn::Mul(zeros, all)), tag, sums + c);
-    }
-    if (of_.weight.has_zero_points()) {
-      const auto less = static_cast<int32_t>(row_sums_[row - part_.first_row] - inputs_ * zero);
-      for (int64_t c = 0; c < count; c += kLanes) {
-        const Sums of_weight = hn::LoadU(tag, of_.weight.zero_point() + first + c);
-        const Sums term = hn::Mul(hn::Set(tag, less), of_weight);
-        hn::Store(hn::Sub(hn::Load(tag, sums + c), term), tag, sums + c);
-      }
-    }
-    const int64_t place = row * outputs_ + first;
-    if (of_.output.sums != nullptr) std::copy(sums, sums + count, of_.output.sums + place);
-    if (of_.output.y == nullptr) return;
-    switch (of_.epilogue.activation) {
-      case Activation::kNone:
-        return write(Identity(), row, first, count, sums);
-      case Activation::kRelu:
-        return write(Relu(), row, first, count, sums);
-      case Activation::kGelu:
-        return write(Gelu(), row, first, count, sums);
-      case Activation::kGeluTanh:
-        return write(GeluTanh(), row, first, count, sums);
-    }
-  }
-
-  template <class Activate>
-  HWY_INLINE void write(const Activate& activate, int64_t row, int64_t first, int64_t count,
-                        const int32_t* sums) const {
-    const FloatTag tag;
-    const IntegerOutput& output = of_.output;
-    const Vector row_scale = hn::Set(tag, of_.x.scale[of_.x.per_row ? row : 0]);
-    const float* bias = of_.epilogue.bias == nullptr ? nullptr : of_.epilogue.bias + first;
-    const auto value = [&](int64_t c, int64_t lanes) HWY_ATTR {
-      const Vector scale = hn::Mul(row_scale, hn::LoadU(tag, of_.weight.scale() + first + c));
-      Vector y = hn::Mul(hn::ConvertTo(tag, hn::Load(IntTag(), sums + c)), scale);
-      if (bias != nullptr) y = hn::Add(y, load(bias + c, lanes));
-      return activate(tag, y);
+  void compute_with_amx() {
+    const amx::Tiles tiles;
+    const int64_t whole = rows_ / amx::kTileRows * amx::kTileRows;
+    const auto rows_at = [&](int64_t row) -> const uint8_t* {
+      if (row >= rows_) return nullptr;
+      return row < whole ? x_ + row * x_stride_ : last_x_;
     };
-    const int64_t place = row * outputs_ + first;
-    float* y = output.y + place;
-    if (output.codes == nullptr) {
-      for (int64_t c = 0; c < count; c += kLanes) {
-        const int64_t lanes = std::min(kLanes, count - c);
-        store(value(c, lanes), tag, y + c, lanes);
+    for (int64_t p = part_.first_panel; p < part_.last_panel; p += amx::kMostPanels) {
+      const int64_t panels = std::min(amx::kMostPanels, part_.last_panel - p);
+      for (int64_t row = 0; row < rows_; row += amx::kMostRows) {
+        amx::sum_codes({{rows_at(row), rows_at(row + amx::kTileRows)},
+                        x_stride_,
+                        of_.weight.panel(p),
+                        panel_bytes(),
+                        panels,
+                        of_.weight.steps() * kStepBytes / amx::kTileInputs,
+                        sums_,
+                        panels * kPanel});
+        finish(row, std::min(amx::kMostRows, rows_ - row), p, panels);
       }
-      return;
     }
-    const hn::Rebind<uint8_t, FloatTag> narrow;
-    const Vector scale = hn::Set(tag, output.grid.scale), low = hn::Zero(tag);
-    const Vector zero = hn::Set(tag, output.grid.zero_point);
-    const Vector high = hn::Set(tag, output.grid.most);
-    with_quotient<Vector>(output.grid.scale, 1 << 20, [&](const auto& quotient) HWY_ATTR {
-      for (int64_t c = 0; c < count; c += kLanes) {
-        const int64_t lanes = std::min(kLanes, count - c);
-        const Vector code = code_of(quotient(value(c, lanes)), zero, low, high);
-        store(value_of(code, scale, zero), tag, y + c, lanes);
-        store(hn::DemoteTo(narrow, hn::ConvertTo(IntTag(), code)), narrow, output.codes + place + c,
-              lanes);
-      }
-    });
   }
 
-  // Less than a vector goes through a buffer.
-  static HWY_INLINE Vector load(const float* from, int64_t lanes) {
-    if (lanes == kLanes) return hn::LoadU(FloatTag(), from);
-    HWY_ALIGN float few[kLanes] = {};
-    std::copy(from, from + lanes, few);
-    return hn::Load(FloatTag(), few);
-  }
-  template <class V, class D, class T>
-  static HWY_INLINE void store(V value, D tag, T* to, int64_t lanes) {
-    if (lanes == kLanes) return hn::StoreU(value, tag, to);
-    HWY_ALIGN T few[kLanes];
-    hn::Store(value, tag, few);
-    std::copy_n(few, std::min<int64_t>(lanes, kLanes), to);  // the bound is for GCC
+  int64_t panel_bytes() const { return of_.weight.steps() * kPanelStep; }
+
+  void finish(int64_t first_row, int64_t rows, int64_t panel, int64_t panels) const {
+    const int64_t first = panel * kPanel, stride = panels * kPanel;
+    finish_({part_.first_row + first_row, rows, first, std::min(stride, outputs_ - first), sums_,
+             stride, row_sums_ + first_row});
   }
 
   const IntegerProduct& of_;
   const PartOfIntegers& part_;
-  const int64_t outputs_, inputs_;
-  const CodeTileFunctions& tiles_;
-  const uint8_t* x_;
-  int64_t x_stride_;
+  const int64_t rows_, outputs_, inputs_;
+  const bool in_tiles_;
+  const uint8_t *x_, *last_x_;
+  const int64_t x_stride_;
+  const IntegerFinish finish_;
   int32_t row_sums_[kIntegerRowsOfPart];
-  HWY_ALIGN int32_t sums_[kMostRows * kMostColumns];
+  HWY_ALIGN int32_t sums_[kMostSums];
 };
 
 void compute_integers(const IntegerProduct& of, const PartOfIntegers& part, uint8_t* scratch) {
@@ -300,6 +240,8 @@ bool has_dot() {
 #endif
 }
 
+bool has_tiles() { return HWY_TARGET == HWY_AVX3 && amx::available(); }
+
 const char* name_of_target() { return hwy::TargetName(HWY_TARGET); }
 
 }  // namespace HWY_NAMESPACE
@@ -313,6 +255,7 @@ namespace {
 HWY_EXPORT(compute_integers);
 HWY_EXPORT(has_pairs);
 HWY_EXPORT(has_dot);
+HWY_EXPORT(has_tiles);
 HWY_EXPORT(name_of_target);
 
 constexpr size_t kAlignment = 64;           // a cache line, and the widest vector
@@ -375,6 +318,8 @@ const char* to_string(IntegerRoute route) {
       return "pairs";
     case IntegerRoute::kDot:
       return "dot";
+    case IntegerRoute::kTiles:
+      return "tiles";
     case IntegerRoute::kSaturating:
       return "saturating";
   }
@@ -389,18 +334,21 @@ std::vector<IntegerRoute> IntegerWeight::routes(const IntegerMatrix& matrix, int
     routes.push_back(IntegerRoute::kPairs);
   }
   if (HWY_DYNAMIC_DISPATCH(has_dot)()) routes.push_back(IntegerRoute::kDot);
+  if (HWY_DYNAMIC_DISPATCH(has_tiles)()) routes.push_back(IntegerRoute::kTiles);
   return routes;
 }
 
 // Looking for sums that overflow takes longer than packing: only where it decides.
 IntegerWeight::IntegerWeight(const IntegerMatrix& matrix, int32_t most)
-    : IntegerWeight(
-          matrix, most,
-          HWY_DYNAMIC_DISPATCH(has_dot)() ? IntegerRoute::kDot : routes(matrix, most).back()) {}
+    : IntegerWeight(matrix, most,
+                    HWY_DYNAMIC_DISPATCH(has_tiles)() ? IntegerRoute::kTiles
+                    : HWY_DYNAMIC_DISPATCH(has_dot)() ? IntegerRoute::kDot
+                                                      : routes(matrix, most).back()) {}
 
 IntegerWeight::IntegerWeight(const IntegerMatrix& matrix, int32_t most, IntegerRoute route)
     : outputs_(matrix.outputs), inputs_(matrix.inputs), route_(route) {
   if (route == IntegerRoute::kPairs) together_ = steps_in_16_bits(matrix, most);
+  if (route == IntegerRoute::kTiles) together_ = amx::kTileInputs / kInputsOfStep;
   const int64_t of_step = route == IntegerRoute::kWide ? 2 : kInputsOfStep;
   steps_ = ceiling(inputs_, of_step * together_) * together_;
   const auto padded = static_cast<size_t>(panels() * kPanel);
@@ -469,8 +417,9 @@ void integer_product(const IntegerRows& x, const IntegerWeight& weight,
   const int64_t rows = ceiling(x.rows, blocks);
   const int64_t work = rows * kPanelsOfPart * IntegerWeight::kPanel * weight.inputs();
   parallel_for(0, blocks * chunks, ceiling(kWorthAThread, work), [&](int64_t begin, int64_t end) {
+    const int64_t copied = reads_in_place(weight) ? 0 : rows;
     const std::unique_ptr<void, FreeBytes> scratch(
-        aligned(reads_in_place(weight) ? 0 : rows * row_bytes(weight)));
+        aligned((copied + amx::kTileRows) * row_bytes(weight)));
     for (int64_t i = begin; i < end; ++i) {
       const int64_t block = i / chunks, panel = i % chunks * kPanelsOfPart;
       HWY_DYNAMIC_DISPATCH(compute_integers)

@@ -20,9 +20,6 @@ namespace quell::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using IntTag = hn::RebindToSigned<FloatTag>;
-using Sums = hn::Vec<IntTag>;
-
 constexpr int64_t kStepBytes = 4;  // of a row, and of an output
 constexpr int64_t kPanelStep = kPanel * kStepBytes;
 

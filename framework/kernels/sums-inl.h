@@ -18,6 +18,8 @@ namespace HWY_NAMESPACE {
 constexpr int64_t kPanel = 16;
 using FloatTag = hwy::HWY_NAMESPACE::CappedTag<float, kPanel>;
 using Vector = hwy::HWY_NAMESPACE::Vec<FloatTag>;
+using IntTag = hwy::HWY_NAMESPACE::RebindToSigned<FloatTag>;
+using Sums = hwy::HWY_NAMESPACE::Vec<IntTag>;  // of products of codes
 constexpr int64_t kLanes = static_cast<int64_t>(hwy::HWY_NAMESPACE::MaxLanes(FloatTag()));
 constexpr int64_t kVectors = kPanel / kLanes;  // of 16 values
 

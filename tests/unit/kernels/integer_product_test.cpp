@@ -124,9 +124,12 @@ TEST(IntegerProduct, EveryRouteIsExact) {
     Random random(5);
     for (int64_t i = 0; i < shapes_to_try(); ++i) {
       const auto kind = static_cast<Codes>(i % 4);
-      const Problem of(random, draw(random, 1, 27), draw(random, 1, i % 9 == 0 ? 290 : 40),
-                       draw(random, 1, i % 7 == 0 ? 300 : 40), static_cast<int>(draw(random, 2, 8)),
-                       static_cast<int>(draw(random, 2, 8)), kind);
+      // Whole steps and tiles are read in place.
+      const int64_t inputs =
+          i % 5 == 0 ? 64 * draw(random, 1, 4) : draw(random, 1, i % 7 == 0 ? 300 : 40);
+      const Problem of(
+          random, draw(random, 1, i % 11 == 0 ? 120 : 27), draw(random, 1, i % 9 == 0 ? 290 : 40),
+          inputs, static_cast<int>(draw(random, 2, 8)), static_cast<int>(draw(random, 2, 8)), kind);
       const std::vector<int64_t> expected = of.sums();
       for (const IntegerRoute route : IntegerWeight::routes(of.matrix(), of.most)) {
         ASSERT_EQ(sums_by(of, route), expected)
@@ -248,6 +251,66 @@ TEST(IntegerProduct, ScalesAndQuantizesInTheStatedOrder) {
                         {.y = y.data(), .codes = codes.data(), .grid = grid});
         EXPECT_EQ(codes, expected_codes);
         ASSERT_EQ(first_difference(y, expected_values), -1);
+        std::fill(codes.begin(), codes.end(), 77);
+        integer_product(of.codes(), weight, epilogue, {.codes = codes.data(), .grid = grid});
+        EXPECT_EQ(codes, expected_codes);  // without values
+      }
+    }
+  });
+}
+
+// Values of which many have a GELU next to the middle between two codes, or are none.
+std::vector<float> hard_for_gelu(float scale, float zero) {
+  constexpr int64_t kMost = 255;
+  Random random(10);
+  std::vector<float> values = {0.0f, -0.0f, 1e30f, -1e30f, INFINITY, 4.9999f, 5.0f, -5.0f};
+  for (int i = 0; i < 3000; ++i)
+    values.push_back(static_cast<float>(draw(random, -9000, 9000)) / 1000);
+  for (int64_t code = 0; code < kMost; ++code) {
+    const double middle = (static_cast<double>(code) + 0.5 - zero) * scale;
+    double low = -0.75, high = 12;  // GELU grows in between
+    if (middle < -0.169 || middle > 12) continue;
+    for (int i = 0; i < 60; ++i) {
+      const double x = (low + high) / 2;
+      (x * std::erfc(-x / std::sqrt(2.0)) / 2 < middle ? low : high) = x;
+    }
+    auto x = static_cast<float>(low);
+    for (int i = 0; i < 4; ++i) x = std::nextafter(x, -1.0f);
+    for (int i = 0; i < 8; ++i, x = std::nextafter(x, 20.0f)) values.push_back(x);
+    for (const float off : {1e-5f, -1e-5f, 1e-4f, -1e-4f}) values.push_back(x + off);
+  }
+  return values;
+}
+
+TEST(IntegerProduct, CodesOfGeluAreThoseOfItsValues) {
+  on_every_instruction_set([] {
+    constexpr int64_t kOutputs = 20;
+    const std::vector<int8_t> w(kOutputs, 1);
+    const std::vector<int32_t> w_zero(kOutputs, 0);
+    std::vector<float> w_scale;
+    for (int64_t o = 0; o < kOutputs; ++o) w_scale.push_back(1 + static_cast<float>(o) * 0x1p-18f);
+    const IntegerWeight weight({w.data(), kOutputs, 1, w_scale.data(), w_zero.data()}, 1);
+    for (const OutputGrid grid : {OutputGrid{0.037f, 5, 255}, OutputGrid{0.9f, 1, 15},
+                                  OutputGrid{0.0011f, 150, 255}, OutputGrid{1e-4f, 200, 255}}) {
+      const std::vector<float> values = hard_for_gelu(grid.scale, grid.zero_point);
+      const auto rows = static_cast<int64_t>(values.size());
+      const std::vector<uint8_t> x(values.size(), 1);
+      const std::vector<float> x_zero(values.size(), 0.0f);
+      std::vector<float> before, after(values.size() * kOutputs), rounded(after.size());
+      for (const float value : values) {
+        for (const float scale : w_scale) before.push_back(value * scale);
+      }
+      const float one = 1;
+      const auto count = static_cast<int64_t>(before.size());
+      packed_product(before.data(), count, PackedWeight(&one, 1, 1),
+                     {nullptr, Activation::kGelu, nullptr}, after.data());
+      std::vector<uint8_t> codes(after.size()), expected(after.size());
+      quantize_codes_tensor(after.data(), {expected.data(), CodeType::kUint8}, count, grid.scale,
+                            grid.zero_point, {0, grid.most}, rounded.data());
+      integer_product({x.data(), rows, values.data(), x_zero.data(), /*per_row=*/true}, weight,
+                      {nullptr, Activation::kGelu}, {.codes = codes.data(), .grid = grid});
+      for (size_t i = 0; i < codes.size(); ++i) {
+        ASSERT_EQ(codes[i], expected[i]) << before[i] << " on a grid of " << grid.scale;
       }
     }
   });
