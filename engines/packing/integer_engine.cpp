@@ -4,15 +4,20 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "framework/base/error.h"
 #include "framework/kernels/dispatch.h"
+#include "framework/kernels/integer_attention.h"
+#include "framework/model/packed_attention.h"
 #include "framework/quant/device.h"
 #include "framework/quant/parallel.h"
 #include "framework/quant/scale_map.h"
 
 namespace quell {
 namespace {
+
+constexpr const char* kNoCode = "a value is NaN, which has no integer code";
 
 // Zero points that the kernels take.
 bool are_small_integers(const at::Tensor& zero_point) {
@@ -24,6 +29,45 @@ bool are_small_integers(const at::Tensor& zero_point) {
 }
 
 int32_t most_of(kernels::Levels levels) { return static_cast<int32_t>(levels.high - levels.low); }
+
+// A grid with one scale, its codes counted from the lowest one.
+QuantParameters from_lowest(const SitePoint& grid) {
+  const QuantParameters of = grid.quantizer->parameters();
+  return {of.scale, of.zero_point.sub(of.levels.low), {0, of.levels.high - of.levels.low}};
+}
+
+// Room for codes of it.
+std::shared_ptr<IntegerCodes> codes_on(const SitePoint& grid, int64_t rows, int64_t features) {
+  return std::make_shared<IntegerCodes>(
+      IntegerCodes{at::empty({rows, features}, at::kByte), from_lowest(grid)});
+}
+
+kernels::OutputGrid output_grid(const QuantParameters& of) {
+  return {of.scale.const_data_ptr<float>()[0], of.zero_point.const_data_ptr<float>()[0],
+          of.levels.high};
+}
+
+// Rows whose codes and, where they are wanted, values a kernel writes.
+struct Written {
+  Rows rows;
+  kernels::IntegerOutput output;
+
+  // On `grid`, unless it is null. `values`: whether they are wanted; without a grid they are.
+  Written(const SitePoint* grid, bool values, int64_t count, int64_t features) {
+    std::shared_ptr<IntegerCodes> codes;
+    if (grid != nullptr) {
+      codes = codes_on(*grid, count, features);
+      output.codes = codes->codes.mutable_data_ptr<uint8_t>();
+      output.grid = output_grid(codes->parameters);
+    }
+    if (values || grid == nullptr) {
+      rows = {at::empty({count, features}, at::kFloat), grid, std::move(codes)};
+      output.y = rows.values.mutable_data_ptr<float>();
+    } else {
+      rows = rows_of_codes(grid, std::move(codes));
+    }
+  }
+};
 
 // The same codes counted from the lowest one, uint8.
 IntegerCodes from_lowest(IntegerCodes codes) {
@@ -63,15 +107,14 @@ Rows IntegerEngine::quantize(const SitePoint& point, const at::Tensor& rows, boo
   }
   const at::Tensor dense = rows.contiguous();
   at::Tensor values = in_place ? dense : at::empty(dense.sizes(), dense.options());
-  const kernels::Levels levels{0, given.levels.high - given.levels.low};
-  *codes = {at::empty(dense.sizes(), at::kByte),
-            {given.scale, given.zero_point.sub(given.levels.low), levels}};
+  codes = codes_on(point, dense.size(0), dense.size(1));
+  const QuantParameters& of = codes->parameters;
   const bool complete = kernels::quantize_codes_tensor(
       kernel_device(dense), dense.const_data_ptr<float>(),
       {codes->codes.mutable_data_ptr(), kernels::CodeType::kUint8}, dense.numel(),
-      given.scale.const_data_ptr<float>(), codes->parameters.zero_point.const_data_ptr<float>(),
-      levels, values.mutable_data_ptr<float>());
-  if (!complete) throw DataError("a value is NaN, which has no integer code");
+      of.scale.const_data_ptr<float>(), of.zero_point.const_data_ptr<float>(), of.levels,
+      values.mutable_data_ptr<float>());
+  if (!complete) throw DataError(kNoCode);
   return {values, &point, std::move(codes)};
 }
 
@@ -116,13 +159,38 @@ std::string IntegerEngine::refusal(const Product& of) const {
   return packed(of.weight, most_of(of.rows.codes->parameters.levels))->problem;
 }
 
-void IntegerEngine::note(const Weight& weight, const std::string& refusal) const {
-  if (weight.grid() == nullptr) return;
+std::string IntegerEngine::refusal(const AttentionSpans& spans, const Rows& query, const Rows& key,
+                                   const Rows& value, const AttentionGrids& grids) const {
+  const std::pair<const Rows*, const char*> operands[] = {
+      {&query, "queries"}, {&key, "keys"}, {&value, "values"}};
+  for (const auto& [rows, name] : operands) {
+    if (rows->grid == nullptr) return fmt::format("its {} are float", name);
+    if (std::string found = problem(rows->grid->spec); !found.empty()) {
+      return fmt::format("its {} have {}", name, found);
+    }
+    if (rows->codes == nullptr) return fmt::format("its {} have no codes any more", name);
+    if (rows->codes->parameters.scale.numel() != 1) {
+      return fmt::format("its {} have a scale per token", name);
+    }
+  }
+  if (grids.probs == nullptr) return "its probabilities are float";
+  if (!quantizes_along(grids.probs))
+    return "the zero point of its probabilities is no small integer";
+  for (const int64_t keys : spans.valid_keys) {
+    if (keys > kernels::IntegerWeight::kMostInputs) {
+      return fmt::format("{} keys, and sums of {} fit into 32 bits", keys,
+                         kernels::IntegerWeight::kMostInputs);
+    }
+  }
+  return "";
+}
+
+void IntegerEngine::note(const std::string& name, const std::string& refusal) const {
   const std::lock_guard lock(noting_);
   if (!refusal.empty()) {
-    in_float_[weight.name()] = refusal;
+    in_float_[name] = refusal;
   } else if (!in_float_.empty()) {
-    in_float_.erase(weight.name());
+    in_float_.erase(name);
   }
 }
 
@@ -163,30 +231,64 @@ Rows IntegerEngine::in_integers(const Product& of, const kernels::IntegerWeight&
       codes.parameters.zero_point.const_data_ptr<float>(), codes.parameters.scale.numel() > 1};
   const kernels::IntegerEpilogue epilogue{
       of.bias.defined() ? of.bias.const_data_ptr<float>() : nullptr, of.activation};
-  at::Tensor values = at::empty({rows, weight.outputs()}, of.rows.values.options());
-  kernels::IntegerOutput output{.y = values.mutable_data_ptr<float>()};
-  std::shared_ptr<IntegerCodes> made;
   const bool along = quantizes_along(of.grid);
-  if (along) {
-    const QuantParameters given = of.grid->quantizer->parameters();
-    const kernels::Levels levels{0, given.levels.high - given.levels.low};
-    made = std::make_shared<IntegerCodes>(
-        IntegerCodes{at::empty({rows, weight.outputs()}, at::kByte),
-                     {given.scale, given.zero_point.sub(given.levels.low), levels}});
-    output.codes = made->codes.mutable_data_ptr<uint8_t>();
-    output.grid = {given.scale.const_data_ptr<float>()[0],
-                   made->parameters.zero_point.const_data_ptr<float>()[0], levels.high};
+  Written made(along ? of.grid : nullptr, !of.codes_suffice, rows, weight.outputs());
+  kernels::integer_product(x, weight, epilogue, made.output, parallel_for);
+  if (along || of.grid == nullptr) return made.rows;
+  return quantize(*of.grid, made.rows.values, /*in_place=*/true);
+}
+
+Rows IntegerEngine::in_integers(const AttentionSpans& spans, const AttentionShape& shape,
+                                const Rows& query, const Rows& key, const Rows& value,
+                                const AttentionGrids& grids) const {
+  const at::Tensor codes[] = {query.codes->codes.contiguous(), key.codes->codes.contiguous(),
+                              value.codes->codes.contiguous()};
+  const auto heads_of = [&](const Rows& rows, const at::Tensor& dense) {
+    const kernels::OutputGrid grid = output_grid(rows.codes->parameters);
+    return kernels::HeadCodes{dense.const_data_ptr<uint8_t>(), dense.size(1), grid.scale,
+                              grid.zero_point};
+  };
+  kernels::IntegerAttentionOperands operands{
+      .query = heads_of(query, codes[0]),
+      .key = heads_of(key, codes[1]),
+      .value = heads_of(value, codes[2]),
+      .heads = shape.heads,
+      .key_heads = shape.key_heads,
+      .head_size = codes[0].size(1) / shape.heads,
+      .factor = static_cast<float>(1 / shape.divisor),
+      .slopes = shape.slopes.empty() ? nullptr : shape.slopes.data(),
+      .causal = spans.causal,
+      .scores = matrix_grid(grids.scores),
+      .probs = output_grid(from_lowest(*grids.probs))};
+  const bool along = quantizes_along(grids.context);
+  Written made(along ? grids.context : nullptr, !grids.codes_suffice, codes[0].size(0),
+               codes[0].size(1));
+  if (!kernels::integer_attention(operands, attention_sequences(spans), made.output,
+                                  parallel_for)) {
+    throw DataError(kNoCode);
   }
-  kernels::integer_product(x, weight, epilogue, output, parallel_for);
-  if (along) return {values, of.grid, std::move(made)};
-  if (of.grid == nullptr) return {values};
-  return quantize(*of.grid, values, /*in_place=*/true);
+  if (along || grids.context == nullptr) return made.rows;
+  return quantize(*grids.context, made.rows.values, /*in_place=*/true);
+}
+
+Rows IntegerEngine::attention(const AttentionSpans& spans, const AttentionShape& shape,
+                              const Rows& query, const Rows& key, const Rows& value,
+                              const AttentionGrids& grids) const {
+  const std::string reason = route_ ? "" : refusal(spans, query, key, value, grids);
+  const bool any = query.grid || key.grid || value.grid || grids.probs;
+  if (any && grids.site != nullptr) note(grids.site->key(), reason);
+  if (reason.empty() && !route_) return in_integers(spans, shape, query, key, value, grids);
+  return PackedEngine::attention(spans, shape, with_values(query), with_values(key),
+                                 with_values(value), grids);
 }
 
 Rows IntegerEngine::linear(const Product& of) const {
   const std::string reason = refusal(of);
-  note(of.weight, reason);
-  if (!reason.empty()) return PackedEngine::linear(of);
+  if (of.weight.grid() != nullptr) note(of.weight.name(), reason);
+  if (!reason.empty()) {
+    const Rows rows = with_values(of.rows);
+    return PackedEngine::linear({rows, of.weight, of.bias, of.activation, of.grid});
+  }
   return in_integers(of, *packed(of.weight, most_of(of.rows.codes->parameters.levels))->weight);
 }
 

@@ -1,5 +1,5 @@
-// Linears whose rows and weight both lie on grids of up to 8 bits, computed with their codes. All
-// else, and every other linear, as PackedEngine does it.
+// Linears whose rows and weight both lie on grids of up to 8 bits, and attention whose queries,
+// keys, probabilities and values do, computed with their codes. All else as PackedEngine does it.
 #pragma once
 
 #include <map>
@@ -23,6 +23,8 @@ class IntegerEngine : public PackedEngine {
   Rows linear(const Product& product) const override;
   Rows quantize(const SitePoint& point, const at::Tensor& rows, bool in_place) const override;
   int64_t bytes() const override { return PackedEngine::bytes() + packed_.bytes(); }
+  Rows attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
+                 const Rows& key, const Rows& value, const AttentionGrids& grids) const override;
   bool attends_on(const AttentionGrids& grids) const override;
   std::string problem(const QuantSpec& spec) const override;
   std::vector<std::string> notes() const override;
@@ -39,16 +41,22 @@ class IntegerEngine : public PackedEngine {
   std::shared_ptr<const PackedCodes> packed(const Weight& weight, int32_t most) const;
   // Why this product is computed in float; "" where it is not.
   std::string refusal(const Product& product) const;
-  void note(const Weight& weight, const std::string& refusal) const;
+  // Of attention, likewise.
+  std::string refusal(const AttentionSpans& spans, const Rows& query, const Rows& key,
+                      const Rows& value, const AttentionGrids& grids) const;
+  // Remembers it of what has this name; "": forgets.
+  void note(const std::string& name, const std::string& refusal) const;
   // Whether values may be quantized with what makes them: one grid for all, known beforehand.
   bool quantizes_along(const SitePoint* grid) const;
   Rows in_integers(const Product& product, const kernels::IntegerWeight& weight) const;
+  Rows in_integers(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
+                   const Rows& key, const Rows& value, const AttentionGrids& grids) const;
 
   std::string name_;
   std::optional<kernels::IntegerRoute> route_;
   MadeOfWeights<PackedCodes> packed_;
   mutable std::mutex noting_;
-  mutable std::map<std::string, std::string> in_float_;  // why, by the weight's site
+  mutable std::map<std::string, std::string> in_float_;  // why, by site
 };
 
 }  // namespace quell

@@ -28,10 +28,13 @@ Rows PackedEngine::linear(const Product& of) const {
   return quantize(*of.grid, result, /*in_place=*/true);
 }
 
-at::Tensor PackedEngine::attention(const AttentionSpans& spans, const AttentionShape& shape,
-                                   const at::Tensor& query, const at::Tensor& key,
-                                   const at::Tensor& value, const AttentionGrids& grids) const {
-  return packed_attention(spans, shape, query, key, value, grids);
+Rows PackedEngine::attention(const AttentionSpans& spans, const AttentionShape& shape,
+                             const Rows& query, const Rows& key, const Rows& value,
+                             const AttentionGrids& grids) const {
+  const at::Tensor context =
+      packed_attention(spans, shape, query.values, key.values, value.values, grids);
+  if (grids.context == nullptr) return {context};
+  return quantize(*grids.context, context, /*in_place=*/true);
 }
 
 at::Tensor PackedEngine::norm(const Norm& norm, const at::Tensor& gamma, const at::Tensor& rows,

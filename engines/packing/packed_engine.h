@@ -14,9 +14,8 @@ class PackedEngine : public Engine {
  public:
   bool joins() const override { return true; }
   Rows linear(const Product& product) const override;
-  at::Tensor attention(const AttentionSpans& spans, const AttentionShape& shape,
-                       const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                       const AttentionGrids& grids) const override;
+  Rows attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
+                 const Rows& key, const Rows& value, const AttentionGrids& grids) const override;
   at::Tensor norm(const Norm& norm, const at::Tensor& gamma, const at::Tensor& rows,
                   const at::Tensor& added) const override;
   // As much as the weights themselves.

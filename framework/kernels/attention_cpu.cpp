@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <limits>
 #include <memory>
 #include <new>
 
@@ -13,9 +12,9 @@
 // After foreach_target.h.
 #include <hwy/highway.h>
 
-#include "framework/kernels/activation-inl.h"
 #include "framework/kernels/fake_quantize-inl.h"
 #include "framework/kernels/product_tile-inl.h"
+#include "framework/kernels/softmax-inl.h"
 
 #ifndef QUELL_ATTENTION_HEAD
 #define QUELL_ATTENTION_HEAD
@@ -37,8 +36,6 @@ HWY_BEFORE_NAMESPACE();
 namespace quell::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
 int64_t panels_of(int64_t columns) { return (columns + kPanel - 1) / kPanel; }
 
@@ -102,45 +99,6 @@ void round_quotients(float* values, int64_t columns, float divisor, const Matrix
     const Vector code = code_of(hn::Div(value, scale), zero, low, high);
     hn::Store(value_of(code, scale, zero), tag, values + c);
   }
-}
-
-// Turns products with `seen` keys into exponentials of scores less the largest; 0 up to `columns`,
-// a multiple of kPanel. Returns their sum.
-float exponentials(float* scores, int64_t seen, int64_t columns, float factor, float slope) {
-  const FloatTag tag;
-  std::fill(scores + seen, scores + columns, kNothing);
-  const Vector by = hn::Set(tag, factor);
-  Vector most[kVectors], sums[kVectors];
-  for (int64_t v = 0; v < kVectors; ++v) {
-    most[v] = hn::Set(tag, kNothing);
-    sums[v] = hn::Zero(tag);
-  }
-  for (int64_t c = 0; c < columns; c += kPanel) {
-    for (int64_t v = 0; v < kVectors; ++v) {
-      float* at = scores + c + v * kLanes;
-      Vector score = hn::Mul(hn::Load(tag, at), by);
-      if (slope != 0) {
-        const auto position = hn::Iota(tag, static_cast<float>(c + v * kLanes));
-        score = hn::MulAdd(hn::Set(tag, slope), position, score);
-      }
-      most[v] = hn::Max(most[v], score);
-      hn::Store(score, tag, at);
-    }
-  }
-  for (int64_t v = 1; v < kVectors; ++v) most[0] = hn::Max(most[0], most[v]);
-  const Vector largest = hn::MaxOfLanes(tag, most[0]);
-  const Vector least = hn::Set(tag, -87.0f);  // of exponential()
-  for (int64_t c = 0; c < columns; c += kPanel) {
-    for (int64_t v = 0; v < kVectors; ++v) {
-      float* at = scores + c + v * kLanes;
-      const Vector x = hn::Sub(hn::Load(tag, at), largest);
-      Vector value = hn::IfThenZeroElse(hn::Lt(x, least), exponential(tag, x, hn::Zero(tag)));
-      value = hn::IfThenElse(hn::IsNaN(x), x, value);
-      sums[v] = hn::Add(sums[v], value);
-      hn::Store(value, tag, at);
-    }
-  }
-  return sum_by_halves(sums);
 }
 
 // y [rows, panels * kPanel] = x [rows, depth] times panels of [depth, kPanel], at most kMostRows.

@@ -44,23 +44,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 static_assert(kPanel == IntegerWeight::kPanel);
 
-using SumCodes = void (*)(const CodeTile&);
-
-// sum_codes() for 1..kMostRows rows: of a single panel, and of as many as suit the rows.
-struct CodeTileFunctions {
-  std::array<SumCodes, kMostRows + 1> single, wide;
-};
-
-template <class Route, int64_t... kLess>
-constexpr CodeTileFunctions code_tile_functions(std::integer_sequence<int64_t, kLess...>) {
-  return {{nullptr, sum_codes<Route, kLess + 1, 1>...},
-          {nullptr, sum_codes<Route, kLess + 1, panels_of_tile(kLess + 1)>...}};
-}
-
-template <class Route>
-constexpr CodeTileFunctions kCodeTiles =
-    code_tile_functions<Route>(std::make_integer_sequence<int64_t, kMostRows>());
-
 // Null where this instruction set has no such route.
 inline const CodeTileFunctions* code_tiles(IntegerRoute route, int64_t steps_together) {
   if (route == IntegerRoute::kWide) return &kCodeTiles<Wide>;
@@ -230,16 +213,7 @@ void compute_integers(const IntegerProduct& of, const PartOfIntegers& part, uint
 // What this instruction set has, and the processor beside it.
 bool has_pairs() { return HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3; }
 
-bool has_dot() {
-#if HWY_TARGET == HWY_AVX3
-  return __builtin_cpu_supports("avx512vnni") != 0;
-#elif HWY_TARGET == HWY_AVX2
-  return __builtin_cpu_supports("avxvnni") != 0;
-#else
-  return false;
-#endif
-}
-
+bool has_dot() { return multiplies_fours(); }
 bool has_tiles() { return HWY_TARGET == HWY_AVX3 && amx::available(); }
 
 const char* name_of_target() { return hwy::TargetName(HWY_TARGET); }

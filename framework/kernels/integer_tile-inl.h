@@ -10,8 +10,10 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
+#include <array>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "framework/kernels/product_tile-inl.h"
 
@@ -168,6 +170,34 @@ HWY_NOINLINE void sum_codes(const CodeTile& tile) {
       hn::Store(sums[r][c], tag, tile.sums + r * tile.stride + c * kLanes);
     }
   }
+}
+
+using SumCodes = void (*)(const CodeTile&);
+
+// sum_codes() for 1..kMostRows rows: of a single panel, and of as many as suit the rows.
+struct CodeTileFunctions {
+  std::array<SumCodes, kMostRows + 1> single, wide;
+};
+
+template <class Route, int64_t... kLess>
+constexpr CodeTileFunctions code_tile_functions(std::integer_sequence<int64_t, kLess...>) {
+  return {{nullptr, sum_codes<Route, kLess + 1, 1>...},
+          {nullptr, sum_codes<Route, kLess + 1, panels_of_tile(kLess + 1)>...}};
+}
+
+template <class Route>
+constexpr CodeTileFunctions kCodeTiles =
+    code_tile_functions<Route>(std::make_integer_sequence<int64_t, kMostRows>());
+
+// Whether the processor beside this instruction set has that of Dot.
+inline bool multiplies_fours() {
+#if HWY_TARGET == HWY_AVX3
+  return __builtin_cpu_supports("avx512vnni") != 0;
+#elif HWY_TARGET == HWY_AVX2
+  return __builtin_cpu_supports("avxvnni") != 0;
+#else
+  return false;
+#endif
 }
 
 }  // namespace HWY_NAMESPACE

@@ -22,14 +22,16 @@ Rows Engine::quantize(const SitePoint& point, const at::Tensor& rows, bool in_pl
   return {point.quantizer->apply(rows, in_place), &point};
 }
 
-at::Tensor Engine::attention(const AttentionSpans& spans, const AttentionShape& shape,
-                             const at::Tensor& query, const at::Tensor& key,
-                             const at::Tensor& value, const AttentionGrids& grids) const {
+Rows Engine::attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
+                       const Rows& key, const Rows& value, const AttentionGrids& grids) const {
   QUELL_ASSERT(grids.scores == nullptr && grids.probs == nullptr, "grids of attention");
   const AttentionLayout layout(std::make_shared<const AttentionSpans>(spans), shape,
                                /*rows_needed=*/false);
-  return attention_context(layout, attention_probs(layout, attention_scores(layout, query, key)),
-                           value);
+  const at::Tensor scores = attention_scores(layout, query.values, key.values);
+  const at::Tensor context =
+      attention_context(layout, attention_probs(layout, scores), value.values);
+  if (grids.context == nullptr) return {context};
+  return quantize(*grids.context, context, /*in_place=*/true);
 }
 
 at::Tensor Engine::norm(const Norm& norm, const at::Tensor& gamma, const at::Tensor& rows,

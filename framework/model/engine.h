@@ -20,12 +20,16 @@ struct Product {
   at::Tensor bias = {};  // [outputs]; undefined: there is none
   kernels::Activation activation = kernels::Activation::kNone;  // comes to engines that join
   const SitePoint* grid = nullptr;
+  bool codes_suffice = false;  // what reads the result takes rows_of_codes()
 };
 
-// Where attention's matrices are quantized; null: they are not.
+// Where attention's matrices and the context are quantized; null: they are not.
 struct AttentionGrids {
   const SitePoint* scores = nullptr;
   const SitePoint* probs = nullptr;
+  const SitePoint* context = nullptr;
+  bool codes_suffice = false;  // what reads the context takes rows_of_codes()
+  const Site* site = nullptr;  // of the probabilities, for engines that speak of them
 };
 
 // LibTorch, with the bits of published code. A plug-in of engines/ overrides what it computes
@@ -41,10 +45,10 @@ class Engine {
   // The rows [n, features] on the grid of an activation site; may overwrite them where asked to.
   virtual Rows quantize(const SitePoint& point, const at::Tensor& rows, bool in_place) const;
   // The context of attention, as the three functions of attention.h one after another give it.
-  // Grids come to engines that say so.
-  virtual at::Tensor attention(const AttentionSpans& spans, const AttentionShape& shape,
-                               const at::Tensor& query, const at::Tensor& key,
-                               const at::Tensor& value, const AttentionGrids& grids = {}) const;
+  // Grids of matrices come to engines that say so.
+  virtual Rows attention(const AttentionSpans& spans, const AttentionShape& shape,
+                         const Rows& query, const Rows& key, const Rows& value,
+                         const AttentionGrids& grids = {}) const;
   virtual bool attends_on(const AttentionGrids& /*grids*/) const { return false; }
   // `norm` of rows + added [n, features], which may be undefined; gamma is that of the pass.
   virtual at::Tensor norm(const Norm& norm, const at::Tensor& gamma, const at::Tensor& rows,

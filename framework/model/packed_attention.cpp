@@ -1,17 +1,12 @@
 #include "framework/model/packed_attention.h"
 
 #include <ATen/ops/empty.h>
-#include <optional>
-#include <vector>
 
 #include "framework/base/error.h"
-#include "framework/kernels/attention.h"
 #include "framework/quant/parallel.h"
 
 namespace quell {
-namespace {
 
-// Of a site with one scale.
 std::optional<kernels::MatrixGrid> matrix_grid(const SitePoint* point) {
   if (point == nullptr) return std::nullopt;
   const QuantParameters of = point->quantizer->parameters();
@@ -19,7 +14,15 @@ std::optional<kernels::MatrixGrid> matrix_grid(const SitePoint* point) {
                              of.zero_point.const_data_ptr<float>()[0], of.levels};
 }
 
-}  // namespace
+std::vector<kernels::AttentionSequence> attention_sequences(const AttentionSpans& spans) {
+  std::vector<kernels::AttentionSequence> sequences;
+  sequences.reserve(static_cast<size_t>(spans.sequences()));
+  for (int64_t i = 0; i < spans.sequences(); ++i) {
+    sequences.push_back({spans.queries[i], spans.query_count(i), spans.keys[i], spans.key_count(i),
+                         spans.valid_keys[i]});
+  }
+  return sequences;
+}
 
 at::Tensor packed_attention(const AttentionSpans& spans, const AttentionShape& shape,
                             const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
@@ -41,14 +44,9 @@ at::Tensor packed_attention(const AttentionSpans& spans, const AttentionShape& s
       .causal = spans.causal,
       .scores = matrix_grid(grids.scores),
       .probs = matrix_grid(grids.probs)};
-  std::vector<kernels::AttentionSequence> sequences;
-  sequences.reserve(static_cast<size_t>(spans.sequences()));
-  for (int64_t i = 0; i < spans.sequences(); ++i) {
-    sequences.push_back({spans.queries[i], spans.query_count(i), spans.keys[i], spans.key_count(i),
-                         spans.valid_keys[i]});
-  }
   at::Tensor context = at::empty({query.size(0), query.size(1)}, query.options());
-  kernels::attention(operands, sequences, context.mutable_data_ptr<float>(), parallel_for);
+  kernels::attention(operands, attention_sequences(spans), context.mutable_data_ptr<float>(),
+                     parallel_for);
   return context;
 }
 

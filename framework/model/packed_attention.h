@@ -2,10 +2,17 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <optional>
+#include <vector>
 
+#include "framework/kernels/attention.h"
 #include "framework/model/engine.h"
 
 namespace quell {
+
+// The grid of a site with one scale; none where it is null.
+std::optional<kernels::MatrixGrid> matrix_grid(const SitePoint* point);
+std::vector<kernels::AttentionSequence> attention_sequences(const AttentionSpans& spans);
 
 // The context [queries, heads * head size] of packed rows, as attention_layout(), its scores, probs
 // and context one after another give it, in other last bits: see kernels/attention.h. Features of

@@ -57,24 +57,26 @@ bool Pass::joins(std::initializer_list<SiteId> between) const {
     const Action& action = actions_[static_cast<size_t>(id)];
     return !action.observe && !action.quantize;
   };
-  const bool looked_at = options_.tap || options_.inputs;
-  return engine().joins() && !looked_at && options_.dropout == nullptr &&
+  return engine().joins() && !looked_at() && options_.dropout == nullptr &&
          std::all_of(between.begin(), between.end(), idle);
 }
 
+bool Pass::looked_at() const { return options_.tap || options_.inputs; }
+
 Rows Pass::linear(const Linear& linear, const Rows& rows, kernels::Activation activation,
-                  SiteId site) const {
+                  SiteId site, bool codes_suffice) const {
   if (options_.inputs) options_.inputs(&linear, rows);
   const SiteId id = linear.weight_site;
   const Weight weight =
       quantizing(id) == nullptr ? Weight(linear.weight) : Weight(linear.weight, points_, id);
   Product product{rows, weight, linear.bias, activation};
-  const bool looked_at =
+  const bool site_looks =
       options_.tap || (site != kNoSite && actions_[static_cast<size_t>(site)].observe);
-  if (looked_at || quantizing(site) == nullptr) {
+  if (site_looks || quantizing(site) == nullptr) {
     return this->activation(site, engine().linear(product));
   }
   product.grid = quantizing(site);
+  product.codes_suffice = codes_suffice && joins({});
   return engine().linear(product);
 }
 
@@ -108,9 +110,17 @@ bool Pass::attends_at_once(SiteId scores, SiteId probs) const {
 }
 
 Rows Pass::attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
-                     const Rows& key, const Rows& value, SiteId scores, SiteId probs) const {
-  return {engine().attention(spans, shape, query.values, key.values, value.values,
-                             {quantizing(scores), quantizing(probs)})};
+                     const Rows& key, const Rows& value, SiteId scores, SiteId probs,
+                     SiteId context) const {
+  AttentionGrids grids{quantizing(scores), quantizing(probs)};
+  if (probs != kNoSite) grids.site = &points_.sites()[static_cast<size_t>(probs)];
+  const bool observes = context != kNoSite && actions_[static_cast<size_t>(context)].observe;
+  if (observes) {
+    return activation(context, engine().attention(spans, shape, query, key, value, grids));
+  }
+  grids.context = quantizing(context);
+  grids.codes_suffice = grids.context != nullptr;
+  return engine().attention(spans, shape, query, key, value, grids);
 }
 
 Rows Pass::scores(const AttentionLayout& layout, const Rows& query, const Rows& key) const {

@@ -54,10 +54,11 @@ class Pass {
   // them, and nothing is dropped.
   bool joins(std::initializer_list<SiteId> between) const;
   // rows * weight^T + bias, with the site behind it. An activation only where operations are
-  // joined.
+  // joined. `codes_suffice`: its readers hand the rows to linears and attention of this pass, and
+  // look at no values.
   Rows linear(const Linear& linear, const Rows& rows,
-              kernels::Activation activation = kernels::Activation::kNone,
-              SiteId site = kNoSite) const;
+              kernels::Activation activation = kernels::Activation::kNone, SiteId site = kNoSite,
+              bool codes_suffice = false) const;
   // The rows of a table with these ids [n].
   Rows embedding(const EmbeddingTable& table, const at::Tensor& ids) const;
   // With the site behind it.
@@ -66,9 +67,11 @@ class Pass {
   Rows norm_of_sum(const Norm& norm, const Rows& rows, const Rows& added) const;
   // Whether an engine computes all of attention in one with these sites of its matrices.
   bool attends_at_once(SiteId scores, SiteId probs) const;
-  // All of attention. Only where that is so.
+  // All of attention, with the site of the context behind it, which nothing but a linear of this
+  // pass reads. Only where that is so.
   Rows attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
-                 const Rows& key, const Rows& value, SiteId scores, SiteId probs) const;
+                 const Rows& key, const Rows& value, SiteId scores, SiteId probs,
+                 SiteId context) const;
   // Query times key, and probabilities times value: attention's two products.
   Rows scores(const AttentionLayout& layout, const Rows& query, const Rows& key) const;
   Rows context(const AttentionLayout& layout, const Rows& probs, const Rows& value) const;
@@ -88,6 +91,8 @@ class Pass {
     bool quantize = false;
   };
 
+  // Whether something sees rows beside the operations that read them.
+  bool looked_at() const;
   at::Tensor weight(SiteId id, const at::Tensor& weight) const;
   const Engine& engine() const;
   // Null where nothing is quantized.

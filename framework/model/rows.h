@@ -12,12 +12,17 @@ namespace quell {
 
 // What flows between operations.
 struct Rows {
-  at::Tensor values;                // [rows, features] float32
+  at::Tensor values;                // [rows, features] float32; NaN of rows_of_codes()
   const SitePoint* grid = nullptr;  // of the site that quantized them; null: they are float
   // Their codes on that grid, of engines that compute with codes; else null. (codes - zero_point)
   // * scale are the values.
   std::shared_ptr<const IntegerCodes> codes = nullptr;
 };
+
+// Rows of which nothing but the codes is there: for readers that take those.
+Rows rows_of_codes(const SitePoint* grid, std::shared_ptr<const IntegerCodes> codes);
+// The same with values. Other rows are given back.
+Rows with_values(const Rows& rows);
 
 // Those with these indices [n], int64.
 Rows select_rows(const Rows& rows, const at::Tensor& indices);

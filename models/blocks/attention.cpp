@@ -66,7 +66,8 @@ Attention::Attention(ModelBuilder& builder, const std::string& name,
 }
 
 Rows Attention::read(const Pass& pass, const Projection& projection, const Rows& rows,
-                     const RotaryAngles& angles) const {
+                     const RotaryAngles& angles, bool codes_suffice) const {
+  if (!angles.cosines.defined()) return projection.forward(pass, rows, codes_suffice);
   return pass.activation(projection.site,
                          rotated(projection.outputs(pass, rows), angles, head_size_));
 }
@@ -83,7 +84,10 @@ Rows Attention::context(const Pass& pass, const Rows& rows, const Rows* memory,
   const bool few = kept.defined() && memory == nullptr && cache == nullptr && !spans->causal &&
                    !angles.cosines.defined() &&
                    pass.joins({query.site, scores_site_, probs_site_, context_site_});
-  const Rows queries = read(pass, query, few ? chosen_rows(rows, kept) : rows, angles);
+  const bool at_once = pass.attends_at_once(scores_site_, probs_site_);
+  const bool codes_suffice = at_once && cache == nullptr;
+  const Rows queries =
+      read(pass, query, few ? chosen_rows(rows, kept) : rows, angles, codes_suffice);
   KeyValueCache::Layer* known = cache == nullptr ? nullptr : &cache->layers[layer_];
   Rows keys, values;
   if (memory != nullptr && known != nullptr && known->memory_keys.defined()) {
@@ -91,8 +95,8 @@ Rows Attention::context(const Pass& pass, const Rows& rows, const Rows* memory,
     values = {known->memory_values};
   } else {
     const Rows& read_rows = memory == nullptr ? rows : *memory;
-    keys = read(pass, key, read_rows, angles);
-    values = value.forward(pass, values_of == nullptr ? read_rows : *values_of);
+    keys = read(pass, key, read_rows, angles, codes_suffice);
+    values = value.forward(pass, values_of == nullptr ? read_rows : *values_of, codes_suffice);
     if (known != nullptr && memory != nullptr) {
       known->memory_keys = keys.values;
       known->memory_values = values.values;
@@ -103,11 +107,10 @@ Rows Attention::context(const Pass& pass, const Rows& rows, const Rows* memory,
   }
   keys = chosen_rows(keys, spans->key_rows);
   values = chosen_rows(values, spans->key_rows);
-  if (pass.attends_at_once(scores_site_, probs_site_)) {
+  if (at_once) {
     const AttentionSpans& seen = few ? one_query_spans(*spans) : *spans;
-    const Rows result = pass.activation(
-        context_site_,
-        pass.attention(seen, shape_, queries, keys, values, scores_site_, probs_site_));
+    const Rows result = pass.attention(seen, shape_, queries, keys, values, scores_site_,
+                                       probs_site_, context_site_);
     return few ? result : chosen_rows(result, kept);
   }
   // Scores and probabilities exist only here: as [heads * queries, keys] per sequence, or, where a

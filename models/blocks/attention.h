@@ -58,7 +58,7 @@ class Attention {
 
  private:
   Rows read(const Pass& pass, const Projection& projection, const Rows& rows,
-            const RotaryAngles& angles) const;
+            const RotaryAngles& angles, bool codes_suffice) const;
 
   int64_t layer_, head_size_;
   AttentionShape shape_;

@@ -31,8 +31,8 @@ Rows FeedForward::forward(const Pass& pass, const Rows& rows) const {
 }
 
 Rows FeedForward::hidden(const Pass& pass, const Rows& rows) const {
+  if (!gated()) return up.forward(pass, rows, /*codes_suffice=*/true);
   Rows result = up.forward(pass, rows);
-  if (!gated()) return result;
   const Rows open = gate.forward(pass, rows);
   return pass.activation(product_site_, {at::mul(open.values, result.values)});
 }

@@ -24,10 +24,14 @@ struct Projection {
   }
 
   // In front of the site.
-  Rows outputs(const Pass& pass, const Rows& rows) const { return outputs(pass, rows, kNoSite); }
-  Rows forward(const Pass& pass, const Rows& rows) const {
+  Rows outputs(const Pass& pass, const Rows& rows) const {
+    return outputs(pass, rows, kNoSite, /*codes_suffice=*/false);
+  }
+  // `codes_suffice`: see Pass::linear.
+  Rows forward(const Pass& pass, const Rows& rows, bool codes_suffice = false) const {
     const bool last = factor == 1 && (!nonlinearity || joined(pass) != kernels::Activation::kNone);
-    return last ? outputs(pass, rows, site) : pass.activation(site, outputs(pass, rows));
+    return last ? outputs(pass, rows, site, codes_suffice)
+                : pass.activation(site, outputs(pass, rows));
   }
 
   GraphWriter::Value write(GraphWriter& writer, const GraphWriter::Value& rows) const {
@@ -46,9 +50,9 @@ struct Projection {
     return joins ? joined_activation(*nonlinearity) : kernels::Activation::kNone;
   }
   // With a site where nothing follows the product.
-  Rows outputs(const Pass& pass, const Rows& rows, SiteId behind) const {
+  Rows outputs(const Pass& pass, const Rows& rows, SiteId behind, bool codes_suffice) const {
     const kernels::Activation along = joined(pass);
-    Rows result = pass.linear(linear, rows, along, behind);
+    Rows result = pass.linear(linear, rows, along, behind, codes_suffice);
     if (factor != 1) result.values.mul_(factor);
     if (nonlinearity && along == kernels::Activation::kNone)
       result.values = apply(*nonlinearity, std::move(result.values));

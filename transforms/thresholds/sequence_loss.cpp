@@ -40,11 +40,14 @@ class ReaderEngine final : public Engine {
     }
     return Engine::linear(of);
   }
-  at::Tensor attention(const AttentionSpans& spans, const AttentionShape& shape,
-                       const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                       const AttentionGrids& grids) const override {
-    return query.device().is_cpu() ? packed_attention(spans, shape, query, key, value, grids)
-                                   : Engine::attention(spans, shape, query, key, value, grids);
+  Rows attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
+                 const Rows& key, const Rows& value, const AttentionGrids& grids) const override {
+    if (!query.values.device().is_cpu()) {
+      return Engine::attention(spans, shape, query, key, value, grids);
+    }
+    const at::Tensor context =
+        packed_attention(spans, shape, query.values, key.values, value.values, grids);
+    return grids.context == nullptr ? Rows{context} : quantize(*grids.context, context, true);
   }
 
  private:

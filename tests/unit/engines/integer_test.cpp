@@ -2,7 +2,10 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/gelu.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
 #include <cmath>
 #include <map>
@@ -152,6 +155,94 @@ TEST(Integer, FusedOperationsHaveTheBitsOfSeparateOnes) {
       EXPECT_TRUE(along.values.equal(apart.values));
       EXPECT_TRUE(along.codes->codes.equal(apart.codes->codes));
     }
+    ++linears;
+  };
+  run.network.model().forward(run.batches[0], run.pass(nullptr, {}, compare));
+  EXPECT_GT(linears, 0);
+}
+
+// What attention of a layer is given, and where it writes.
+struct AttentionOfLayer {
+  AttentionSpans spans{{0, 1, 20, 24}, {0, 1, 20, 24}, {1, 17, 4}};
+  AttentionShape shape{.heads = 4, .key_heads = 4, .divisor = 2};
+  at::Tensor query = at::randn({24, 32}), key = at::randn({24, 32}), value = at::randn({24, 32});
+
+  Rows attend(Calibrated& run, const Engine& by, bool codes_suffice = false) const {
+    const auto point = [&](const char* part) -> const SitePoint& {
+      return run.network.point(std::string("activation:encoder.0.attention.") + part);
+    };
+    const auto on_grid = [&](const at::Tensor& rows, const char* part) {
+      return by.quantize(point(part), rows, /*in_place=*/false);
+    };
+    return by.attention(
+        spans, shape, on_grid(query, "query"), on_grid(key, "key"), on_grid(value, "value"),
+        {.probs = &point("probs"), .context = &point("context"), .codes_suffice = codes_suffice});
+  }
+};
+
+// By the same codes: float32 sums of products of values may turn one.
+TEST(Integer, AttentionIsThatOfValuesButForRoundings) {
+  Calibrated run(rules(8, 8));
+  const auto packed = make_engine("packed");
+  int64_t turned = 0, values = 0;
+  for (int i = 0; i < 20; ++i) {
+    const AttentionOfLayer layer;
+    const Rows found = layer.attend(run, *run.engine), expected = layer.attend(run, *packed);
+    ASSERT_NE(found.codes, nullptr);
+    const float scale = found.codes->parameters.scale.item<float>();
+    const at::Tensor steps = found.values.sub(expected.values).div(scale).round();
+    EXPECT_LE(largest(steps), 1);
+    turned += steps.count_nonzero().item<int64_t>();
+    values += steps.numel();
+    EXPECT_TRUE(with_values(layer.attend(run, *run.engine, true)).values.equal(found.values));
+  }
+  EXPECT_LE(turned, values / 1000) << "of " << values;
+}
+
+TEST(Integer, AttentionSaysWhyItIsComputedInFloat) {
+  const auto notes = [](const std::string& more) {
+    Calibrated run(rules(8, 8, more));
+    run.logits(run.engine.get());
+    return run.engine->notes();
+  };
+  EXPECT_THAT(notes(", {sites: 'activation:encoder.0.attention.probs', quantize: false}"),
+              Contains(HasSubstr("its probabilities are float: "
+                                 "activation:encoder.0.attention.probs")));
+  EXPECT_THAT(notes(", {sites: 'activation:encoder.0.attention.key', bits: 16}"),
+              Contains(HasSubstr("its keys have 16 bits, and codes of at most 8 are multiplied: "
+                                 "activation:encoder.0.attention.probs")));
+  EXPECT_THAT(notes(", {sites: 'activation:encoder.0.attention.value', granularity: token}"),
+              Contains(HasSubstr("its values have a scale per token")));
+}
+
+// Values are left out where codes suffice, and come back for those who want them.
+TEST(Integer, LeavesOutValuesThatNothingReads) {
+  Calibrated run(rules(8, 8));
+  SitePoints& points = run.network.points();
+  int64_t linears = 0;
+  const auto compare = [&](const Operand& operand, const Rows& input) {
+    const auto* linear = std::get_if<const Linear*>(&operand);
+    if (linear == nullptr || input.grid == nullptr) return;
+    const Weight weight((*linear)->weight, points, (*linear)->weight_site);
+    const Rows rows = run.engine->quantize(*input.grid, input.values, false);
+    const Product whole{.rows = rows,
+                        .weight = weight,
+                        .bias = (*linear)->bias,
+                        .grid = &run.network.point("activation:encoder.0.ffn.gelu")};
+    Product codes = whole;
+    codes.codes_suffice = true;
+    const Rows with = run.engine->linear(whole), without = run.engine->linear(codes);
+    EXPECT_TRUE(without.values.isnan().all().item<bool>());
+    EXPECT_EQ(without.values.sizes(), with.values.sizes());
+    EXPECT_TRUE(without.codes->codes.equal(with.codes->codes));
+    EXPECT_TRUE(with_values(without).values.equal(with.values));
+    const at::Tensor last = at::tensor({with.values.size(0) - 1, int64_t{0}});
+    EXPECT_TRUE(with_values(select_rows(without, last))
+                    .values.equal(at::index_select(with.values, 0, last)));
+    // A weight that is float takes values.
+    const Weight in_float(at::randn({3, with.values.size(1)}));
+    EXPECT_TRUE(run.engine->linear({.rows = without, .weight = in_float})
+                    .values.equal(run.engine->linear({.rows = with, .weight = in_float}).values));
     ++linears;
   };
   run.network.model().forward(run.batches[0], run.pass(nullptr, {}, compare));
