@@ -1,5 +1,5 @@
-// Linears whose rows and weight both lie on grids of up to 8 bits, computed with their codes: sums
-// are integers and exact.
+// Linears whose rows and weight both lie on grids of up to 8 bits, and attention between such rows,
+// computed with their codes: sums are integers and exact.
 
 #include "engines/packing/integer_engine.h"
 #include "framework/plugin/registry.h"
@@ -17,7 +17,7 @@ class Integer final : public IntegerEngine {
 void register_engine_integer(Plugins& plugins) {
   add_plugin<Integer, NoParams>(
       plugins.engines, "integer",
-      "Linears between grids of up to 8 bits by their codes, with exact sums; all else as packed.",
+      "Linears and attention on grids of up to 8 bits by codes, sums exact; all else as packed.",
       "integer arithmetic: Jacob et al. 2018");
 }
 
