@@ -170,7 +170,8 @@ TEST_F(SlurmTest, ACancelledArrayIsSubmittedAgainAndCompletes) {
   wait_for_the_end();
   const auto before = finished();
   ASSERT_LT(before.size(), 4u) << "the array was faster than the test";
-  for (const json& cell : read_json_file(folder_ / "out/sweep.json")["cells"]) {
+  const json index = read_json_file(folder_ / "out/sweep.json");
+  for (const json& cell : index.at("cells")) {
     EXPECT_NE(cell["status"], "failed") << outputs();
   }
   const ProgramResult again = submit();
