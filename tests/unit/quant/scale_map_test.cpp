@@ -78,7 +78,7 @@ TEST(ScaleMap, FromFeaturesToScalesAndBack) {
               ElementsAre(11, 10, 11, 12, 11));
   // Of every row by itself; a NaN stays where it was seen.
   const at::Tensor min = at::tensor({3.0f, 7.0f, -2.0f, 0.0f, 1.0f, 1.0f, 1.0f, 1.0f, NAN, 1.0f});
-  const Range range = map.reduce({min.view({2, 5}), (min + 1).view({2, 5})});
+  const Range range = map.reduce({min.view({2, 5}), min.add(1).view({2, 5})});
   EXPECT_THAT(numbers(range.min.slice(0, 0, 1).contiguous()), ElementsAre(7, -2, 0));
   EXPECT_THAT(numbers(range.max.slice(0, 0, 1).contiguous()), ElementsAre(8, 4, 1));
   EXPECT_THAT(numbers(range.min.slice(0, 1, 2).contiguous()),
