@@ -34,6 +34,18 @@ class Fork {
 #endif
 };
 
+// What a thread does of it, to its end or to an exception.
+class Share {
+ public:
+  explicit Share(Fork& fork) : fork_(fork) { fork_.enter(); }
+  ~Share() { fork_.leave(); }
+  Share(const Share&) = delete;
+  Share& operator=(const Share&) = delete;
+
+ private:
+  Fork& fork_;
+};
+
 }  // namespace
 
 void parallel_for(int64_t begin, int64_t end, int64_t grain,
@@ -41,10 +53,9 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain,
   const bool gradients = at::GradMode::is_enabled();  // threads have a mode of their own
   Fork fork;
   at::parallel_for(begin, end, grain, [&](int64_t first, int64_t last) {
-    fork.enter();
+    const Share share(fork);
     const at::AutoGradMode mode(gradients);
     body(first, last);
-    fork.leave();
   });
 }
 
