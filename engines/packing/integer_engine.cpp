@@ -99,15 +99,14 @@ Rows IntegerEngine::quantize(const SitePoint& point, const at::Tensor& rows, boo
   if (!problem(point.spec).empty() || (!is_dynamic && !are_small_integers(given.zero_point))) {
     return PackedEngine::quantize(point, rows, in_place);
   }
-  auto codes = std::make_shared<IntegerCodes>();
   const bool follows_range = quantizer.learnable().empty();
   if (is_dynamic || !follows_range || given.scale.numel() != 1) {
-    *codes = from_lowest(quantizer.codes(rows));
+    auto codes = std::make_shared<IntegerCodes>(from_lowest(quantizer.codes(rows)));
     return {quantizer.apply(rows, in_place), &point, std::move(codes)};
   }
   const at::Tensor dense = rows.contiguous();
   at::Tensor values = in_place ? dense : at::empty(dense.sizes(), dense.options());
-  codes = codes_on(point, dense.size(0), dense.size(1));
+  auto codes = codes_on(point, dense.size(0), dense.size(1));
   const QuantParameters& of = codes->parameters;
   const bool complete = kernels::quantize_codes_tensor(
       kernel_device(dense), dense.const_data_ptr<float>(),

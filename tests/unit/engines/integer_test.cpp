@@ -180,6 +180,13 @@ struct AttentionOfLayer {
   }
 };
 
+// What the engine says behind a pass of a network of 8 bits with further rules.
+std::vector<std::string> notes(const std::string& more) {
+  Calibrated run(rules(8, 8, more));
+  run.logits(run.engine.get());
+  return run.engine->notes();
+}
+
 // By the same codes: float32 sums of products of values may turn one.
 TEST(Integer, AttentionIsThatOfValuesButForRoundings) {
   Calibrated run(rules(8, 8));
@@ -200,11 +207,6 @@ TEST(Integer, AttentionIsThatOfValuesButForRoundings) {
 }
 
 TEST(Integer, AttentionSaysWhyItIsComputedInFloat) {
-  const auto notes = [](const std::string& more) {
-    Calibrated run(rules(8, 8, more));
-    run.logits(run.engine.get());
-    return run.engine->notes();
-  };
   EXPECT_THAT(notes(", {sites: 'activation:encoder.0.attention.probs', quantize: false}"),
               Contains(HasSubstr("its probabilities are float: "
                                  "activation:encoder.0.attention.probs")));
@@ -283,11 +285,6 @@ TEST(Integer, RowsDoNotDependOnTheirCompany) {
 }
 
 TEST(Integer, SaysWhatItComputesInFloat) {
-  const auto notes = [](const std::string& more) {
-    Calibrated run(rules(8, 8, more));
-    run.logits(run.engine.get());
-    return run.engine->notes();
-  };
   EXPECT_THAT(notes(", {sites: 'weight:encoder.0.ffn.output', bits: 16}"),
               Contains(HasSubstr("since the weight has 16 bits, and codes of at most 8 are "
                                  "multiplied: weight:encoder.0.ffn.output")));
