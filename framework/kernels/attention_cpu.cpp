@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <memory>
-#include <new>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "framework/kernels/attention_cpu.cpp"
@@ -12,6 +9,7 @@
 // After foreach_target.h.
 #include <hwy/highway.h>
 
+#include "framework/kernels/attention_heads.h"
 #include "framework/kernels/fake_quantize-inl.h"
 #include "framework/kernels/product_tile-inl.h"
 #include "framework/kernels/softmax-inl.h"
@@ -172,41 +170,20 @@ namespace {
 HWY_EXPORT(head_scratch);
 HWY_EXPORT(attend);
 
-constexpr size_t kAlignment = 64;           // a cache line, and the widest vector
 constexpr int64_t kWorthAThread = 1 << 18;  // multiply-adds, some 30 microseconds
-
-struct Free {
-  void operator()(float* data) const { std::free(data); }
-};
-
-std::unique_ptr<float[], Free> scratch_of(int64_t floats) {
-  const auto bytes = (static_cast<size_t>(floats) * sizeof(float) + kAlignment - 1) / kAlignment;
-  auto* data = static_cast<float*>(std::aligned_alloc(kAlignment, bytes * kAlignment));
-  if (data == nullptr) throw std::bad_alloc();
-  return std::unique_ptr<float[], Free>(data);
-}
 
 }  // namespace
 
 void attention(const AttentionOperands& of, std::span<const AttentionSequence> sequences,
                float* context, ParallelFor parallel_for) {
-  if (sequences.empty()) return;
-  int64_t most_keys = 0, work = 0;
-  for (const AttentionSequence& sequence : sequences) {
-    most_keys = std::max(most_keys, sequence.valid_keys);
-    work += 2 * sequence.queries * sequence.keys * of.head_size * (of.heads / of.key_heads);
-  }
-  const int64_t heads = static_cast<int64_t>(sequences.size()) * of.key_heads;
-  const int64_t floats = HWY_DYNAMIC_DISPATCH(head_scratch)(most_keys, of.head_size);
-  const int64_t grain = std::max<int64_t>(
-      1, kWorthAThread / std::max<int64_t>(1, work / static_cast<int64_t>(sequences.size())));
-  parallel_for(0, heads, grain, [&](int64_t begin, int64_t end) {
-    const auto scratch = scratch_of(floats);
-    for (int64_t i = begin; i < end; ++i) {
-      const AttentionSequence& sequence = sequences[static_cast<size_t>(i / of.key_heads)];
-      HWY_DYNAMIC_DISPATCH(attend)({of, sequence, i % of.key_heads, context}, scratch.get());
-    }
-  });
+  const HeadsOfSequences all{sequences, of.heads, of.key_heads, of.head_size, kWorthAThread};
+  const int64_t floats = HWY_DYNAMIC_DISPATCH(head_scratch)(all.most_keys(), of.head_size);
+  const auto bytes = floats * static_cast<int64_t>(sizeof(float));
+  all.for_each(bytes, parallel_for,
+               [&](const AttentionSequence& sequence, int64_t key_head, void* scratch) {
+                 HWY_DYNAMIC_DISPATCH(attend)
+                 ({of, sequence, key_head, context}, static_cast<float*>(scratch));
+               });
 }
 
 }  // namespace quell::kernels

@@ -3,10 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
@@ -15,6 +12,7 @@
 // After foreach_target.h.
 #include <hwy/highway.h>
 
+#include "framework/kernels/attention_heads.h"
 #include "framework/kernels/fake_quantize-inl.h"
 #include "framework/kernels/integer_panels-inl.h"
 #include "framework/kernels/integer_tile-inl.h"
@@ -330,41 +328,23 @@ namespace {
 HWY_EXPORT(integer_head_scratch);
 HWY_EXPORT(attend_codes);
 
-constexpr size_t kAlignment = 64;           // a cache line, and the widest vector
 constexpr int64_t kWorthAThread = 1 << 19;  // multiply-adds, some 30 microseconds
-
-struct FreeBytes {
-  void operator()(void* data) const { std::free(data); }
-};
 
 }  // namespace
 
 bool integer_attention(const IntegerAttentionOperands& of,
                        std::span<const AttentionSequence> sequences, const IntegerOutput& output,
                        ParallelFor parallel_for) {
-  if (sequences.empty()) return true;
-  int64_t most_keys = 0, work = 0;
-  for (const AttentionSequence& sequence : sequences) {
-    most_keys = std::max(most_keys, sequence.valid_keys);
-    work += 2 * sequence.queries * sequence.keys * of.head_size * (of.heads / of.key_heads);
-  }
-  const auto count = static_cast<int64_t>(sequences.size());
-  const auto bytes =
-      static_cast<size_t>(HWY_DYNAMIC_DISPATCH(integer_head_scratch)(most_keys, of.head_size));
-  const int64_t grain = std::max<int64_t>(1, kWorthAThread / std::max<int64_t>(1, work / count));
+  const HeadsOfSequences all{sequences, of.heads, of.key_heads, of.head_size, kWorthAThread};
+  const int64_t bytes = HWY_DYNAMIC_DISPATCH(integer_head_scratch)(all.most_keys(), of.head_size);
   std::atomic<bool> complete = true;
-  parallel_for(0, count * of.key_heads, grain, [&](int64_t begin, int64_t end) {
-    const std::unique_ptr<void, FreeBytes> scratch(
-        std::aligned_alloc(kAlignment, std::max(bytes, kAlignment)));
-    if (scratch == nullptr) throw std::bad_alloc();
-    for (int64_t i = begin; i < end && complete; ++i) {
-      const AttentionSequence& sequence = sequences[static_cast<size_t>(i / of.key_heads)];
-      if (!HWY_DYNAMIC_DISPATCH(attend_codes)({of, sequence, i % of.key_heads, output},
-                                              static_cast<uint8_t*>(scratch.get()))) {
-        complete = false;
-      }
-    }
-  });
+  all.for_each(
+      bytes, parallel_for, [&](const AttentionSequence& sequence, int64_t key_head, void* scratch) {
+        if (complete && !HWY_DYNAMIC_DISPATCH(attend_codes)({of, sequence, key_head, output},
+                                                            static_cast<uint8_t*>(scratch))) {
+          complete = false;
+        }
+      });
   return complete;
 }
 
