@@ -79,7 +79,7 @@ class MassiveActivations final : public Transform {
     const auto& segments = context.model.segments();
     std::set<int64_t> held_before;  // channels; what a layer gives passes by the later ones
     for (const auto& [index, values] : massive_values(context)) {
-      hold(segments[index], values, context.model.device(), held_before, context.log);
+      hold(segments[index], values, held_before, context.log);
     }
     if (held_before.empty()) {
       context.log.info(
@@ -124,8 +124,8 @@ class MassiveActivations final : public Transform {
     return found;
   }
 
-  void hold(const Segment& segment, const MassiveValues& values, at::Device device,
-            std::set<int64_t>& held_before, Log& log) const {
+  void hold(const Segment& segment, const MassiveValues& values, std::set<int64_t>& held_before,
+            Log& log) const {
     // Of channels that hold nothing: finite, since a stored parameter has to be.
     constexpr float kNever = std::numeric_limits<float>::max();
     at::Tensor limit = at::full({values.sums.numel()}, kNever);
@@ -144,8 +144,8 @@ class MassiveActivations final : public Transform {
           kName, segment.name, channel, count, values.limit, mean, value[channel].item<double>()));
     }
     if (!any) return;
-    *held(segment, "limit") = limit.to(device);
-    *held(segment, "value") = value.to(device);
+    *held(segment, "limit") = limit.to(segment.device);
+    *held(segment, "value") = value.to(segment.device);
   }
 
   Params params_;

@@ -140,7 +140,7 @@ int run_parity(const Plugins& plugins, const Arguments& arguments) {
   const ExperimentSpec spec = load_experiment_or_run(files[0], line, plugins);
   const bool quiet = line.has("quiet") || line.has("json");
   Log log(quiet ? Verbosity::kQuiet : Log::default_verbosity());
-  if (spec.model.device != "cpu") {
+  if (!spec.model.is_on_cpu()) {
     throw ConfigError("parity: engines compute on the CPU; add --set model.device=cpu");
   }
   const CalibratedNetwork network(load_bench(spec, plugins, log), log);

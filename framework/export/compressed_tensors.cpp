@@ -2,7 +2,6 @@
 
 #include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -40,17 +39,6 @@ auto named(const SitePoints& points, SiteId site, const Make& make) {
   }
 }
 
-// Writes a part of a module's tensor, or the whole.
-void put(const StoredPart& part, const at::Tensor& rows, at::Tensor& whole) {
-  if (!rows.defined()) return;
-  if (part.is_whole()) {
-    whole = rows;
-    return;
-  }
-  if (!whole.defined()) whole = at::zeros(stored_shape(part, rows.sizes().vec()), rows.options());
-  put_part(part, rows, whole);
-}
-
 // By module.
 std::map<std::string, CompressedLinear> compressed_linears(const CalibratedNetwork& network) {
   const Bench& bench = network.bench();
@@ -70,9 +58,10 @@ std::map<std::string, CompressedLinear> compressed_linears(const CalibratedNetwo
       return compressed_weight(weight->quantizer->codes(tensor->place->detach()), weight->spec,
                                to.scheme.weight_bits);
     });
-    put(tensor->stored.part, part.codes, to.weight.codes);
-    put(tensor->stored.part, part.scale, to.weight.scale);
-    put(tensor->stored.part, part.zero_point, to.weight.zero_point);
+    const StoredPart& place = tensor->stored.part;
+    put_part(place, part.codes, to.weight.codes);
+    put_part(place, part.scale, to.weight.scale);
+    if (part.zero_point.defined()) put_part(place, part.zero_point, to.weight.zero_point);
     if (to.scheme.input != InputScheme::kStatic) continue;
     to.input = named(points, linear.input, [&] {
       const InputGrid grid = input_grid(input->quantizer->parameters());

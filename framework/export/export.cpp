@@ -56,7 +56,7 @@ void export_network(const ExperimentSpec& spec, const ExportFormat& format, cons
                     folder.string()));
   }
   ExperimentSpec on_host = spec;  // files hold what does not depend on it
-  on_host.model.device = "cpu";
+  on_host.model.device = {"cpu"};
   Bench bench = load_bench(on_host, plugins, log);
   format.check(bench, plugins);
   const CalibratedNetwork network(std::move(bench), log);

@@ -10,26 +10,18 @@
 #include "framework/base/error.h"
 #include "framework/config/scalar.h"
 #include "framework/import/qualcomm_command.h"
-#include "framework/import/qualcomm_nodes.h"
+#include "framework/import/qualcomm_rules.h"
 #include "framework/import/qualcomm_steps.h"
 
 namespace quell {
 namespace {
 
 namespace fs = std::filesystem;
-using published::NodeSetting;
+using Kind = published::NodeSetting::Kind;
 using published::QualcommCommand;
-using Kind = NodeSetting::Kind;
 
-// What --per-embd and --per-groups are about.
-constexpr const char* kFeatureSites =
-    "\"activation:embeddings.{sum_*,norm}\", "
-    "\"activation:encoder.*.attention.{query,key,value,context,output,residual,norm}\", "
-    "\"activation:encoder.*.ffn.{output,residual,norm}\"";
 // The code looks at so many batches for permutations.
 constexpr int64_t kPermutationBatches = 10;
-// Shifts of the estimators that search: a quarter of the codes.
-int64_t shifts_of(int64_t bits) { return (int64_t{1} << bits) / 4; }
 
 class Converter {
  public:
@@ -52,34 +44,20 @@ class Converter {
   void find_model_type(const fs::path& folder);
   std::string data_path();
   std::string calibration();
-  std::string observer(const std::string& method, const std::string& search,
-                       std::optional<int64_t> candidates, std::optional<int64_t> shifts = {}) const;
-  std::string activation_observer() const;
-  std::string rules();
-  void setup_rules(std::string& text);
-  void group_rules(std::string& text);
-  void node_rules(std::string& text);
-  std::string kept_shifts(const published::NodeKey& key, int64_t bits) const;
-  std::string node_rule(const published::NodeKey& key, const NodeSetting& setting);
-  void cross_entropy_rule(std::string& text);
   std::string pipeline();
-  void rounding_rules(std::string& text);
   void note_differences();
   void note_rounding();
   void note(ImportNote::Kind kind, std::string text) { notes_.push_back({kind, std::move(text)}); }
   void differs(std::string text) { note(ImportNote::Kind::kDifference, std::move(text)); }
-  void unused(std::string text) { note(ImportNote::Kind::kNoEffect, std::move(text)); }
 
   // Features are permuted, in that code too.
-  bool permutes() const { return !permuted_.empty(); }
+  bool permutes() const { return !rules_.permuted.empty(); }
 
   const ImportOptions& options_;
   const QualcommCommand& command_;
   ImportNotes& notes_;
   std::string model_type_;
-  std::vector<std::string> permuted_;  // patterns of sites
-  bool all_permuted_ = true;           // every site with groups is
-  bool never_quantized_ = false;       // a node with 'ngpK' without an option that permutes
+  published::QualcommRules rules_;
 };
 
 std::string Converter::name() const {
@@ -170,198 +148,14 @@ std::string Converter::calibration() {
   return text + "}\n";
 }
 
-std::string Converter::observer(const std::string& method, const std::string& search,
-                                std::optional<int64_t> candidates,
-                                std::optional<int64_t> shifts) const {
-  if (method == "current_minmax" || method == "allminmax") {
-    return method == "allminmax" ? "minmax" : method;
-  }
-  if (method == "running_minmax") {
-    if (!command_.momentum) return "ema_minmax";
-    return fmt::format("{{type: ema_minmax, momentum: {}}}", format_double(*command_.momentum));
-  }
-  std::string text = method == "MSE" ? "{type: summed_mse" : "{type: cross_entropy";
-  if (search == "golden_section") text += ", search: brent";
-  if (candidates) text += fmt::format(", candidates: {}", *candidates);
-  if (shifts) text += fmt::format(", shifts: {}", *shifts);
-  return text + "}";
-}
-
-std::string Converter::activation_observer() const {
-  if (command_.percentile && *command_.percentile > 0) {
-    return fmt::format("{{type: current_minmax, percentile: {}, sides: low}}",
-                       format_double(*command_.percentile));
-  }
-  return observer(command_.activation_method, command_.activation_search,
-                  command_.activation_candidates);
-}
-
-// The last layer has estimators of its own by --quant-setup, in BERT.
-void Converter::setup_rules(std::string& text) {
-  if (command_.setup == "all") return;
-  if (!is_bert()) {
-    return unused(
-        fmt::format("--quant-setup {}: of BERT alone, in the published code, too", command_.setup));
-  }
-  text += command_.setup == "FP_logits"
-              ? "    - {sites: \"group:C\", quantize: false}\n"
-              : "    - {sites: \"group:C\", observer: {type: summed_mse, search: brent}}\n";
-}
-
-void Converter::group_rules(std::string& text) {
-  if (!command_.per_embedding && !command_.groups) return;
-  if (!is_bert())
-    return unused("--per-embd, --per-groups: of BERT alone, in the published code, too");
-  std::string sites = kFeatureSites;
-  if (command_.per_embedding) sites += ", \"group:P\"";
-  text += fmt::format("    - {{sites: [{}],\n       granularity: {}", sites,
-                      command_.groups ? fmt::format("feature_groups, groups: {}", *command_.groups)
-                                      : "channel, axis: 1");
-  text += command_.percentile ? ", observer: current_minmax}\n" : "}\n";
-  if (command_.permute) {
-    permuted_.emplace_back(kFeatureSites);
-  } else {
-    all_permuted_ = false;
-  }
-}
-
-// Where --quant-dict changes the bits of what a search has a range for, its estimator, made before,
-// keeps the shifts of the old bits.
-std::string Converter::kept_shifts(const published::NodeKey& key, int64_t bits) const {
-  const std::string_view letter = key.node->letter;
-  const bool weight = key.node->pattern.starts_with("weight:");
-  const int64_t before = weight ? command_.weight_bits : command_.activation_bits;
-  const bool symmetric = weight ? command_.symmetric_weights : command_.symmetric_activations;
-  if (symmetric || bits == before) return "";
-  const std::string& method = weight ? command_.weight_method : command_.activation_method;
-  const std::string& search = weight ? command_.weight_search : command_.activation_search;
-  const auto candidates = weight ? command_.weight_candidates : command_.activation_candidates;
-  const bool brent = letter == "Et" || (letter == "C" && command_.setup == "MSE_logits");
-  if (brent) return ", observer: " + observer("MSE", "golden_section", {}, shifts_of(before));
-  if (method != "MSE" && method != "cross_entropy") return "";
-  return ", observer: " + observer(method, search, candidates, shifts_of(before));
-}
-
-// The bits or groups of a node, and what else follows from that.
-std::string Converter::node_rule(const published::NodeKey& key, const NodeSetting& setting) {
-  const std::string observed = command_.percentile ? ", observer: current_minmax" : "";
-  switch (setting.kind) {
-    case Kind::kBits:
-      return fmt::format("bits: {}{}", setting.number, kept_shifts(key, setting.number));
-    case Kind::kFloat:
-      return "quantize: false";
-    case Kind::kPerEmbedding:
-      return "granularity: channel, axis: 1" + observed;
-    case Kind::kGroups:
-      all_permuted_ = false;
-      break;
-    case Kind::kPermutedGroups:
-      if (!command_.permute && !command_.permute_shared) {
-        never_quantized_ = true;
-        return "quantize: false";
-      }
-      permuted_.push_back(fmt::format("\"{}\"", key.pattern()));
-  }
-  return fmt::format("granularity: feature_groups, groups: {}{}", setting.number, observed);
-}
-
-void Converter::node_rules(std::string& text) {
-  if (command_.nodes.empty()) return;
-  if (command_.nodes.count("Et") > 0) {
-    text += "    - {sites: \"group:Et\", observer: {type: summed_mse, search: brent}}\n";
-  }
-  if (!is_bert()) {
-    return unused(
-        "--quant-dict: of BERT alone, in the published code, too, but for the estimator of word "
-        "embeddings, which 'Et' changes");
-  }
-  // In the order of the published code, where what comes later wins: within a letter that of all
-  // layers. Neighbours with equal settings are one rule.
-  std::vector<std::pair<std::string, std::vector<std::string>>> rules;
-  for (const published::QuantNode& node : published::quant_nodes()) {
-    std::vector<std::pair<published::NodeKey, NodeSetting>> own;
-    for (const auto& [name, setting] : command_.nodes) {
-      const auto key = published::find_node(name);
-      if (key->node == &node) own.emplace_back(*key, setting);
-    }
-    std::stable_sort(own.begin(), own.end(), [](const auto& a, const auto& b) {
-      return a.first.layer.has_value() && !b.first.layer.has_value();
-    });
-    for (auto [key, setting] : own) {
-      if (node.letter == "wP") {
-        key = *published::find_node("P");
-        differs(
-            "--quant-dict: 'wP' changes the pooler's output in the published code, not its weight; "
-            "so it does here");
-      }
-      const std::string rule = node_rule(key, setting);
-      if (rules.empty() || rules.back().first != rule) rules.push_back({rule, {}});
-      rules.back().second.push_back(fmt::format("\"{}\"", key.group()));
-    }
-  }
-  for (const auto& [rule, sites] : rules) {
-    std::string list = fmt::format("{}", fmt::join(sites, ", "));
-    if (sites.size() > 1) list = "[" + list + "]";
-    text += fmt::format("    - {{sites: {}, {}}}\n", list, rule);
-  }
-}
-
-void Converter::cross_entropy_rule(std::string& text) {
-  const std::string& layer = command_.cross_entropy_layer;
-  if (layer.empty()) return;
-  const bool logits = layer == (is_bert() ? "classifier" : "classifier.out_proj");
-  if (!logits && layer != "bert.pooler.dense_act.0") {
-    throw ConfigError(
-        fmt::format("--cross-entropy-layer: {} is not imported; leave the option out, and add a "
-                    "rule with `observer: cross_entropy` for its site",
-                    layer));
-  }
-  const bool brent = logits && is_bert() && command_.setup == "MSE_logits";
-  text += fmt::format("    - {{sites: \"group:{}\", observer: {}}}\n", logits ? "C" : "P",
-                      brent ? "{type: cross_entropy, search: brent}" : "cross_entropy");
-}
-
-void Converter::rounding_rules(std::string& text) {
-  if (!command_.rounding) return;
-  std::vector<std::string> sites;
-  for (const std::string& layer : command_.rounding->layers) {
-    sites.push_back(fmt::format("\"weight:{}\"", published::weight_site_of(layer)));
-  }
-  text += fmt::format("    - {{sites: [{}], quantizer: adaround}}\n",
-                      sites.empty() ? "\"weight:*\"" : fmt::format("{}", fmt::join(sites, ", ")));
-}
-
-std::string Converter::rules() {
-  const char* learned =
-      command_.trains && command_.training.learns_ranges ? ", quantizer: learned_range" : "";
-  std::string text = fmt::format(
-      "quant:\n  include: placements/qualcomm.yaml\n  rules:\n"
-      "    - {{sites: \"weight:*\", bits: {}, symmetric: {}, granularity: {}, observer: {}{}}}\n"
-      "    - {{sites: \"activation:*\", bits: {}, symmetric: {}, observer: {}{}}}\n",
-      command_.weight_bits, command_.symmetric_weights,
-      command_.per_channel ? "channel, axis: 0" : "tensor",
-      observer(command_.weight_method, command_.weight_search, command_.weight_candidates), learned,
-      command_.activation_bits, command_.symmetric_activations, activation_observer(), learned);
-  rounding_rules(text);
-  setup_rules(text);
-  group_rules(text);
-  node_rules(text);
-  cross_entropy_rule(text);
-  if (!command_.quantize_weights) text += "    - {sites: \"weight:*\", quantize: false}\n";
-  if (!command_.quantize_activations) {
-    text += "    - {sites: \"activation:*\", quantize: false}\n";
-    permuted_.clear();
-  }
-  return text;
-}
-
 std::string Converter::pipeline() {
   std::vector<std::string> steps;
   if (permutes()) {
     std::string step =
         fmt::format("permute_groups: {{network: published, batches: {}{}", kPermutationBatches,
                     command_.permute_shared ? ", shared: layer" : "");
-    if (!all_permuted_) step += fmt::format(", sites: [{}]", fmt::join(permuted_, ", "));
+    if (!rules_.all_permuted)
+      step += fmt::format(", sites: [{}]", fmt::join(rules_.permuted, ", "));
     steps.push_back(step + "}");
   }
   const std::string first = permutes() ? fmt::format("first_batch: {}", kPermutationBatches) : "";
@@ -432,7 +226,7 @@ void Converter::note_differences() {
         "--act-quant-method running_minmax: there it ignores permutations, and starts from what it "
         "saw while they were looked for; here groups are permuted, and it starts anew");
   }
-  if (never_quantized_) {
+  if (rules_.never_quantized) {
     differs(
         "--quant-dict: without --per-groups-permute the published code never quantizes a node with "
         "'ngpK', and so it is here; give that option to get permuted groups");
@@ -469,8 +263,8 @@ std::string Converter::yaml() {
     const std::string step = published::training_step(command_, /*clamps=*/false, notes_);
     return text + fmt::format("pipeline:\n  - {}\nstages: [float, transformed]\n", step);
   }
-  const std::string quant = rules();
-  text += calibration() + quant + pipeline();
+  rules_ = published::quant_rules(command_, is_bert(), notes_);
+  text += calibration() + rules_.yaml + pipeline();
   note_differences();
   return text;
 }

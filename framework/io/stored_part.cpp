@@ -1,6 +1,7 @@
 #include "framework/io/stored_part.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <utility>
 
 namespace quell {
@@ -34,6 +35,13 @@ at::Tensor take_part(const StoredPart& part, const at::Tensor& stored,
 }
 
 void put_part(const StoredPart& part, const at::Tensor& tensor, at::Tensor& stored) {
+  if (part.is_whole()) {
+    stored = tensor;
+    return;
+  }
+  if (!stored.defined()) {
+    stored = at::zeros(stored_shape(part, tensor.sizes().vec()), tensor.options());
+  }
   at::Tensor place = place_of(part, stored, tensor.size(0));
   place.copy_(tensor.view(place.sizes()));
 }

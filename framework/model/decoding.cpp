@@ -63,8 +63,9 @@ at::Tensor Decoding::step(std::span<const int64_t> parents, std::span<const int6
   for (const Segment& segment : model_.segments()) {
     if (segment.is_encoder) continue;
     if (&segment == &head && each > 1) {
-      state.rows.values = state.rows.values.index_select(
-          0, at::arange(each - 1, hypotheses * each, each, input.target_ids.options()));
+      at::Tensor& rows = state.rows.values;
+      rows = rows.index_select(
+          0, at::arange(each - 1, hypotheses * each, each, rows.options().dtype(at::kLong)));
     }
     segment.run(state, input, pass_);
   }

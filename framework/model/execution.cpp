@@ -18,7 +18,7 @@ void for_each_batch(size_t batches, BatchOrder order, const std::function<void(i
 
 class Whole final : public Execution {
  public:
-  explicit Whole(const Model& model) : model_(model) {}
+  Whole(const Model& model, int64_t device_bytes) : Execution(device_bytes), model_(model) {}
 
   void run(std::span<const Batch> batches, const PassOfBatch& pass, BatchOrder order,
            const OutputSink& sink, const CountRuns& count, const Resumable&) override {
@@ -46,8 +46,12 @@ class Whole final : public Execution {
 class BySegment final : public Execution {
  public:
   BySegment(const Model& model, Residency& residency, const SitePoints& points,
-            std::filesystem::path folder)
-      : model_(model), residency_(residency), points_(points), folder_(std::move(folder)) {}
+            std::filesystem::path folder, int64_t device_bytes)
+      : Execution(device_bytes),
+        model_(model),
+        residency_(residency),
+        points_(points),
+        folder_(std::move(folder)) {}
 
   void run(std::span<const Batch> batches, const PassOfBatch& pass, BatchOrder order,
            const OutputSink& sink, const CountRuns& count, const Resumable& resumable) override {
@@ -94,7 +98,7 @@ class BySegment final : public Execution {
   }
 
   std::unique_ptr<StateStore> first_states(size_t batches) const override {
-    return folder_.empty() ? states_in_memory(batches) : states_on_disk(batches, folder_);
+    return folder_.empty() ? Execution::first_states(batches) : states_on_disk(batches, folder_);
   }
 
  private:
@@ -142,8 +146,8 @@ class OneSegment final : public Execution {
 
 }  // namespace
 
-std::unique_ptr<Execution> execute_whole(const Model& model) {
-  return std::make_unique<Whole>(model);
+std::unique_ptr<Execution> execute_whole(const Model& model, int64_t device_bytes) {
+  return std::make_unique<Whole>(model, device_bytes);
 }
 
 std::unique_ptr<Execution> execute_segment(const Segment& segment,
@@ -153,8 +157,8 @@ std::unique_ptr<Execution> execute_segment(const Segment& segment,
 
 std::unique_ptr<Execution> execute_by_segment(const Model& model, Residency& residency,
                                               const SitePoints& points,
-                                              std::filesystem::path folder) {
-  return std::make_unique<BySegment>(model, residency, points, std::move(folder));
+                                              std::filesystem::path folder, int64_t device_bytes) {
+  return std::make_unique<BySegment>(model, residency, points, std::move(folder), device_bytes);
 }
 
 }  // namespace quell

@@ -46,6 +46,8 @@ struct SegmentRange {
 
 class Execution {
  public:
+  // `device_bytes`: that states between segments may take on another device than the host.
+  explicit Execution(int64_t device_bytes = kNoLimit) : device_bytes_(device_bytes) {}
   virtual ~Execution() = default;
   // Runs all batches through the model. An empty sink receives nothing. Only where segments take
   // turns in memory a pass is long enough to be resumed.
@@ -57,12 +59,15 @@ class Execution {
                                 SegmentRange range = {}) = 0;
   // The states in which the first batches enter the first segment, in a store of their own.
   virtual std::unique_ptr<StateStore> first_states(size_t batches) const {
-    return states_in_memory(batches);
+    return states_in_memory(batches, device_bytes_);
   }
+
+ private:
+  int64_t device_bytes_;
 };
 
 // Of a model that was loaded. The model must live as long as the result.
-std::unique_ptr<Execution> execute_whole(const Model& model);
+std::unique_ptr<Execution> execute_whole(const Model& model, int64_t device_bytes = kNoLimit);
 // Of one segment, while its tensors are in memory, from the states in front of it, which stay. Runs
 // of it take all inputs; they give outputs in the last segment alone. All must live as long as the
 // result.
@@ -72,6 +77,7 @@ std::unique_ptr<Execution> execute_segment(const Segment& segment,
 // without a name. Model, residency and points must live as long as the result.
 std::unique_ptr<Execution> execute_by_segment(const Model& model, Residency& residency,
                                               const SitePoints& points,
-                                              std::filesystem::path folder);
+                                              std::filesystem::path folder,
+                                              int64_t device_bytes = kNoLimit);
 
 }  // namespace quell

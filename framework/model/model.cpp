@@ -2,7 +2,6 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 #include <algorithm>
@@ -13,6 +12,7 @@
 
 #include "framework/base/error.h"
 #include "framework/model/decoding.h"
+#include "framework/model/placement.h"
 #include "framework/quant/device.h"
 
 namespace quell {
@@ -47,19 +47,6 @@ void check_ids(const at::Tensor& ids, const Model& model, int64_t least = 0) {
 const std::vector<std::string> kIgnoredSuffixes = {"position_ids",           ".attn.bias",
                                                    ".attn.masked_bias",      ".attention.bias",
                                                    ".attention.masked_bias", "rotary_emb.inv_freq"};
-
-void move_to(at::Device device, ModelInput& input) {
-  if (device.is_cpu()) return;
-  for (at::Tensor* tensor : {&input.token_ids, &input.segment_ids, &input.scored_ids,
-                             &input.position_ids, &input.target_ids, &input.target_position_ids,
-                             &input.first_rows, &input.rotary.cosines, &input.rotary.sines}) {
-    if (tensor->defined()) *tensor = tensor->to(device);
-  }
-  if (input.target_attention == nullptr || !input.target_attention->key_rows.defined()) return;
-  auto spans = std::make_shared<AttentionSpans>(*input.target_attention);
-  spans->key_rows = spans->key_rows.to(device);
-  input.target_attention = std::move(spans);
-}
 
 int64_t elements(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
@@ -118,8 +105,7 @@ ModelInput Model::bind(const Batch& batch) const {
   input.segment_ids = batch.segment_ids;
   input.scored_ids = batch.scored_ids;
   complete(input);
-  move_to(device_, input);
-  return input;
+  return on_devices(std::move(input));
 }
 
 ModelInput Model::bind_next(const Batch& batch, std::span<const int64_t> sources,
@@ -156,8 +142,25 @@ ModelInput Model::bind_next(const Batch& batch, std::span<const int64_t> sources
   input.target_ids = ids;
   input.target_position_ids = positions;
   input.target_attention = std::make_shared<AttentionSpans>(std::move(own));
-  move_to(device_, input);
+  return on_devices(std::move(input));
+}
+
+ModelInput Model::on_devices(ModelInput input) const {
+  std::vector<std::pair<at::Device, std::shared_ptr<const ModelInput>>> elsewhere;
+  for (size_t i = 1; i < devices_.size(); ++i) {
+    auto there = std::make_shared<ModelInput>(input);
+    move_to(devices_[i], *there);
+    elsewhere.emplace_back(devices_[i], std::move(there));
+  }
+  move_to(devices_.front(), input);
+  input.elsewhere = std::move(elsewhere);
   return input;
+}
+
+void Model::set_devices(std::vector<at::Device> devices) {
+  QUELL_ASSERT(!devices.empty(), "a device");
+  devices_ = std::move(devices);
+  place_segments(devices_, segments_, graph_);
 }
 
 Outputs Model::forward(const ModelInput& input, const Pass& pass) const {
@@ -235,7 +238,7 @@ void Model::load(const Checkpoint& checkpoint) {
       tensor.is_stored = one != found.end();
       if (!tensor.is_stored) continue;
       at::Tensor& there = moved[one->second.const_data_ptr()];
-      if (!there.defined()) there = one->second.to(device_);
+      if (!there.defined()) there = one->second.to(segment.device);
       *tensor.place = there;
     }
   }
@@ -272,16 +275,8 @@ std::map<std::string, at::Tensor> Model::stored_parameters() const {
   std::map<std::string, at::Tensor> parameters;
   for (const ModelTensor* tensor : loaded_tensors()) {
     const ExpectedTensor& stored = tensor->stored;
-    at::Tensor& whole = parameters[stored.stored_name()];
-    const at::Tensor values = on_host(tensor->place->detach(), "parameters that are stored");
-    if (stored.part.is_whole()) {
-      whole = values;
-      continue;
-    }
-    if (!whole.defined()) {
-      whole = at::zeros(stored_shape(stored.part, stored.shape), values.options());
-    }
-    put_part(stored.part, values, whole);
+    put_part(stored.part, on_host(tensor->place->detach(), "parameters that are stored"),
+             parameters[stored.stored_name()]);
   }
   return parameters;
 }

@@ -37,7 +37,8 @@ struct Segment {
   SiteId first_site = 0;            // its sites follow one another, up to those of the next segment
   std::deque<ModelTensor> tensors;  // its own; nothing else needs them
   std::function<void(State&, const ModelInput&, const Pass&)> run;
-  bool is_encoder = false;  // in front of the decoder of an encoder-decoder
+  bool is_encoder = false;       // in front of the decoder of an encoder-decoder
+  at::Device device = at::kCPU;  // where its tensors are and its rows are computed
 };
 
 // A plug-in of models/, named after the `model_type` of config.json. Built as
@@ -58,8 +59,12 @@ class Model {
   MatchedTensors match(const Checkpoint& checkpoint);
   void load(const Checkpoint& checkpoint);
   // Where tensors are loaded to, and where passes run; the CPU unless it is said before load().
-  at::Device device() const { return device_; }
-  void set_device(at::Device device) { device_ = device; }
+  // Several devices take neighbouring segments each, about equal bytes of tensors; a segment that
+  // shares a tensor with an earlier one goes where that is. To be called once.
+  void set_devices(std::vector<at::Device> devices);
+  const std::vector<at::Device>& devices() const { return devices_; }
+  // Of the first segment.
+  at::Device device() const { return devices_.front(); }
   // The float tensor of a weight site, and its shape, which is known before it is loaded.
   const at::Tensor& weight(SiteId id) const { return *tensor_of(id).place; }
   const std::vector<int64_t>& weight_shape(SiteId id) const { return tensor_of(id).stored.shape; }
@@ -123,8 +128,9 @@ class Model {
   void check(const Batch& batch) const;
   std::vector<ExpectedTensor> expected_tensors() const;
   void drop_tied_groups();
+  ModelInput on_devices(ModelInput input) const;
 
-  at::Device device_ = at::kCPU;
+  std::vector<at::Device> devices_ = {at::kCPU};
   Graph graph_;
   std::vector<Site> sites_;
   std::deque<Segment> segments_;  // whose tensors are pointed to

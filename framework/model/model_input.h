@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "framework/model/attention.h"
@@ -22,7 +23,7 @@ struct RotaryAngles {
 // A batch bound to a model: checked, and with all that layers would otherwise make anew. Made once,
 // run as often as needed.
 struct ModelInput {
-  Batch batch;           // on the host; all others are on the model's device
+  Batch batch;           // on the host; all others are on the model's first device
   at::Tensor token_ids;  // those of the batch
   at::Tensor segment_ids;
   at::Tensor scored_ids;
@@ -34,6 +35,15 @@ struct ModelInput {
   SharedSpans target_attention;    // of a decoder, causal
   SharedSpans cross_attention;     // of a decoder to its encoder
   RotaryAngles rotary;
+  std::vector<std::pair<at::Device, std::shared_ptr<const ModelInput>>> elsewhere;
+
+  // The same on another device of the model.
+  const ModelInput& on(at::Device device) const {
+    for (const auto& [there, input] : elsewhere) {
+      if (there == device) return *input;
+    }
+    return *this;
+  }
 };
 
 // Keys and values of the tokens that were read so far, for writing token by token.

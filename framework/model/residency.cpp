@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "framework/base/error.h"
+#include "framework/quant/device.h"
 
 namespace quell {
 namespace {
@@ -35,10 +36,13 @@ class OneAtATime final : public Residency {
  private:
   std::vector<at::Tensor> read(size_t segment) const {
     std::vector<at::Tensor> result;
-    for (const ModelTensor& tensor : model_.segments()[segment].tensors) {
-      const at::Tensor stored = tensors_.read(tensor.stored.name);
-      result.push_back(stored.defined() ? stored.to(model_.device()) : stored);
-    }
+    const Segment& of = model_.segments()[segment];
+    copy_aside(of.device, [&] {
+      for (const ModelTensor& tensor : of.tensors) {
+        const at::Tensor stored = tensors_.read(tensor.stored.name);
+        result.push_back(stored.defined() ? stored.to(of.device) : stored);
+      }
+    });
     return result;
   }
 
@@ -46,6 +50,7 @@ class OneAtATime final : public Residency {
     size_t next = 0;
     for (const ModelTensor& tensor : model_.segments()[segment].tensors) {
       *tensor.place = std::move(tensors[next++]);
+      used_here(*tensor.place);
     }
     rewrites_.redo(segment);
   }

@@ -6,14 +6,15 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <functional>
+#include <optional>
 
 #include "framework/base/error.h"
 
 namespace quell {
 namespace {
 
-// Whether the tensors of the part that this place belongs to are to be changed.
-using Chosen = std::function<bool(const at::Tensor& place)>;
+// The device of the tensors of the part that this place belongs to; absent: they are not changed.
+using Where = std::function<std::optional<at::Device>(const at::Tensor& place)>;
 
 void add_to(at::Tensor& sum, const at::Tensor& more) {
   if (sum.defined()) {
@@ -23,41 +24,48 @@ void add_to(at::Tensor& sum, const at::Tensor& more) {
   }
 }
 
-void shift_rows(const ScaleGroup& group, const at::Tensor& shift, const Chosen& chosen) {
+void shift_rows(const ScaleGroup& group, const at::Tensor& shift, const Where& where) {
   QUELL_ASSERT(group.norm != nullptr, "only a norm takes a shift");
-  if (chosen(group.norm->weight)) add_to(group.norm->bias, shift.neg());
+  if (const auto device = where(group.norm->weight)) {
+    add_to(group.norm->bias, shift.to(*device).neg());
+  }
   for (Linear* reader : group.readers) {
-    if (chosen(reader->weight)) add_to(reader->bias, at::mv(reader->weight, shift));
+    const auto device = where(reader->weight);
+    if (device) add_to(reader->bias, at::mv(reader->weight, shift.to(*device)));
   }
   for (Shortcut* shortcut : group.shortcuts) {
-    if (!chosen(shortcut->scale)) continue;
-    add_to(shortcut->shift, shortcut->scale.defined() ? at::mul(shortcut->scale, shift) : shift);
+    const auto device = where(shortcut->scale);
+    if (!device) continue;
+    const at::Tensor own = shift.to(*device);
+    add_to(shortcut->shift, shortcut->scale.defined() ? at::mul(shortcut->scale, own) : own);
   }
 }
 
-void scale_rows(const ScaleGroup& group, const at::Tensor& scale, const Chosen& chosen) {
-  if (Norm* norm = group.norm; norm != nullptr && chosen(norm->weight)) {
-    norm->weight.div_(scale);
-    if (norm->bias.defined()) norm->bias.div_(scale);
-  }
-  for (Linear* producer : group.producers) {
-    if (!chosen(producer->weight)) continue;
-    producer->weight.div_(scale.unsqueeze(1));
-    if (producer->bias.defined()) producer->bias.div_(scale);
-  }
+void scale_rows(const ScaleGroup& group, const at::Tensor& scale, const Where& where) {
+  // The tensor of outputs that is divided, and the bias behind it.
+  const auto divide = [&](at::Tensor& weight, at::Tensor& bias) {
+    const auto device = where(weight);
+    if (!device) return;
+    const at::Tensor own = scale.to(*device);
+    weight.div_(weight.dim() == 2 ? own.unsqueeze(1) : own);
+    if (bias.defined()) bias.div_(own);
+  };
+  if (group.norm != nullptr) divide(group.norm->weight, group.norm->bias);
+  for (Linear* producer : group.producers) divide(producer->weight, producer->bias);
   for (Linear* reader : group.readers) {
-    if (chosen(reader->weight)) reader->weight.mul_(scale);
+    if (const auto device = where(reader->weight)) reader->weight.mul_(scale.to(*device));
   }
   for (Shortcut* shortcut : group.shortcuts) {
-    if (!chosen(shortcut->scale)) continue;
-    shortcut->scale = shortcut->scale.defined() ? at::mul(shortcut->scale, scale) : scale.clone();
+    const auto device = where(shortcut->scale);
+    if (!device) continue;
+    const at::Tensor own = scale.to(*device);
+    shortcut->scale = shortcut->scale.defined() ? at::mul(shortcut->scale, own) : own.clone();
   }
 }
 
-void change_rows(const ScaleGroup& group, const ChannelChange& change, at::Device device,
-                 const Chosen& chosen) {
-  if (change.shift.defined()) shift_rows(group, change.shift.to(device), chosen);
-  if (change.scale.defined()) scale_rows(group, change.scale.to(device), chosen);
+void change_rows(const ScaleGroup& group, const ChannelChange& change, const Where& where) {
+  if (change.shift.defined()) shift_rows(group, change.shift, where);
+  if (change.scale.defined()) scale_rows(group, change.scale, where);
 }
 
 void forget(SiteId id, SitePoints& points) {
@@ -90,10 +98,12 @@ void Rewrites::add(const ScaleGroup& group, const ChannelChange& change) {
         std::any_of(segment.tensors.begin(), segment.tensors.end(),
                     [](const ModelTensor& tensor) { return tensor.place->defined(); }));
   }
-  change_rows(group, change, model_.device(), [&](const at::Tensor& place) {
+  change_rows(group, change, [&](const at::Tensor& place) -> std::optional<at::Device> {
     const auto found = segment_of_.find(&place);
     // What no segment fills stays as it is once it is changed.
-    return found == segment_of_.end() || in_memory[found->second];
+    if (found == segment_of_.end()) return model_.device();
+    if (!in_memory[found->second]) return {};
+    return model_.segments()[found->second].device;
   });
   forget_sites(group, points_);
   const auto index = static_cast<size_t>(&group - groups().data());
@@ -103,10 +113,12 @@ void Rewrites::add(const ScaleGroup& group, const ChannelChange& change) {
 
 void Rewrites::redo(size_t segment) const {
   for (const Change& one : changes_) {
-    change_rows(groups()[one.group], one.change, model_.device(), [&](const at::Tensor& place) {
-      const auto found = segment_of_.find(&place);
-      return found != segment_of_.end() && found->second == segment;
-    });
+    change_rows(groups()[one.group], one.change,
+                [&](const at::Tensor& place) -> std::optional<at::Device> {
+                  const auto found = segment_of_.find(&place);
+                  if (found == segment_of_.end() || found->second != segment) return {};
+                  return model_.segments()[segment].device;
+                });
   }
 }
 

@@ -1,6 +1,8 @@
 #include "framework/model/state_store.h"
 
 #include <ATen/ops/empty.h>
+#include <atomic>
+#include <utility>
 
 #include "framework/io/scratch_file.h"
 #include "framework/quant/device.h"
@@ -10,13 +12,53 @@ namespace {
 
 class StatesInMemory final : public StateStore {
  public:
-  explicit StatesInMemory(size_t batches) : states_(batches) {}
-  State get(size_t batch) const override { return states_[batch]; }
-  State take(size_t batch) override { return std::move(states_[batch]); }
-  void put(size_t batch, State state) override { states_[batch] = std::move(state); }
+  StatesInMemory(size_t batches, int64_t device_bytes)
+      : entries_(batches), device_bytes_(device_bytes) {}
+
+  State get(size_t batch) const override { return back(entries_[batch].state, entries_[batch]); }
+
+  State take(size_t batch) override {
+    Entry entry = std::exchange(entries_[batch], {});
+    used_ -= entry.used;
+    return back(std::move(entry.state), entry);
+  }
+
+  void put(size_t batch, State state) override {
+    Entry entry;
+    for (Rows* rows : {&state.rows, &state.memory}) {
+      at::Tensor& values = rows->values;
+      if (!values.defined() || values.device().is_cpu()) continue;
+      entry.device = values.device();
+      const auto bytes = static_cast<int64_t>(values.nbytes());
+      if (used_.fetch_add(bytes) + bytes <= device_bytes_) {
+        entry.used += bytes;
+      } else {
+        used_ -= bytes;
+        values = on_host(values, "states beyond device_memory", HostMemory::kPinned);
+      }
+    }
+    used_ -= entries_[batch].used;
+    entry.state = std::move(state);
+    entries_[batch] = std::move(entry);
+  }
 
  private:
-  std::vector<State> states_;
+  struct Entry {
+    State state;
+    at::Device device = at::kCPU;  // that its rows are of
+    int64_t used = 0;              // bytes of those that are still there
+  };
+
+  static State back(State state, const Entry& entry) {
+    for (Rows* rows : {&state.rows, &state.memory}) {
+      if (rows->values.defined()) rows->values = rows->values.to(entry.device);
+    }
+    return state;
+  }
+
+  std::vector<Entry> entries_;
+  std::atomic<int64_t> used_ = 0;
+  int64_t device_bytes_;
 };
 
 class StatesOnDisk final : public StateStore {
@@ -81,8 +123,8 @@ class StatesOnDisk final : public StateStore {
 
 }  // namespace
 
-std::unique_ptr<StateStore> states_in_memory(size_t batches) {
-  return std::make_unique<StatesInMemory>(batches);
+std::unique_ptr<StateStore> states_in_memory(size_t batches, int64_t device_bytes) {
+  return std::make_unique<StatesInMemory>(batches, device_bytes);
 }
 
 std::unique_ptr<StateStore> states_on_disk(size_t batches, const std::filesystem::path& folder) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -20,8 +22,13 @@ class StateStore {
   virtual void put(size_t batch, State state) = 0;
 };
 
-// Empty states in the beginning.
-std::unique_ptr<StateStore> states_in_memory(size_t batches);
+// Of memory on other devices: no limit.
+constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
+
+// Empty states in the beginning. Rows of other devices stay there as long as all of them together
+// take no more than `device_bytes`; those beyond lie in the memory of the host meanwhile, pinned
+// where the device is a GPU.
+std::unique_ptr<StateStore> states_in_memory(size_t batches, int64_t device_bytes = kNoLimit);
 // Rows lie in a file without a name in this folder, one after another, and are written in place as
 // long as they keep their size. Throws Error when the disk is full.
 std::unique_ptr<StateStore> states_on_disk(size_t batches, const std::filesystem::path& folder);

@@ -1,13 +1,18 @@
 #include "framework/quant/device.h"
 
+#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/StreamGuard.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <mutex>
 #include <optional>
+#include <set>
 
 #include "framework/base/error.h"
 #include "framework/quant/parallel.h"
@@ -80,10 +85,36 @@ void load_cuda() {
           "this program has no kernels for it, or this machine no GPU that can run them; build "
           "where nvcc is found with -DQUELL_CUDA=ON, and see that `nvidia-smi` names a GPU");
     }
-    if (dlopen(kCudaLibrary, RTLD_NOW | RTLD_GLOBAL) != nullptr) return std::string();
+    if (dlopen(kCudaLibrary, RTLD_NOW | RTLD_GLOBAL) != nullptr) {
+      at::globalContext().setAllowTF32CuBLAS(false);  // a variable may have switched it on
+      return std::string();
+    }
     return fmt::format("{}: `QUELL_CUDA=1 make setup` installs what is missing", dlerror());
   }();
   if (!problem.empty()) throw ConfigError("model.device: cuda: " + problem);
+}
+
+std::string device_problem(const std::string& name) {
+  try {
+    const at::Device device(name);
+    if (device.is_cpu() || device.is_cuda() || registered_devices().contains(device.type())) {
+      return "";
+    }
+    return fmt::format("models do not run on \"{}\"; use cpu, cuda, or cuda:1", name);
+  } catch (const c10::Error&) {
+    return fmt::format("there is no device \"{}\"; use cpu, cuda, or cuda:1", name);
+  }
+}
+
+at::Device available_device(at::Device device) {
+  if (device.is_cpu()) return at::kCPU;
+  if (device.is_cuda()) load_cuda();
+  const auto* guard = c10::impl::getDeviceGuardImpl(device.type());
+  const auto count = static_cast<int64_t>(guard->deviceCount());
+  const at::DeviceIndex index = device.has_index() ? device.index() : at::DeviceIndex{0};
+  if (index < count) return {device.type(), index};
+  throw ConfigError(fmt::format("model.device: {}: this machine has {} of them, counted from 0",
+                                device.str(), count));
 }
 
 }  // namespace
@@ -113,36 +144,54 @@ void register_device(c10::DeviceType type, KernelsOfDevice kernels) {
   registered_devices()[type] = kernels;
 }
 
-std::string device_problem(const std::string& name) {
-  try {
+std::string devices_problem(const std::vector<std::string>& names) {
+  std::set<std::string> seen;
+  for (const std::string& name : names) {
+    if (const std::string problem = device_problem(name); !problem.empty()) return problem;
+    if (names.size() == 1) continue;
     const at::Device device(name);
-    if (device.is_cpu() || device.is_cuda() || registered_devices().contains(device.type())) {
-      return "";
+    if (device.is_cpu()) return "a model runs on the cpu or on GPUs; leave cpu out of the list";
+    if (device.type() != at::Device(names.front()).type()) {
+      return fmt::format("\"{}\" and \"{}\" are of two kinds; list devices of one", names.front(),
+                         name);
     }
-    return fmt::format("models do not run on \"{}\"; use cpu, cuda, or cuda:1", name);
-  } catch (const c10::Error&) {
-    return fmt::format("there is no device \"{}\"; use cpu, cuda, or cuda:1", name);
+    if (!device.has_index()) return fmt::format("say which in a list, as in [{0}:0, {0}:1]", name);
+    if (!seen.insert(name).second) return fmt::format("lists \"{}\" twice", name);
   }
+  return "";
 }
 
-at::Device available_device(const std::string& name) {
-  if (const std::string problem = device_problem(name); !problem.empty()) {
+std::vector<at::Device> available_devices(const std::vector<std::string>& names) {
+  if (const std::string problem = devices_problem(names); !problem.empty()) {
     throw ConfigError("model.device: " + problem);
   }
-  const at::Device device(name);
-  if (device.is_cpu()) return at::kCPU;
-  if (device.is_cuda()) load_cuda();
-  const auto* guard = c10::impl::getDeviceGuardImpl(device.type());
-  const auto count = static_cast<int64_t>(guard->deviceCount());
-  const at::DeviceIndex index = device.has_index() ? device.index() : at::DeviceIndex{0};
-  if (index < count) return {device.type(), index};
-  throw ConfigError(
-      fmt::format("model.device: {}: this machine has {} of them, counted from 0", name, count));
+  std::vector<at::Device> devices;
+  for (const std::string& name : names) devices.push_back(available_device(at::Device(name)));
+  return devices;
 }
 
-std::string device_name(at::Device device) {
-  if (!device.is_cuda()) return device.str();
-  return fmt::format("{} ({})", device.str(), kernels::cuda_name(device.index()));
+std::string device_names(const std::vector<at::Device>& devices) {
+  std::vector<std::string> names;
+  for (const at::Device device : devices) {
+    names.push_back(device.is_cuda()
+                        ? fmt::format("{} ({})", device.str(), kernels::cuda_name(device.index()))
+                        : device.str());
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+std::string device_memory_text(const std::vector<at::Device>& devices) {
+  constexpr double kMegabyte = 1e6;
+  std::vector<std::string> parts;
+  for (const at::Device device : devices) {
+    if (!device.is_cuda()) continue;
+    const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+    const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    parts.push_back(
+        fmt::format("{} {:.0f} MB", device.str(),
+                    static_cast<double>(stats.allocated_bytes[all].peak) / kMegabyte));
+  }
+  return fmt::format("{}", fmt::join(parts, ", "));
 }
 
 at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
@@ -153,7 +202,22 @@ at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
   return parameters.on(tensor, device);
 }
 
-at::Tensor on_host(const at::Tensor& tensor, const char* purpose) {
+void copy_aside(at::Device device, const std::function<void()>& copy) {
+  if (device.is_cpu()) return copy();
+  const auto* guard = c10::impl::getDeviceGuardImpl(device.type());
+  const c10::Stream own = guard->getStreamFromGlobalPool(device);
+  const c10::StreamGuard on(own);
+  copy();
+  guard->synchronizeStream(own);
+}
+
+void used_here(const at::Tensor& tensor) {
+  if (!tensor.defined() || tensor.device().is_cpu()) return;
+  const auto* guard = c10::impl::getDeviceGuardImpl(tensor.device().type());
+  guard->recordDataPtrOnStream(tensor.storage().data_ptr(), guard->getStream(tensor.device()));
+}
+
+at::Tensor on_host(const at::Tensor& tensor, const char* purpose, HostMemory memory) {
   if (!tensor.defined() || tensor.device().is_cpu()) return tensor;
   {
     const std::lock_guard lock(copies_mutex);
@@ -161,7 +225,10 @@ at::Tensor on_host(const at::Tensor& tensor, const char* purpose) {
     ++sum.count;
     sum.bytes += static_cast<int64_t>(tensor.nbytes());
   }
-  return tensor.to(at::kCPU);
+  if (memory == HostMemory::kOrdinary || !tensor.is_cuda()) return tensor.to(at::kCPU);
+  at::Tensor pinned =
+      at::empty(tensor.sizes(), tensor.options().device(at::kCPU).pinned_memory(true));
+  return pinned.copy_(tensor);
 }
 
 std::map<std::string, HostCopies> host_copies() {

@@ -1,5 +1,6 @@
 #include "framework/record/environment.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <fmt/chrono.h>
@@ -91,6 +92,7 @@ std::string environment_json(const RunRecord& run) {
   root["instruction_sets"] = instruction_sets();
   root["threads"] = at::get_num_threads();
   root["device"] = run.device;
+  if (run.device != "cpu") root["tf32"] = at::globalContext().allowTF32CuBLAS();
   root["model"] = {{"path", run.model_folder.string()}, {"sha256", run.model_fingerprint}};
   auto& data = root["data"] = nlohmann::ordered_json::object();
   for (const std::string& file : run.task_files) data[file] = sha256_of_file(file);

@@ -1,5 +1,7 @@
 #include "framework/run/experiment.h"
 
+#include <fmt/ranges.h>
+
 #include "framework/base/file.h"
 #include "framework/config/enum_name.h"
 #include "framework/config/load.h"
@@ -11,14 +13,15 @@ const char* to_string(Stage stage) { return enum_name(stage); }
 
 // The name becomes a folder: one that leaves runs/ would be a surprise.
 void ExperimentSpec::check(const ExperimentSpec& spec, Report& report) {
-  if (const std::string problem = device_problem(spec.model.device); !problem.empty()) {
+  const ModelOptions& model = spec.model;
+  if (const std::string problem = devices_problem(model.device); !problem.empty()) {
     report.problem("model.device", problem);
   }
-  if (spec.model.device != "cpu" && spec.model.engine && spec.model.engine->name() != "libtorch") {
+  if (!model.is_on_cpu() && model.engine && model.engine->name() != "libtorch") {
     report.problem("model.engine",
                    fmt::format("{} computes on the CPU; with `device: {}` write libtorch, or leave "
                                "it out",
-                               spec.model.engine->name(), spec.model.device));
+                               model.engine->name(), fmt::join(model.device, ", ")));
   }
   if (spec.name.empty() || is_plain_name(spec.name)) return;
   report.problem("name",
@@ -46,7 +49,7 @@ ExperimentSpec read_experiment(const ConfigNode& node, const Plugins& plugins, P
 
 std::string engine_of(const ExperimentSpec& spec) {
   if (spec.model.engine) return spec.model.engine->name();
-  const bool own = spec.calibration.padding == Padding::kDrop && spec.model.device == "cpu";
+  const bool own = spec.calibration.padding == Padding::kDrop && spec.model.is_on_cpu();
   return own ? "packed" : "libtorch";
 }
 

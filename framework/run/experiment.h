@@ -61,8 +61,11 @@ struct ModelOptions {
   std::filesystem::path path;
   ModelHead head = ModelHead::kStored;
   std::optional<EngineChoice> engine;
-  std::string device = "cpu";
+  std::vector<std::string> device = {"cpu"};
+  std::optional<int64_t> device_memory;
   std::optional<ByLayerOptions> by_layer;
+
+  bool is_on_cpu() const { return device == std::vector<std::string>{"cpu"}; }
 
   template <class V>
   static void describe(V& v) {
@@ -76,7 +79,15 @@ struct ModelOptions {
       "who computes evaluations; absent: packed, but libtorch where calibration.padding is "
       "computed as published");
     v("device", &ModelOptions::device,
-      "where the model runs: cpu, cuda, or cuda:1; ranges, scales and outputs are on the host");
+      "where the model runs: cpu, cuda, cuda:1, or [cuda:0, cuda:1], which take neighbouring "
+      "layers "
+      "each; ranges, scales and outputs are on the host",
+      non_empty(), or_single());
+    v("device_memory", &ModelOptions::device_memory,
+      "MiB that what batches hand from one layer to the next may take on a GPU; what is beyond "
+      "lies "
+      "in the memory of the host; absent: no limit",
+      at_least(0));
     v("by_layer", &ModelOptions::by_layer,
       "hold the tensors of one layer in memory at a time: every pass goes layer by layer over all "
       "batches; same results; {}: with the defaults");

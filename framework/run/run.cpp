@@ -160,13 +160,15 @@ Predictor Run::predictor(const SiteSet& quantized, const std::string& name,
 void Run::load_weights() {
   Model& model = *bench_.model;
   if (!bench_.tensors) bench_.checkpoint->require_weights();
-  model.set_device(available_device(spec_.model.device));
+  model.set_devices(available_devices(spec_.model.device));
   const std::optional<ByLayerOptions>& by_layer = spec_.model.by_layer;
+  const int64_t device_bytes =
+      spec_.model.device_memory ? *spec_.model.device_memory << 20 : kNoLimit;
   time("load", [&] {
     if (!by_layer) {
       model.load(*bench_.checkpoint);
       rewrites_ = std::make_shared<Rewrites>(model, points_);
-      execution_ = execute_whole(model);
+      execution_ = execute_whole(model, device_bytes);
       return;
     }
     check_steps();
@@ -178,7 +180,7 @@ void Run::load_weights() {
           folders_.progress.empty() ? std::filesystem::temp_directory_path() : folders_.progress;
       std::filesystem::create_directories(folder);
     }
-    execution_ = execute_by_segment(model, *residency_, points_, folder);
+    execution_ = execute_by_segment(model, *residency_, points_, folder, device_bytes);
   });
 }
 
@@ -386,7 +388,10 @@ void Run::run_transform(Step& step, const std::string& name, PipelineContext& co
 
 RunRecord Run::finish() {
   const Checkpoint& checkpoint = *bench_.checkpoint;
-  if (!bench_.model->device().is_cpu()) log_.info("copies to the host: " + host_copies_text());
+  const std::vector<at::Device>& devices = bench_.model->devices();
+  if (!devices.front().is_cpu()) log_.info("copies to the host: " + host_copies_text());
+  const std::string memory = device_memory_text(devices);
+  if (!memory.empty()) log_.info("memory at most: " + memory);
   record_.name = spec_.name;
   record_.config = to_yaml(to_node(spec_));
   record_.sites = bench_.model->sites();
@@ -407,7 +412,7 @@ RunRecord Run::finish() {
   for (const Batch& batch : calibration_) record_.calibration_tokens += batch.tokens();
   record_.calibration_indices = bench_.task->calibration_indices();
   record_.model_folder = checkpoint.folder();
-  record_.device = device_name(bench_.model->device());
+  record_.device = device_names(bench_.model->devices());
   record_.task_files = bench_.task->files();
   record_.task_protocol = bench_.task->protocol();
   return std::move(record_);

@@ -4,6 +4,7 @@
 //
 //   taskset -c 0 build/tests/published_pipeline_benchmark --rounds 3 --levers --mse
 //   taskset -c 0 build/tests/published_pipeline_benchmark --golden     # is the transcription true?
+//   build/tests/published_pipeline_benchmark --device cuda             # wall time counts
 //
 // Models and data lie in ../shared of the sources, or where --shared says.
 #include <ATen/Parallel.h>
@@ -37,7 +38,7 @@ struct Options {
   int64_t threads = 1, rounds = 3, bits = 6, length = 128, ratios = 0, candidates = 20;
   published::Sample sample;
   bool golden = false, full = false, levers = false, mse = false;
-  std::string json;
+  std::string device = "cpu", json;
 };
 
 po::options_description described(Options& o) {
@@ -46,7 +47,8 @@ po::options_description described(Options& o) {
   options.add_options()("help,h", "show this help")("shared", po::value<std::string>(),
                                                     "folder with models, data and goldens")(
       "data", po::value(&o.data)->multitoken(), "cola, sst2 or both (the default)")(
-      "threads", value(o.threads), "of both sides")(
+      "threads", value(o.threads), "of both sides")("device", value(o.device),
+                                                    "of both sides: cpu, cuda")(
       "rounds", value(o.rounds), "interleaved measurements")("bits", value(o.bits), "8, 6 or 4")(
       "length", value(o.length), "what the published code pads to")(
       "batches", value(o.sample.batches), "of each published stage that are timed, and scaled")(
@@ -73,6 +75,7 @@ Problem problem_of(const Options& options, const std::string& name) {
   problem.length = options.length;
   problem.bits = options.bits;
   problem.threads = options.threads;
+  problem.device = options.device;
   return problem;
 }
 

@@ -1,13 +1,15 @@
-// Everything in the registry on a second device whose memory only LibTorch's operations and kernels
-// may touch: an operation that mixes devices throws, a pointer that is followed ends the program,
-// and results have the bits of the CPU, since it computes them. Every copy to the host is one that
-// on_host() counts.
+// Everything in the registry on devices whose memory only LibTorch's operations and kernels may
+// touch: an operation that mixes devices throws, a pointer that is followed ends the program, and
+// results have the bits of the CPU, since it computes them. Every copy to the host is one that
+// on_host() counts. Models lie on two devices, which all that works on one has to bear as well.
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 
 #include <filesystem>
 
 #include "framework/io/safetensors.h"
 #include "framework/model/generate.h"
+#include "framework/model/placement.h"
 #include "framework/quant/device.h"
 #include "tests/conformance/uses.h"
 #include "tests/support/compare.h"
@@ -26,14 +28,18 @@ int64_t counted_copies() {
   return count;
 }
 
-// What is wrong where `work` gives other bits on the device, or copies without counting.
-Violation same_on_device(const std::function<at::Tensor(at::Device)>& work) {
-  const at::Device device = emulated_device();
-  const at::Tensor expected = work(at::kCPU);
+using Devices = std::vector<at::Device>;
+
+// What is wrong where `work` gives other bits there, or copies without counting.
+Violation same_elsewhere(const std::function<at::Tensor(const Devices&)>& work,
+                         size_t devices = 2) {
+  Devices all = emulated_devices();
+  all.resize(devices, all.front());
+  const at::Tensor expected = work({at::kCPU});
   const int64_t copied = emulated_traffic().copies_to_host, counted = counted_copies();
   at::Tensor found;
   try {
-    found = work(device);
+    found = work(all);
   } catch (const std::exception& error) {
     return std::string(error.what()).substr(0, 300);  // without LibTorch's stack
   }
@@ -49,9 +55,9 @@ constexpr const char* kEverySite =
     "{{sites: '{}', {}}}]}}";
 
 // The outputs of a small model that is calibrated and quantized so.
-at::Tensor quantized_outputs(const fs::path& folder, const std::string& quant, at::Device device,
-                             int64_t pad_to = 0) {
-  QuantizedNetwork network(folder, quant, device);
+at::Tensor quantized_outputs(const fs::path& folder, const std::string& quant,
+                             const Devices& devices, int64_t pad_to = 0) {
+  QuantizedNetwork network(folder, quant, devices);
   std::vector<Batch> batches =
       read_batches(folder / "inputs.safetensors", {"b4.input_ids"}, pad_to);
   for (Batch& batch : batches) batch.padding_unobserved = pad_to > 0;
@@ -83,20 +89,25 @@ std::vector<std::string> small_models() {
   return folders;
 }
 
-TEST(EveryModel, RunsOnAnotherDevice) {
-  int models = 0;
+TEST(EveryModel, RunsElsewhere) {
+  int models = 0, divided = 0;
   for (const std::string& folder : small_models()) {
     if (SafetensorsFile(test_data() / folder / "inputs.safetensors").contains("b4.input_ids")) {
       ++models;
-      EXPECT_EQ(same_on_device([&](at::Device device) {
-                  return quantized_outputs(test_data() / folder,
-                                           fmt::format(kEverySite, "weight:*", "bits: 6"), device);
-                }),
-                "")
-          << folder;
+      for (const size_t count : {1, 2}) {
+        const auto outputs = [&](const Devices& devices) {
+          return quantized_outputs(test_data() / folder,
+                                   fmt::format(kEverySite, "weight:*", "bits: 6"), devices);
+        };
+        EXPECT_EQ(same_elsewhere(outputs, count), "") << folder << " on " << count;
+      }
+      QuantizedNetwork network(test_data() / folder, "{rules: []}");
+      const std::vector<size_t> places = share_out(network.model().segments(), 2);
+      if (std::count(places.begin(), places.end(), 1) > 0) ++divided;
     }
   }
   EXPECT_GE(models, 20);
+  EXPECT_GE(divided, 20);
 }
 
 // Neither float nor quantized passes wait for the host or read from it, but for outputs. (BLOOM's
@@ -106,7 +117,7 @@ TEST(EveryPass, LeavesTheHostAlone) {
        {"parity/outlier_suppression", "parity/outlier_suppression_roberta", "models/distilbert",
         "models/electra", "models/opt", "models/llama", "models/gpt2", "models/gpt_neox"}) {
     QuantizedNetwork network(test_data() / folder, fmt::format(kEverySite, "weight:*", "bits: 6"),
-                             emulated_device());
+                             {emulated_devices().front()});
     const std::vector<Batch> batches =
         read_batches(test_data() / folder / "inputs.safetensors", {"b4.input_ids"});
     network.calibrate(batches);
@@ -125,12 +136,12 @@ TEST(EveryPass, LeavesTheHostAlone) {
   }
 }
 
-TEST(PaddingThatObserversDoNotSee, RunsOnAnotherDevice) {
+TEST(PaddingThatObserversDoNotSee, RunsElsewhere) {
   constexpr int64_t kPadTo = 40;
   for (const char* folder : {"models/llama", "parity/outlier_suppression"}) {
-    EXPECT_EQ(same_on_device([&](at::Device device) {
+    EXPECT_EQ(same_elsewhere([&](const Devices& devices) {
                 return quantized_outputs(test_data() / folder,
-                                         fmt::format(kEverySite, "weight:*", "bits: 6"), device,
+                                         fmt::format(kEverySite, "weight:*", "bits: 6"), devices,
                                          kPadTo);
               }),
               "")
@@ -138,15 +149,15 @@ TEST(PaddingThatObserversDoNotSee, RunsOnAnotherDevice) {
   }
 }
 
-TEST(EveryGranularity, RunsOnAnotherDevice) {
+TEST(EveryGranularity, RunsElsewhere) {
   for (const char* settings :
        {"granularity: channel", "granularity: token", "granularity: group, group_size: 8",
         "granularity: feature_groups, groups: 4", "symmetric: true, bits: 4"}) {
     const bool is_grouped = std::string(settings).find("group") != std::string::npos;
     const std::string sites = is_grouped ? "activation:*.ffn.norm" : "activation:*";
-    EXPECT_EQ(same_on_device([&](at::Device device) {
+    EXPECT_EQ(same_elsewhere([&](const Devices& devices) {
                 return quantized_outputs(test_data() / "models/llama",
-                                         fmt::format(kEverySite, sites, settings), device);
+                                         fmt::format(kEverySite, sites, settings), devices);
               }),
               "")
         << settings;
@@ -154,27 +165,27 @@ TEST(EveryGranularity, RunsOnAnotherDevice) {
 }
 
 template <class Entry>
-Violation quantizes_on_device(const Entry& entry, const char* key, const char* sites) {
-  return same_on_device([&](at::Device device) {
+Violation quantizes_elsewhere(const Entry& entry, const char* key, const char* sites) {
+  return same_elsewhere([&](const Devices& devices) {
     return quantized_outputs(
         test_data() / "parity/outlier_suppression",
-        fmt::format(kEverySite, sites, fmt::format("{}: {}", key, entry.name())), device);
+        fmt::format(kEverySite, sites, fmt::format("{}: {}", key, entry.name())), devices);
   });
 }
 
-TEST(EveryObserver, RunsOnAnotherDevice) {
+TEST(EveryObserver, RunsElsewhere) {
   for (const std::string& name : all_plugins().observers.names()) {
     // Of a weight, too, and of few sites, since some search long.
-    EXPECT_EQ(quantizes_on_device(all_plugins().observers.get(name), "observer", "*:*.0.ffn.norm"),
+    EXPECT_EQ(quantizes_elsewhere(all_plugins().observers.get(name), "observer", "*:*.0.ffn.norm"),
               "")
         << name;
   }
 }
 
-TEST(EveryQuantizer, RunsOnAnotherDevice) {
+TEST(EveryQuantizer, RunsElsewhere) {
   for (const std::string& name : all_plugins().quantizers.names()) {
     const char* sites = name == "adaround" ? "weight:*" : "*:*";
-    EXPECT_EQ(quantizes_on_device(all_plugins().quantizers.get(name), "quantizer", sites), "")
+    EXPECT_EQ(quantizes_elsewhere(all_plugins().quantizers.get(name), "quantizer", sites), "")
         << name;
   }
 }
@@ -183,9 +194,9 @@ TEST(EveryQuantizer, RunsOnAnotherDevice) {
 TEST(Writing, GivesTheSameTokens) {
   for (const char* folder : {"parity/outlier_suppression_bart_gen", "models/llama"}) {
     for (const int64_t beams : {1, 3}) {
-      EXPECT_EQ(same_on_device([&](at::Device device) {
+      EXPECT_EQ(same_elsewhere([&](const Devices& devices) {
                   const at::NoGradGuard no_gradients;
-                  QuantizedNetwork network(test_data() / folder, "{rules: []}", device);
+                  QuantizedNetwork network(test_data() / folder, "{rules: []}", devices);
                   const Batch batch = read_batches(test_data() / folder / "inputs.safetensors",
                                                    {"b4.input_ids"})[0];
                   GenerationOptions options;
@@ -208,15 +219,22 @@ TEST(Writing, GivesTheSameTokens) {
   }
 }
 
+// `device: [...], ` of an experiment's model.
+std::string device_keys(const Devices& devices) {
+  std::vector<std::string> names;
+  for (const at::Device device : devices) names.push_back(device.str());
+  return fmt::format("device: [{}], ", fmt::join(names, ", "));
+}
+
 // Float stage, transform, searches, statistics of outliers, errors of sites, all stages.
 TEST(WholeRun, GivesTheSame) {
-  const auto logits = [](at::Device device) {
+  const auto logits = [](const Devices& devices) {
     std::string yaml = tokens_experiment();
-    yaml.insert(yaml.find("path:"), fmt::format("device: {}, engine: libtorch, ", device.str()));
+    yaml.insert(yaml.find("path:"), device_keys(devices) + "engine: libtorch, ");
     yaml.replace(yaml.find("avg_minmax"), 10, "prune_minmax");
     yaml += "pipeline: [gamma_migration, token_wise_clipping]\nrecord: {outliers: {}}\n";
     const Experiment experiment(yaml);
-    EXPECT_EQ(experiment.record().device, device.str());
+    EXPECT_EQ(experiment.record().device, device_names(devices));
     EXPECT_FALSE(experiment.record().outliers->stages.empty());
     EXPECT_FALSE(experiment.record().linear_errors.empty());
     std::vector<at::Tensor> all;
@@ -225,7 +243,30 @@ TEST(WholeRun, GivesTheSame) {
     }
     return at::cat(all);
   };
-  EXPECT_EQ(same_on_device(logits), "");
+  for (const size_t count : {1, 2}) EXPECT_EQ(same_elsewhere(logits, count), "");
+}
+
+// A layer's tensors are copied beside what computes, and states leave a device without room.
+TEST(RunByLayer, GivesTheSame) {
+  const auto beyond = [] { return host_copies()["states beyond device_memory"].count; };
+  for (const int64_t room : {0, 1024}) {
+    const auto logits = [&](const Devices& devices) {
+      std::string yaml = tokens_experiment();
+      yaml.insert(yaml.find("path:"),
+                  fmt::format("{}engine: libtorch, by_layer: {{}}, device_memory: {}, ",
+                              device_keys(devices), room));
+      yaml += "pipeline: [gamma_migration, {by_block: [calibrate]}]\n";
+      const Experiment experiment(yaml);
+      return at::cat({experiment.logits(Stage::kFloat), experiment.logits(Stage::kQuantized)});
+    };
+    const EmulatedTraffic before = emulated_traffic();
+    const int64_t moved = beyond();
+    EXPECT_EQ(same_elsewhere(logits), "");
+    const EmulatedTraffic after = emulated_traffic();
+    EXPECT_GT(after.copied_aside, before.copied_aside);
+    EXPECT_EQ(after.used_here - before.used_here, after.copied_aside - before.copied_aside);
+    EXPECT_EQ(beyond() > moved, room == 0);
+  }
 }
 
 class TransformsElsewhere : public testing::TestWithParam<std::string> {};
@@ -235,8 +276,8 @@ TEST_P(TransformsElsewhere, GiveTheSame) {
   const TransformEntry& entry = all_plugins().transforms.get(GetParam());
   for (const Use& use : uses_of_transforms()) {
     EXPECT_EQ(
-        same_on_device([&](at::Device device) {
-          QuantizedNetwork network(folder_of(use), quant(use), device);
+        same_elsewhere([&](const Devices& devices) {
+          QuantizedNetwork network(folder_of(use), quant(use), devices);
           run_step(entry, params_for(entry, use), use, network);
           network.calibrate(batches_of(use, use.calibration));
           return at::cat({outputs(use, network, false, false), outputs(use, network, true, true)});
@@ -255,8 +296,8 @@ class SolversElsewhere : public testing::TestWithParam<std::string> {};
 TEST_P(SolversElsewhere, GiveTheSame) {
   const SolverEntry& entry = all_plugins().solvers.get(GetParam());
   for (const Use& use : uses()) {
-    EXPECT_EQ(same_on_device([&](at::Device device) {
-                QuantizedNetwork network(folder_of(use), quant_for(entry, use), device);
+    EXPECT_EQ(same_elsewhere([&](const Devices& devices) {
+                QuantizedNetwork network(folder_of(use), quant_for(entry, use), devices);
                 solve(entry, use, network);
                 if (!entry.obeys("gives_parameters_to_all_sites")) {
                   network.calibrate(batches_of(use, use.calibration));

@@ -4,6 +4,7 @@
 #include <ATen/NativeFunctions.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <c10/core/Allocator.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <sys/mman.h>
 #include <torch/library.h>
@@ -12,6 +13,7 @@
 #include <bit>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <vector>
 
@@ -21,9 +23,15 @@ namespace quell {
 namespace {
 
 constexpr c10::DeviceType kType = c10::DeviceType::PrivateUse1;
-const at::Device kDevice(kType, 0);
+constexpr c10::DeviceIndex kDevices = 2;
+constexpr c10::StreamId kAside = 1;
 
 std::atomic<int64_t> copies_to_device{0}, copies_to_host{0}, values_read{0};
+std::atomic<int64_t> copied_aside{0}, recorded{0};
+thread_local c10::DeviceIndex current_device = 0;
+thread_local c10::StreamId current_stream = c10::Stream::DEFAULT;
+
+at::Device device_of(c10::DeviceIndex index) { return {kType, index}; }
 
 // The same memory at two addresses: one that nobody may read or write, which tensors have, and one
 // for those who are allowed to.
@@ -85,7 +93,7 @@ class Memory {
 struct Allocator final : c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     void* place = Memory::get().allocate(bytes);
-    return {place, place, raw_deleter(), kDevice};
+    return {place, place, raw_deleter(), device_of(current_device)};
   }
   c10::DeleterFnPtr raw_deleter() const override {
     return [](void* place) { Memory::get().release(place); };
@@ -96,13 +104,39 @@ struct Allocator final : c10::Allocator {
   }
 };
 
+// One stream in order, whatever it is called, and events that have always happened.
 struct Guard final : c10::impl::NoOpDeviceGuardImpl<kType> {
-  c10::Device exchangeDevice(c10::Device) const override { return kDevice; }
-  c10::Device getDevice() const override { return kDevice; }
-  c10::Stream getStream(c10::Device) const noexcept override {
-    return c10::Stream(c10::Stream::DEFAULT, kDevice);
+  c10::Device exchangeDevice(c10::Device device) const override {
+    const c10::Device before = getDevice();
+    uncheckedSetDevice(device);
+    return before;
   }
-  c10::Stream exchangeStream(c10::Stream) const noexcept override { return getStream(kDevice); }
+  c10::Device getDevice() const override { return device_of(current_device); }
+  void setDevice(c10::Device device) const override { uncheckedSetDevice(device); }
+  void uncheckedSetDevice(c10::Device device) const noexcept override {
+    if (device.has_index()) current_device = device.index();
+  }
+  c10::DeviceIndex deviceCount() const noexcept override { return kDevices; }
+  c10::Stream getStream(c10::Device device) const noexcept override {
+    return c10::Stream(c10::Stream::UNSAFE, device, current_stream);
+  }
+  c10::Stream getDefaultStream(c10::Device device) const override {
+    return c10::Stream(c10::Stream::DEFAULT, device);
+  }
+  c10::Stream getStreamFromGlobalPool(c10::Device device, bool) const override {
+    return c10::Stream(c10::Stream::UNSAFE, device, kAside);
+  }
+  c10::Stream exchangeStream(c10::Stream stream) const noexcept override {
+    const c10::Stream before = getStream(stream.device());
+    current_stream = stream.id();
+    return before;
+  }
+  void record(void**, const c10::Stream&, c10::DeviceIndex, c10::EventFlag) const override {}
+  void block(void*, const c10::Stream&) const override {}
+  bool queryEvent(void*) const override { return true; }
+  void recordDataPtrOnStream(const c10::DataPtr&, const c10::Stream& stream) const override {
+    if (stream.id() != kAside) ++recorded;
+  }
 };
 
 // What automatic differentiation asks of a device.
@@ -110,8 +144,8 @@ struct Hooks final : at::PrivateUse1HooksInterface {
   bool isBuilt() const override { return true; }
   bool isAvailable() const override { return true; }
   bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
-  c10::DeviceIndex deviceCount() const override { return 1; }
-  c10::DeviceIndex getCurrentDevice() const override { return 0; }
+  c10::DeviceIndex deviceCount() const override { return kDevices; }
+  c10::DeviceIndex getCurrentDevice() const override { return current_device; }
 };
 
 // A tensor of the host on the same memory.
@@ -122,16 +156,16 @@ at::Tensor opened(const at::Tensor& tensor) {
                        tensor.options().device(at::kCPU));
 }
 
-at::Tensor on_device(const at::Tensor& tensor) {
+at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
   const at::Tensor result =
-      at::empty_strided(tensor.sizes(), tensor.strides(), tensor.options().device(kDevice));
+      at::empty_strided(tensor.sizes(), tensor.strides(), tensor.options().device(device));
   opened(result).copy_(tensor);
   return result;
 }
 
 // An output that an operation made as large as it needs.
 void replace(const at::Tensor& to, const at::Tensor& from) {
-  const at::Tensor made = on_device(from);
+  const at::Tensor made = on_device(from, to.device());
   to.unsafeGetTensorImpl()->set_storage_keep_dtype(made.storage());
   to.unsafeGetTensorImpl()->set_sizes_and_strides(made.sizes(), made.strides());
 }
@@ -159,10 +193,11 @@ class HostCall {
  private:
   at::Tensor translated(const at::Tensor& tensor) {
     if (!tensor.defined()) return tensor;
-    if (tensor.device().is_cpu()) {
-      if (tensor.dim() == 0) return tensor;
+    if (tensor.device().is_cpu() && tensor.dim() == 0) return tensor;
+    if (tensor.device().is_cpu() || (device_ && *device_ != tensor.device())) {
       throw std::logic_error("operation " + schema_.name() + " mixes devices");
     }
+    device_ = tensor.device();
     for (const auto& [device, host] : tensors_) {
       if (device.is_same(tensor)) return host;
     }
@@ -184,8 +219,15 @@ class HostCall {
       }
       return list;
     }
-    if (value.isDevice()) return at::Device(at::kCPU);
+    if (value.isDevice()) {
+      device_ = value.toDevice();
+      return at::Device(at::kCPU);
+    }
     return value;
+  }
+
+  at::Tensor on_own(const at::Tensor& tensor) const {
+    return on_device(tensor, device_.value_or(device_of(current_device)));
   }
 
   c10::IValue result(size_t index, const c10::IValue& value) const {
@@ -197,10 +239,10 @@ class HostCall {
       }
       throw std::logic_error("operation " + schema_.name() + " gives a view");
     }
-    if (value.isTensor() && value.toTensor().defined()) return on_device(value.toTensor());
+    if (value.isTensor() && value.toTensor().defined()) return on_own(value.toTensor());
     if (value.isTensorList()) {
       c10::List<at::Tensor> list;
-      for (const at::Tensor& one : value.toTensorVector()) list.push_back(on_device(one));
+      for (const at::Tensor& one : value.toTensorVector()) list.push_back(on_own(one));
       return list;
     }
     return value;
@@ -209,6 +251,7 @@ class HostCall {
   const c10::FunctionSchema& schema_;
   torch::jit::Stack& stack_;
   size_t first_;
+  std::optional<at::Device> device_;  // of its tensors
   std::vector<c10::IValue> originals_;
   std::vector<std::pair<at::Tensor, at::Tensor>> tensors_;  // of the device, of the host
 };
@@ -219,8 +262,9 @@ void run_on_host(const c10::OperatorHandle& operation, torch::jit::Stack* stack)
 }
 
 at::Tensor empty(at::IntArrayRef sizes, std::optional<at::ScalarType> type,
-                 std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>,
+                 std::optional<at::Layout>, std::optional<at::Device> device, std::optional<bool>,
                  std::optional<at::MemoryFormat> format) {
+  const c10::OptionalDeviceGuard guard(device);
   constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
   return at::detail::empty_generic(sizes, c10::GetAllocator(kType), kKeys,
                                    type.value_or(at::kFloat), format);
@@ -228,7 +272,8 @@ at::Tensor empty(at::IntArrayRef sizes, std::optional<at::ScalarType> type,
 
 at::Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides,
                          std::optional<at::ScalarType> type, std::optional<at::Layout>,
-                         std::optional<at::Device>, std::optional<bool>) {
+                         std::optional<at::Device> device, std::optional<bool>) {
+  const c10::OptionalDeviceGuard guard(device);
   constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
   return at::detail::empty_strided_generic(sizes, strides, c10::GetAllocator(kType), kKeys,
                                            type.value_or(at::kFloat));
@@ -236,7 +281,7 @@ at::Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides,
 
 at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
   if (to.device().is_cpu()) ++copies_to_host;
-  if (from.device().is_cpu()) ++copies_to_device;
+  if (from.device().is_cpu()) ++(current_stream == kAside ? copied_aside : copies_to_device);
   const auto host = [](const at::Tensor& one) { return one.device().is_cpu() ? one : opened(one); };
   host(to).copy_(host(from));
   return to;
@@ -268,7 +313,7 @@ C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard)
 
 }  // namespace
 
-at::Device emulated_device() {
+std::vector<at::Device> emulated_devices() {
   static const bool registered = [] {
     static Allocator allocator;
     c10::SetAllocator(kType, &allocator);
@@ -278,9 +323,11 @@ at::Device emulated_device() {
     return true;
   }();
   static_cast<void>(registered);
-  return kDevice;
+  return {device_of(0), device_of(1)};
 }
 
-EmulatedTraffic emulated_traffic() { return {copies_to_device, copies_to_host, values_read}; }
+EmulatedTraffic emulated_traffic() {
+  return {copies_to_device, copies_to_host, values_read, copied_aside, recorded};
+}
 
 }  // namespace quell

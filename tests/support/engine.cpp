@@ -26,10 +26,11 @@ SiteId require_site(std::span<const Site> sites, const std::string& name) {
   return id;
 }
 
-std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, at::Device device) {
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint,
+                                  const std::vector<at::Device>& devices) {
   const auto type = checkpoint.config().at("model_type").get<std::string>();
   auto model = ModelChoice(all_plugins().models, type).create(checkpoint);
-  model->set_device(device);
+  model->set_devices(devices);
   model->load(checkpoint);
   return model;
 }
@@ -77,8 +78,8 @@ std::shared_ptr<void> read_params(const PluginEntry& entry, const std::string& y
 }
 
 QuantizedNetwork::QuantizedNetwork(const std::filesystem::path& folder, const std::string& quant,
-                                   at::Device device)
-    : checkpoint_(folder), model_(load_model(checkpoint_, device)) {
+                                   const std::vector<at::Device>& devices)
+    : checkpoint_(folder), model_(load_model(checkpoint_, devices)) {
   Problems problems;
   ReadContext context{problems, &all_plugins()};
   const ConfigNode node = parse_yaml(quant, "quant.yaml", problems);

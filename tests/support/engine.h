@@ -34,7 +34,7 @@ class QuantizedNetwork {
  public:
   // `quant` is the content of an experiment's `quant:` section.
   QuantizedNetwork(const std::filesystem::path& folder, const std::string& quant,
-                   at::Device device = at::kCPU);
+                   const std::vector<at::Device>& devices = {at::kCPU});
 
   Model& model() { return *model_; }
   SitePoints& points() { return *points_; }

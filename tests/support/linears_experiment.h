@@ -45,15 +45,7 @@ inline std::map<std::string, at::Tensor> quantized_weights(QuantizedNetwork& net
       if (tensor.site == kNoSite || network.points().point(tensor.site) == nullptr) continue;
       const std::string& name = tensor.stored.stored_name();
       const at::Tensor own = network.points().quantized_weight(tensor.site, tensor.place->detach());
-      at::Tensor& whole = weights[name.substr(0, name.rfind('.'))];
-      if (tensor.stored.part.is_whole()) {
-        whole = own;
-        continue;
-      }
-      if (!whole.defined()) {
-        whole = own.new_zeros(stored_shape(tensor.stored.part, tensor.stored.shape));
-      }
-      put_part(tensor.stored.part, own, whole);
+      put_part(tensor.stored.part, own, weights[name.substr(0, name.rfind('.'))]);
     }
   }
   return weights;

@@ -34,6 +34,12 @@ YAML
   experiments+=("$folder/$1.yaml")
 }
 
+# run EXPERIMENT NAME OPTION...
+run() {
+  "$program" run "$1" --set model.engine=libtorch --output "$folder/$2" --overwrite "${@:3}" \
+    > "$folder/$2.log" 2>&1 || { tail -5 "$folder/$2.log"; exit 1; }
+}
+
 experiments=()
 tiny bert parity/outlier_suppression '[gamma_migration, calibrate]'
 tiny roberta parity/outlier_suppression_roberta '[token_wise_clipping]'
@@ -48,9 +54,36 @@ experiments+=(experiments/quickstart/w8a8.yaml experiments/quickstart/w6a6.yaml)
 for experiment in "${experiments[@]}"; do
   name=$(basename "$experiment" .yaml)
   for device in cpu cuda; do
-    "$program" run "$experiment" --set model.device=$device --set model.engine=libtorch \
-      --output "$folder/$name-$device" --overwrite > "$folder/$name-$device.log" 2>&1 ||
-      { tail -5 "$folder/$name-$device.log"; exit 1; }
+    run "$experiment" "$name-$device" --set model.device=$device
   done
 done
 python3 tools/gpu/compare.py "$folder"
+
+# Layer by layer, without room for states, and on all GPUs together: the bits of one GPU.
+run "$folder/llama.yaml" llama-by-layer --set model.device=cuda --set model.device_memory=0 \
+  --set 'model.by_layer={}' --set 'pipeline=[{by_block: [calibrate]}]'
+run "$folder/llama.yaml" llama-at-once --set model.device=cuda \
+  --set 'pipeline=[{by_block: [calibrate]}]'
+cmp "$folder"/llama-{by-layer,at-once}/predictions.jsonl
+gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | sed 's/^/cuda:/' | paste -sd,)
+if [[ $gpus == *,* ]]; then
+  run "$folder/bert.yaml" bert-several --set "model.device=[$gpus]"
+  cmp "$folder"/bert-{several,cuda}/predictions.jsonl
+else
+  echo "one GPU: models on several were not tried"
+fi
+
+# A quantized forward pass against a float one, and the published sequence of operations against
+# quell's, each on the same GPU: by wall time.
+binaries=$(dirname "$program")
+[[ -e $binaries/forward_benchmark ]] || binaries+=/tests
+if [[ -e $binaries/forward_benchmark ]]; then
+  "$binaries/forward_benchmark" --device cuda --sequences 64
+else
+  echo "forward_benchmark is not built: skipped"
+fi
+if [[ -e $binaries/published_pipeline_benchmark && -d ../shared/models/minilm-sst2 ]]; then
+  "$binaries/published_pipeline_benchmark" --device cuda --data sst2 --rounds 1
+else
+  echo "published_pipeline_benchmark or ../shared is not here: skipped"
+fi

@@ -43,12 +43,14 @@ PaddedBatch pad(const Batch& batch, int64_t length, int64_t pad_id) {
   return padded;
 }
 
-Bert::Bert(const std::filesystem::path& folder, int64_t bits) : bits_(bits) {
+Bert::Bert(const std::filesystem::path& folder, int64_t bits, at::Device device)
+    : bits_(bits), device_(device) {
   const Checkpoint checkpoint(folder);
   const nlohmann::json& config = checkpoint.config();
   heads_ = config.at("num_attention_heads").get<int64_t>();
   epsilon_ = config.at("layer_norm_eps").get<double>();
   tensors_ = load(checkpoint);
+  for (auto& [name, tensor] : tensors_) tensor = tensor.to(device);
   const std::string embeddings = "bert.embeddings.";
   word_ = weight_quantizer(embeddings + "word_embeddings");
   position_ = weight_quantizer(embeddings + "position_embeddings");
@@ -67,7 +69,7 @@ WeightQuantizer* Bert::weight_quantizer(const std::string& module) {
 }
 
 ActivationQuantizer* Bert::activation(const std::string& name, RangeRule rule) {
-  return &activations_.emplace_back(name + "_post_act_fake_quantize", bits_, rule);
+  return &activations_.emplace_back(name + "_post_act_fake_quantize", bits_, rule, device_);
 }
 
 Bert::Linear Bert::linear(const std::string& module) {
@@ -152,7 +154,7 @@ at::Tensor Bert::run(Norm& norm, const at::Tensor& x, const at::Tensor& mask) {
 }
 
 at::Tensor Bert::embed(const PaddedBatch& batch) {
-  const at::Tensor positions = at::arange(batch.ids.size(1)).unsqueeze(0);
+  const at::Tensor positions = at::arange(batch.ids.size(1), batch.ids.options()).unsqueeze(0);
   const auto look_up = [&](WeightQuantizer* quantizer, const char* name, const at::Tensor& ids) {
     const std::string full = std::string("bert.embeddings.") + name + ".weight";
     return at::embedding(quantizer->apply(tensor(full)), ids);

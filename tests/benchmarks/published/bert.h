@@ -19,6 +19,9 @@ struct PaddedBatch {
   at::Tensor mask;        // [batch, length] int64, 1 where a token is real
 
   int64_t sequences() const { return ids.size(0); }
+  PaddedBatch to(at::Device device) const {
+    return {ids.to(device), types.to(device), mask.to(device)};
+  }
 };
 
 PaddedBatch pad(const Batch& batch, int64_t length, int64_t pad_id);
@@ -26,8 +29,8 @@ PaddedBatch pad(const Batch& batch, int64_t length, int64_t pad_id);
 class Bert {
  public:
   // The tensors of a model folder in Hugging Face layout, quantizers of weights and activations
-  // with `bits`, all switched off.
-  Bert(const std::filesystem::path& folder, int64_t bits);
+  // with `bits`, all switched off; on this device, as batches have to be.
+  Bert(const std::filesystem::path& folder, int64_t bits, at::Device device);
 
   // [batch, labels], with whatever is switched on.
   at::Tensor logits(const PaddedBatch& batch);
@@ -77,6 +80,7 @@ class Bert {
                  const at::Tensor& mask);
 
   int64_t bits_, heads_ = 0;
+  at::Device device_;
   double epsilon_ = 0;
   std::map<std::string, at::Tensor> tensors_;
   std::deque<WeightQuantizer> weights_;

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "framework/quant/device.h"
+
 namespace quell::published {
 namespace {
 
@@ -96,7 +98,9 @@ void print_golden(Pipeline& reference, const json& golden) {
 }  // namespace
 
 Pipeline published_pipeline(const Problem& problem, const Setup& setup) {
-  return {{.model = problem.model, .bits = problem.bits},
+  return {{.model = problem.model,
+           .bits = problem.bits,
+           .device = available_devices({problem.device}).front()},
           pad_all(setup.calibration(), problem, setup.pad_id()),
           pad_all(setup.evaluation_batches(), problem, setup.pad_id())};
 }

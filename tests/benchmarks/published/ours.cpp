@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "framework/plugin/registry.h"
+#include "framework/quant/device.h"
 #include "framework/quant/quantizer.h"
 #include "framework/solve/calibration.h"
 #include "framework/text/tokenizer.h"
@@ -42,7 +43,7 @@ ExperimentSpec read_experiment(const Problem& problem, const Variant& variant,
       R"(
 name: {0}
 threads: {1}
-model: {{path: "{2}"}}
+model: {{path: "{2}", device: "{9}"}}
 task: {3}
 calibration: {{samples: 256, padding: {4}}}
 quant:
@@ -54,7 +55,8 @@ pipeline: [{{gamma_migration: {{epsilon: 1.0e-5}}}}, {{token_wise_clipping: {{{7
 )",
       problem.name, problem.threads, problem.model.string(), problem.task,
       variant.keep_padding ? "keep" : "drop", problem.bits, variant.quantizer, variant.search,
-      learn ? fmt::format(", {{{}: {{epochs: 3, learning_rate: 1.0e-5}}}}", kLearning) : "");
+      learn ? fmt::format(", {{{}: {{epochs: 3, learning_rate: 1.0e-5}}}}", kLearning) : "",
+      problem.device);
   const auto file = std::filesystem::temp_directory_path() / "quell_published_benchmark.yaml";
   std::ofstream(file) << yaml;
   ExperimentSpec spec = load_experiment(file, {}, plugins);
@@ -91,6 +93,7 @@ Setup::Setup(const Problem& problem, const Variant& variant, const Plugins& plug
       model_(ModelChoice(plugins.models, "bert").create(checkpoint_)),
       tokenizer_(load_tokenizer(problem.model)),
       search_only_(variant.search_only) {
+  model_->set_devices(available_devices({problem.device}));
   model_->load(checkpoint_);
   TaskContext context;
   context.tokenizer = tokenizer_.get();

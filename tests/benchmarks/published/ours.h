@@ -23,6 +23,7 @@ struct Problem {
   int64_t length = 0;  // what the published code pads to
   int64_t bits = 6;
   int64_t threads = 1;
+  std::string device = "cpu";  // of both
 };
 
 // One way of running quell; the default is what a user gets.

@@ -19,9 +19,17 @@ int64_t ratio_count(int64_t bits) { return bits >= 8 ? 10 : bits >= 6 ? 30 : 90;
 Pipeline::Pipeline(const Settings& settings, std::vector<PaddedBatch> calibration,
                    std::vector<PaddedBatch> evaluation)
     : settings_(settings),
-      model_(settings.model, settings.bits),
+      model_(settings.model, settings.bits, settings.device),
       calibration_(std::move(calibration)),
-      evaluation_(std::move(evaluation)) {}
+      evaluation_(std::move(evaluation)) {
+  for (PaddedBatch& batch : calibration_) batch = batch.to(settings.device);
+  for (PaddedBatch& batch : evaluation_) batch = batch.to(settings.device);
+}
+
+void Pipeline::wait() const {
+  // Whoever reads a value waits for all that was started before.
+  if (!settings_.device.is_cpu()) at::zeros({1}, settings_.device).item<float>();
+}
 
 Times Pipeline::run(int64_t ratios) {
   Times times;
@@ -143,7 +151,9 @@ void Pipeline::evaluate(size_t batches) {
   model_.quantize_weights(true);
   model_.quantize_activations(true);
   evaluation_logits_.clear();
-  for (size_t i = 0; i < batches; ++i) evaluation_logits_.push_back(model_.logits(evaluation_[i]));
+  for (size_t i = 0; i < batches; ++i) {
+    evaluation_logits_.push_back(model_.logits(evaluation_[i]).to(at::kCPU));
+  }
   model_.quantize_weights(false);
 }
 

@@ -20,6 +20,7 @@ struct Settings {
   int64_t bits = 6;
   int64_t epochs = 3;
   double learning_rate = 1e-5;
+  at::Device device = at::kCPU;
 };
 
 // What is timed where the whole would take too long. All batches are padded to the same shape and
@@ -59,6 +60,16 @@ class Pipeline {
   const Time& quantized_time() const { return quantized_time_; }
 
  private:
+  // Until all that was started is done.
+  template <class Work>
+  Time timed(const Work& work) const {
+    return published::timed([&] {
+      work();
+      wait();
+    });
+  }
+  void wait() const;
+
   void compute_targets(size_t batches);
   void observe_weights();
   void observe(double ratio, size_t batches);

@@ -57,9 +57,10 @@ at::Tensor WeightQuantizer::apply(const at::Tensor& weight) {
                              high_);
 }
 
-ActivationQuantizer::ActivationQuantizer(std::string name, int64_t bits, RangeRule rule)
-    : scale(at::ones({1})),
-      zero_point(at::zeros({1})),
+ActivationQuantizer::ActivationQuantizer(std::string name, int64_t bits, RangeRule rule,
+                                         at::Device device)
+    : scale(at::ones({1}, device)),
+      zero_point(at::zeros({1}, device)),
       name_(std::move(name)),
       low_(0),
       high_((1 << bits) - 1),

@@ -33,7 +33,7 @@ enum class RangeRule {
 // An activation: asymmetric, one learnable scale and zero point (LSQ+), mean over batches.
 class ActivationQuantizer {
  public:
-  ActivationQuantizer(std::string name, int64_t bits, RangeRule rule);
+  ActivationQuantizer(std::string name, int64_t bits, RangeRule rule, at::Device device);
 
   // `x` with the batch as first axis; `mask` [batch, length] and the axis of the tokens, or an
   // undefined tensor and -1 where the published code gives none.

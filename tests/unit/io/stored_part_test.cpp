@@ -51,7 +51,7 @@ TEST(StoredPart, GoesBackToItsPlace) {
     const std::vector<int64_t> shape = {4, 3};
     const at::Tensor whole = at::arange(60).view(
         stored_shape({.transposed = transposed, .groups = 2, .group_rows = 10}, shape));
-    at::Tensor copy = at::zeros(whole.sizes(), whole.options());
+    at::Tensor copy;  // is made for the first part
     int64_t first = 0;
     for (const int64_t rows : {4, 2, 14}) {  // of both groups
       const StoredPart part{

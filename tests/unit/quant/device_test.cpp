@@ -9,22 +9,31 @@
 namespace quell {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 
-TEST(DeviceProblem, SaysWhatThereIs) {
-  for (const char* name : {"cpu", "cuda", "cuda:1"}) EXPECT_EQ(device_problem(name), "");
-  EXPECT_EQ(device_problem("gpu"), "there is no device \"gpu\"; use cpu, cuda, or cuda:1");
-  EXPECT_EQ(device_problem(""), "there is no device \"\"; use cpu, cuda, or cuda:1");
-  EXPECT_EQ(device_problem("mps"), "models do not run on \"mps\"; use cpu, cuda, or cuda:1");
+TEST(DevicesProblem, SaysWhatThereIs) {
+  for (const char* name : {"cpu", "cuda", "cuda:1"}) EXPECT_EQ(devices_problem({name}), "");
+  EXPECT_EQ(devices_problem({"cuda:0", "cuda:1"}), "");
+  EXPECT_EQ(devices_problem({"gpu"}), "there is no device \"gpu\"; use cpu, cuda, or cuda:1");
+  EXPECT_EQ(devices_problem({""}), "there is no device \"\"; use cpu, cuda, or cuda:1");
+  EXPECT_EQ(devices_problem({"mps"}), "models do not run on \"mps\"; use cpu, cuda, or cuda:1");
 }
 
-TEST(AvailableDevice, IsThere) {
-  EXPECT_EQ(available_device("cpu"), at::Device(at::kCPU));
-  EXPECT_EQ(device_name(available_device("cpu")), "cpu");
-  EXPECT_THAT(message_of<ConfigError>([] { available_device("gpu"); }),
+TEST(DevicesProblem, SaysWhatAListMayNotBe) {
+  EXPECT_EQ(devices_problem({"cuda:0", "cpu"}),
+            "a model runs on the cpu or on GPUs; leave cpu out of the list");
+  EXPECT_EQ(devices_problem({"cuda", "cuda:1"}), "say which in a list, as in [cuda:0, cuda:1]");
+  EXPECT_EQ(devices_problem({"cuda:1", "cuda:1"}), "lists \"cuda:1\" twice");
+}
+
+TEST(AvailableDevices, AreThere) {
+  EXPECT_THAT(available_devices({"cpu"}), ElementsAre(at::Device(at::kCPU)));
+  EXPECT_EQ(device_names(available_devices({"cpu"})), "cpu");
+  EXPECT_THAT(message_of<ConfigError>([] { available_devices({"gpu"}); }),
               HasSubstr("model.device: there is no device \"gpu\""));
   if (kernels::has_cuda()) GTEST_SKIP() << "this machine has a GPU";
-  EXPECT_THAT(message_of<ConfigError>([] { available_device("cuda"); }),
+  EXPECT_THAT(message_of<ConfigError>([] { available_devices({"cuda"}); }),
               HasSubstr("model.device: cuda: this program has no kernels for it, or this machine"));
 }
 

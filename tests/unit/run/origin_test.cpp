@@ -41,6 +41,7 @@ constexpr Change kChanges[] = {
     {"model.head", "question_answering", "CSNF"},
     {"model.engine", "libtorch", "CSNF"},
     {"model.device", "cuda", "CSNF"},
+    {"model.device_memory", "64", "CSNF"},
     {"model.by_layer.states", "disk", "CSNF"},
     {"task.type", "glue", "CSNF"},
     {"task.path", "{other_file}", "CSNF"},
