@@ -187,9 +187,8 @@ std::string device_memory_text(const std::vector<at::Device>& devices) {
     if (!device.is_cuda()) continue;
     const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
     const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-    parts.push_back(
-        fmt::format("{} {:.0f} MB", device.str(),
-                    static_cast<double>(stats.allocated_bytes[all].peak) / kMegabyte));
+    parts.push_back(fmt::format("{} {:.0f} MB", device.str(),
+                                static_cast<double>(stats.allocated_bytes[all].peak) / kMegabyte));
   }
   return fmt::format("{}", fmt::join(parts, ", "));
 }
