@@ -28,8 +28,8 @@ std::vector<int64_t> stored_shape(const StoredPart& part, const std::vector<int6
 at::Tensor take_part(const StoredPart& part, const at::Tensor& stored,
                      const std::vector<int64_t>& shape);
 
-// The inverse: writes `tensor` to its place in the file's tensor, which is made, of zeros, where it is
-// undefined. A whole tensor becomes `stored` itself.
+// The inverse: writes `tensor` to its place in the file's tensor, which is made, of zeros, where it
+// is undefined. A whole tensor becomes `stored` itself.
 void put_part(const StoredPart& part, const at::Tensor& tensor, at::Tensor& stored);
 
 }  // namespace quell
