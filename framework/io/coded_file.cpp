@@ -21,6 +21,31 @@ int64_t elements(const std::vector<int64_t>& shape) {
   return internal::checked_bytes(shape, at::kByte);  // -1 where it overflows
 }
 
+// Reads a stream of numbers of `bits` bits each.
+class BitReader {
+ public:
+  BitReader(const at::Tensor& stream, int64_t count, int64_t bits)
+      : from_(stream.const_data_ptr<uint8_t>()), bits_(bits), mask_((uint64_t{1} << bits) - 1) {
+    QUELL_ASSERT(stream.numel() == bytes_of(count, bits), "a stream of another length");
+  }
+
+  int32_t next() {
+    for (; present_ < bits_; present_ += kByte) {
+      waiting_ |= static_cast<uint64_t>(*from_++) << present_;
+    }
+    const auto number = static_cast<int32_t>(waiting_ & mask_);
+    waiting_ >>= bits_;
+    present_ -= bits_;
+    return number;
+  }
+
+ private:
+  const uint8_t* from_;
+  int64_t bits_;
+  uint64_t mask_, waiting_ = 0;
+  int64_t present_ = 0;  // of the bits that wait
+};
+
 std::string metadata_of(const CodedTensor& tensor) {
   const nlohmann::ordered_json json = {{"shape", tensor.codes.sizes().vec()},
                                        {"bits", tensor.bits},
@@ -50,26 +75,11 @@ at::Tensor pack_bits(const at::Tensor& numbers, int64_t bits) {
 }
 
 at::Tensor unpack_bits(const at::Tensor& stream, int64_t count, int64_t bits) {
-  QUELL_ASSERT(stream.numel() == bytes_of(count, bits), "a stream of another length");
-  const uint8_t* from = stream.const_data_ptr<uint8_t>();
+  BitReader reader(stream, count, bits);
   const at::Tensor numbers = at::empty({count}, at::kInt);
   int32_t* to = numbers.mutable_data_ptr<int32_t>();
-  const uint64_t mask = (uint64_t{1} << bits) - 1;
-  uint64_t waiting = 0;
-  int64_t present = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    for (; present < bits; present += kByte) waiting |= static_cast<uint64_t>(*from++) << present;
-    to[i] = static_cast<int32_t>(waiting & mask);
-    waiting >>= bits;
-    present -= bits;
-  }
+  for (int64_t i = 0; i < count; ++i) to[i] = reader.next();
   return numbers;
-}
-
-at::Tensor CodedTensor::values() const {
-  const auto wide = [&](const at::Tensor& per_channel) { return per_channel.view({1, -1, 1}); };
-  const at::Tensor all = codes.to(at::kFloat).view({outer, channels, -1});
-  return all.sub(wide(zero_point)).mul_(wide(scale)).view(codes.sizes());
 }
 
 CodedFile::CodedFile(const std::filesystem::path& path) : file_(path) {
@@ -130,8 +140,28 @@ at::ScalarType CodedFile::type(const std::string& name) const {
   return is_coded(name) ? at::kFloat : file_.type(name);
 }
 
+// Nothing but the stream and the values is there at once: tables are large.
 at::Tensor CodedFile::read(const std::string& name) const {
-  return is_coded(name) ? read_codes(name).values() : file_.read(name);
+  if (!is_coded(name)) return file_.read(name);
+  const Entry& entry = entries_.at(name);
+  const int64_t count = elements(entry.shape);
+  const at::Tensor stream = file_.read(name + ".codes"), scale = file_.read(name + ".scale"),
+                   zero_point = file_.read(name + ".zero_point");
+  const float* scales = scale.const_data_ptr<float>();
+  const float* zero_points = zero_point.const_data_ptr<float>();
+  BitReader reader(stream, count, entry.bits);
+  at::Tensor values = at::empty(entry.shape, at::kFloat);
+  float* to = values.mutable_data_ptr<float>();
+  const int64_t inner = count / entry.outer / entry.channels;
+  for (int64_t i = 0; i < entry.outer * entry.channels; ++i) {
+    const float channel_scale = scales[i % entry.channels];
+    const float channel_zero_point = zero_points[i % entry.channels];
+    for (int64_t k = 0; k < inner; ++k) {
+      const auto code = static_cast<float>(reader.next() + entry.lowest);
+      *to++ = (code - channel_zero_point) * channel_scale;
+    }
+  }
+  return values;
 }
 
 CodedTensor CodedFile::read_codes(const std::string& name) const {

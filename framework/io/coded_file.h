@@ -24,8 +24,6 @@ struct CodedTensor {
   int64_t lowest = 0;
   int64_t outer = 1, channels = 1;
   at::Tensor scale, zero_point;  // float32 [channels]
-
-  at::Tensor values() const;
 };
 
 // Such a file holds for each coded tensor NAME a stream of bits NAME.codes, lowest bit first, then

@@ -10,6 +10,11 @@
 namespace quell {
 namespace {
 
+// A zero keeps its sign.
+bool same_bits(const at::Tensor& one, const at::Tensor& other) {
+  return one.sizes() == other.sizes() && one.view(at::kInt).equal(other.view(at::kInt));
+}
+
 // Whether the quantized weight is part of what gradients are computed for.
 bool is_learned(const at::Tensor& weight, Quantizer& quantizer) {
   if (!at::GradMode::is_enabled()) return false;
@@ -72,7 +77,11 @@ at::Tensor SitePoints::quantized_weight(SiteId id, const at::Tensor& weight) con
   if (is_learned(weight, quantizer)) return quantizer.apply(weight, /*in_place=*/false);
   KeptWeight& kept = kept_weights_[static_cast<size_t>(id)];
   const std::lock_guard lock(kept.mutex);
-  if (!kept.tensor.defined()) kept.tensor = quantizer.apply(weight, /*in_place=*/false);
+  if (!kept.tensor.defined()) {
+    kept.tensor = quantizer.apply(weight, /*in_place=*/false);
+    // That of an exported network is on its grid already: one of both is enough.
+    if (same_bits(kept.tensor, weight)) kept.tensor = weight;
+  }
   return kept.tensor;
 }
 

@@ -57,6 +57,16 @@ std::string build_id() {
 
 }  // namespace
 
+// Not getrusage(): that is also of whatever the process was before it became this program.
+int64_t peak_memory_bytes() {
+  constexpr int64_t kKibibyte = 1024;
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("VmHWM:")) return std::stoll(line.substr(line.find(':') + 1)) * kKibibyte;
+  }
+  return 0;
+}
+
 std::string processor() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -102,6 +112,7 @@ std::string environment_json(const RunRecord& run) {
     seconds[time.part] = time.seconds + seconds.value(time.part, 0.0);
     processor[time.part] = time.processor_seconds + processor.value(time.part, 0.0);
   }
+  root["peak_memory_bytes"] = peak_memory_bytes();
   root["seconds"] = std::move(seconds);
   root["processor_seconds"] = std::move(processor);
   return root.dump(2) + "\n";

@@ -1,15 +1,19 @@
 // Where and how fast a run ran.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "framework/record/run_record.h"
 
 namespace quell {
 
-// JSON with versions, processor, threads, fingerprints of model and data files, and what each part
-// of the run took, by the clock and of the processor.
+// JSON with versions, processor, threads, fingerprints of model and data files, the most memory
+// that was resident, and what each part of the run took, by the clock and of the processor.
 std::string environment_json(const RunRecord& run);
+
+// The most memory of this process that was resident at once so far; 0: the system does not say.
+int64_t peak_memory_bytes();
 
 // The name of the processor, or "unknown".
 std::string processor();

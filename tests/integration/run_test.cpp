@@ -253,6 +253,8 @@ TEST_F(RunTest, TheEnvironmentSaysWhereAndOnWhat) {
   EXPECT_THAT(environment["finished"].get<std::string>(),
               testing::MatchesRegex("20[0-9][0-9]-[0-9]+-[0-9]+T[0-9]+:[0-9]+:[0-9]+Z"));
   EXPECT_EQ(environment["threads"], 1);
+  EXPECT_GT(environment["peak_memory_bytes"], int64_t{16} << 20)
+      << "no program with LibTorch is smaller";
   EXPECT_EQ(environment["model"]["path"], tiny_model().string());
   EXPECT_EQ(environment["model"]["sha256"], Checkpoint(tiny_model()).fingerprint());
   const std::string inputs = (tiny_model() / "inputs.safetensors").string();
