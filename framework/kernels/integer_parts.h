@@ -8,6 +8,14 @@
 
 namespace quell::kernels {
 
+inline int64_t ceiling(int64_t count, int64_t per) { return (count + per - 1) / per; }
+
+// How many steps of pairs may be added in 16 bits, whatever the rows are; 0: none.
+int64_t steps_in_16_bits(const IntegerMatrix& of, int32_t most);
+
+// Of whole cache lines, for FreeBytes. Throws std::bad_alloc.
+void* aligned_bytes(int64_t bytes);
+
 struct IntegerProduct {
   const IntegerRows& x;
   const IntegerWeight& weight;
@@ -18,6 +26,7 @@ struct IntegerProduct {
 // Rows and panels of outputs that are computed by one call.
 struct PartOfIntegers {
   int64_t first_row, last_row, first_panel, last_panel;
+  const int8_t* panels;  // the first of them, and the others behind it
 };
 
 // Sums of products of codes: of rows first_row.. and outputs first..first + count. What lies

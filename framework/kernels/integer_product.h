@@ -34,12 +34,24 @@ enum class IntegerRoute {
 };
 const char* to_string(IntegerRoute route);
 
+// How many bits a code of a weight takes in memory.
+enum class CodeStorage {
+  kBytes,
+  // 4 or 6 where that is enough for all of them, else 8. Products unpack them once for all rows; it
+  // takes longer to make.
+  kFewestBits,
+};
+
 // The codes of a weight. Symmetric grids have zero points of 0.
 struct IntegerMatrix {
   const int8_t* codes;  // [outputs, inputs]
   int64_t outputs, inputs;
   const float* scale;         // [outputs]
   const int32_t* zero_point;  // [outputs], in [-256, 256]
+};
+
+struct FreeBytes {
+  void operator()(void* data) const;
 };
 
 // The same, laid out as products read it. Copies: the matrix may go. Made for the instruction set
@@ -51,8 +63,10 @@ class IntegerWeight {
 
   // For rows of codes of at most `most`. By the fastest route that there is, or a given one of
   // routes(), or kSaturating.
-  IntegerWeight(const IntegerMatrix& matrix, int32_t most);
-  IntegerWeight(const IntegerMatrix& matrix, int32_t most, IntegerRoute route);
+  IntegerWeight(const IntegerMatrix& matrix, int32_t most,
+                CodeStorage storage = CodeStorage::kBytes);
+  IntegerWeight(const IntegerMatrix& matrix, int32_t most, IntegerRoute route,
+                CodeStorage storage = CodeStorage::kBytes);
   // Those that this processor has, and that are exact for every such row. Fastest last.
   static std::vector<IntegerRoute> routes(const IntegerMatrix& matrix, int32_t most);
 
@@ -60,13 +74,20 @@ class IntegerWeight {
   int64_t inputs() const { return inputs_; }
   int64_t panels() const { return (outputs_ + kPanel - 1) / kPanel; }
   IntegerRoute route() const { return route_; }
+  int bits() const { return bits_; }  // of a code in memory: 4, 6 or 8
   int64_t bytes() const;
 
   // What products read. A step is that of 4 inputs, or 2 of kWide: of each of kPanel outputs 4
   // bytes; steps_together() are summed up in 16 bits of kPairs, and are read at once of kTiles.
   int64_t steps() const { return steps_; }
   int64_t steps_together() const { return together_; }
+  int64_t panel_bytes() const { return steps_ * 4 * kPanel; }
+  // Of 8 bits.
   const int8_t* panel(int64_t panel) const;
+  // Of fewer: the blocks (narrow_codes.h) of panels whose number is a multiple of kPanelsUnpacked.
+  static constexpr int64_t kPanelsUnpacked = 8;
+  const uint8_t* narrow_panels(int64_t first) const;
+  int64_t codes_of_panel() const { return panel_bytes() / (route_ == IntegerRoute::kWide ? 2 : 1); }
   // [panels * kPanel], 0 behind the last output.
   const float* scale() const { return scale_.data(); }
   const int32_t* zero_point() const { return zero_point_.data(); }
@@ -74,18 +95,16 @@ class IntegerWeight {
   bool has_zero_points() const { return has_zero_points_; }
 
  private:
-  struct Free {
-    void operator()(int8_t* data) const;
-  };
-
-  void pack(const IntegerMatrix& matrix);
+  void pack(const IntegerMatrix& matrix, int8_t* panels_at) const;
+  void pack_in_fewest_bits(const IntegerMatrix& matrix);
 
   int64_t outputs_, inputs_, steps_ = 0, together_ = 1;
   IntegerRoute route_;
+  int bits_ = 8;
   bool has_zero_points_ = false;
   std::vector<float> scale_;
   std::vector<int32_t> zero_point_, sums_;
-  std::unique_ptr<int8_t[], Free> data_;
+  std::unique_ptr<int8_t[], FreeBytes> data_;
 };
 
 // Codes [rows, inputs], row-major, with one scale and zero point, or with one for each row.

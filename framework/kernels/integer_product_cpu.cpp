@@ -19,6 +19,7 @@
 #include "framework/kernels/integer_epilogue-inl.h"
 #include "framework/kernels/integer_parts.h"
 #include "framework/kernels/integer_tile-inl.h"
+#include "framework/kernels/narrow_codes-inl.h"
 
 #ifndef QUELL_INTEGER_PRODUCT_PARTS
 #define QUELL_INTEGER_PRODUCT_PARTS
@@ -157,7 +158,7 @@ class IntegerPart {
       const int64_t panels = one ? 1 : wide;
       const int64_t stride = panels * kPanel;
       (one ? functions.single : functions.wide)[static_cast<size_t>(rows)](
-          {x_ + first_row * x_stride_, x_stride_, of_.weight.panel(panel), panel_bytes(),
+          {x_ + first_row * x_stride_, x_stride_, panel_at(panel), of_.weight.panel_bytes(),
            of_.weight.steps(), sums_, stride});
       finish(first_row, rows, panel, panels);
       panel += panels;
@@ -176,8 +177,8 @@ class IntegerPart {
       for (int64_t row = 0; row < rows_; row += amx::kMostRows) {
         amx::sum_codes({{rows_at(row), rows_at(row + amx::kTileRows)},
                         x_stride_,
-                        of_.weight.panel(p),
-                        panel_bytes(),
+                        panel_at(p),
+                        of_.weight.panel_bytes(),
                         panels,
                         of_.weight.steps() * kStepBytes / amx::kTileInputs,
                         sums_,
@@ -187,7 +188,9 @@ class IntegerPart {
     }
   }
 
-  int64_t panel_bytes() const { return of_.weight.steps() * kPanelStep; }
+  const int8_t* panel_at(int64_t panel) const {
+    return part_.panels + (panel - part_.first_panel) * of_.weight.panel_bytes();
+  }
 
   void finish(int64_t first_row, int64_t rows, int64_t panel, int64_t panels) const {
     const int64_t first = panel * kPanel, stride = panels * kPanel;
@@ -210,6 +213,18 @@ void compute_integers(const IntegerProduct& of, const PartOfIntegers& part, uint
   IntegerPart(of, part, scratch).compute();
 }
 
+// Panels of fewer than 8 bits as products read them; `to` has room for whole blocks.
+void unpack_panels(const IntegerWeight& weight, int64_t first, int64_t last, int8_t* to) {
+  const int64_t codes = (last - first) * weight.codes_of_panel();
+  const int64_t blocks = (codes + kNarrowBlock - 1) / kNarrowBlock;
+  const uint8_t* from = weight.narrow_panels(first);
+  if (weight.route() == IntegerRoute::kWide) {
+    unpack_narrow_widened(from, blocks, weight.bits(), reinterpret_cast<int16_t*>(to));
+  } else {
+    unpack_narrow(from, blocks, weight.bits(), to);
+  }
+}
+
 // What this instruction set has, and the processor beside it.
 bool has_pairs() { return HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3; }
 
@@ -227,60 +242,15 @@ namespace quell::kernels {
 namespace {
 
 HWY_EXPORT(compute_integers);
+HWY_EXPORT(unpack_panels);
 HWY_EXPORT(has_pairs);
 HWY_EXPORT(has_dot);
 HWY_EXPORT(has_tiles);
 HWY_EXPORT(name_of_target);
 
-constexpr size_t kAlignment = 64;           // a cache line, and the widest vector
-constexpr int64_t kPanelsOfPart = 8;        // whose weights fit into the second-level cache
+constexpr int64_t kPanelsOfPart =
+    IntegerWeight::kPanelsUnpacked;         // whose weights fit into the second-level cache
 constexpr int64_t kWorthAThread = 1 << 22;  // multiply-adds, some 30 microseconds
-constexpr int64_t kMostTogether = 8;        // steps that are summed up in 16 bits
-constexpr int64_t kInputsOfStep = 4;
-
-int64_t ceiling(int64_t count, int64_t per) { return (count + per - 1) / per; }
-
-struct FreeBytes {
-  void operator()(void* data) const { std::free(data); }
-};
-
-void* aligned(int64_t bytes) {
-  const auto lines = static_cast<size_t>(ceiling(std::max<int64_t>(bytes, 1), kAlignment));
-  void* data = std::aligned_alloc(kAlignment, lines * kAlignment);
-  if (data == nullptr) throw std::bad_alloc();
-  return data;
-}
-
-// The largest sum, without its sign, that 16 bits must hold where `together` steps of pairs are
-// added: as large as all positive or all negative codes make it.
-int64_t largest_sum(const IntegerMatrix& of, int32_t most, int64_t together) {
-  const int64_t block = together * kInputsOfStep;
-  int64_t largest = 0;
-  for (int64_t o = 0; o < of.outputs; ++o) {
-    const int8_t* row = of.codes + o * of.inputs;
-    for (int64_t first = 0; first < of.inputs; first += block) {
-      int64_t up[2] = {}, down[2] = {};  // by the pair of a step
-      for (int64_t k = first; k < std::min(of.inputs, first + block); ++k) {
-        const int64_t pair = k % kInputsOfStep / 2;
-        (row[k] > 0 ? up : down)[pair] += std::abs(static_cast<int64_t>(row[k]));
-      }
-      for (const int64_t pair : {0, 1}) {
-        // The negative end of 16 bits is one further from zero, which is left unused.
-        largest = std::max({largest, up[pair] * most, down[pair] * most});
-      }
-    }
-  }
-  return largest;
-}
-
-// How many steps may be added in 16 bits; 0: none.
-int64_t steps_in_16_bits(const IntegerMatrix& of, int32_t most) {
-  constexpr int64_t kLargest = 32767;
-  for (int64_t together = kMostTogether; together > 0; together /= 2) {
-    if (largest_sum(of, most, together) <= kLargest) return together;
-  }
-  return 0;
-}
 
 }  // namespace
 
@@ -313,73 +283,12 @@ std::vector<IntegerRoute> IntegerWeight::routes(const IntegerMatrix& matrix, int
 }
 
 // Looking for sums that overflow takes longer than packing: only where it decides.
-IntegerWeight::IntegerWeight(const IntegerMatrix& matrix, int32_t most)
+IntegerWeight::IntegerWeight(const IntegerMatrix& matrix, int32_t most, CodeStorage storage)
     : IntegerWeight(matrix, most,
                     HWY_DYNAMIC_DISPATCH(has_tiles)() ? IntegerRoute::kTiles
                     : HWY_DYNAMIC_DISPATCH(has_dot)() ? IntegerRoute::kDot
-                                                      : routes(matrix, most).back()) {}
-
-IntegerWeight::IntegerWeight(const IntegerMatrix& matrix, int32_t most, IntegerRoute route)
-    : outputs_(matrix.outputs), inputs_(matrix.inputs), route_(route) {
-  if (route == IntegerRoute::kPairs) together_ = steps_in_16_bits(matrix, most);
-  if (route == IntegerRoute::kTiles) together_ = amx::kTileInputs / kInputsOfStep;
-  const int64_t of_step = route == IntegerRoute::kWide ? 2 : kInputsOfStep;
-  steps_ = ceiling(inputs_, of_step * together_) * together_;
-  const auto padded = static_cast<size_t>(panels() * kPanel);
-  scale_.resize(padded);
-  zero_point_.resize(padded);
-  sums_.resize(padded);
-  std::copy(matrix.scale, matrix.scale + outputs_, scale_.begin());
-  std::copy(matrix.zero_point, matrix.zero_point + outputs_, zero_point_.begin());
-  has_zero_points_ = std::any_of(zero_point_.begin(), zero_point_.end(),
-                                 [](int32_t zero_point) { return zero_point != 0; });
-  data_.reset(static_cast<int8_t*>(aligned(panels() * steps_ * 4 * kPanel)));
-  pack(matrix);
-}
-
-// Of each panel step by step, and of each step the inputs of one output after another, four bytes.
-// Rows are read by cache lines.
-void IntegerWeight::pack(const IntegerMatrix& matrix) {
-  constexpr int64_t kBytes = 4, kStepsOfLine = 16;
-  const bool widens = route_ == IntegerRoute::kWide;
-  const int64_t of_step = widens ? 2 : kInputsOfStep;
-  std::memset(data_.get(), 0, static_cast<size_t>(panels() * steps_ * kBytes * kPanel));
-  for (int64_t o = 0; o < outputs_; ++o) {
-    const int8_t* row = matrix.codes + o * inputs_;
-    sums_[static_cast<size_t>(o)] = std::accumulate(row, row + inputs_, int32_t{0});
-  }
-  const auto put = [&](int64_t o, int64_t step) {
-    int8_t* to = data_.get() + ((o / kPanel * steps_ + step) * kPanel + o % kPanel) * kBytes;
-    const int64_t first = step * of_step, count = std::min(of_step, inputs_ - first);
-    const int8_t* codes = matrix.codes + o * inputs_ + first;
-    if (!widens && count == kBytes) {
-      std::memcpy(to, codes, kBytes);
-      return;
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      const int16_t wide_code = codes[i];  // the low byte comes first
-      std::memcpy(to + (widens ? 2 * i : i), &wide_code, widens ? 2 : 1);
-    }
-  };
-  for (int64_t first = 0; first < outputs_; first += kPanel) {
-    const int64_t end = std::min(first + kPanel, outputs_);
-    for (int64_t line = 0; line < steps_; line += kStepsOfLine) {
-      for (int64_t o = first; o < end; ++o) {
-        for (int64_t step = line; step < std::min(line + kStepsOfLine, steps_); ++step) {
-          put(o, step);
-        }
-      }
-    }
-  }
-}
-
-void IntegerWeight::Free::operator()(int8_t* data) const { std::free(data); }
-
-int64_t IntegerWeight::bytes() const { return panels() * kPanel * (steps_ * 4 + 12); }
-
-const int8_t* IntegerWeight::panel(int64_t panel) const {
-  return data_.get() + panel * steps_ * 4 * kPanel;
-}
+                                                      : routes(matrix, most).back(),
+                    storage) {}
 
 void integer_product(const IntegerRows& x, const IntegerWeight& weight,
                      const IntegerEpilogue& epilogue, const IntegerOutput& output,
@@ -390,16 +299,29 @@ void integer_product(const IntegerRows& x, const IntegerWeight& weight,
   const int64_t chunks = ceiling(weight.panels(), kPanelsOfPart);
   const int64_t rows = ceiling(x.rows, blocks);
   const int64_t work = rows * kPanelsOfPart * IntegerWeight::kPanel * weight.inputs();
+  const bool narrow = weight.bits() < 8;
   parallel_for(0, blocks * chunks, ceiling(kWorthAThread, work), [&](int64_t begin, int64_t end) {
     const int64_t copied = reads_in_place(weight) ? 0 : rows;
     const std::unique_ptr<void, FreeBytes> scratch(
-        aligned((copied + amx::kTileRows) * row_bytes(weight)));
+        aligned_bytes((copied + amx::kTileRows) * row_bytes(weight)));
+    std::unique_ptr<void, FreeBytes> unpacked;
+    if (narrow)
+      unpacked.reset(aligned_bytes(kPanelsOfPart * weight.panel_bytes() + 2 * kNarrowBlock));
+    auto* panels = static_cast<int8_t*>(unpacked.get());
+    int64_t unpacked_panel = -1;
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t block = i / chunks, panel = i % chunks * kPanelsOfPart;
+      // What was unpacked serves all rows, and what was not lies in the cache for all panels.
+      const int64_t block = narrow ? i % blocks : i / chunks;
+      const int64_t first = (narrow ? i / blocks : i % chunks) * kPanelsOfPart;
+      const int64_t last = std::min(first + kPanelsOfPart, weight.panels());
+      if (narrow && first != unpacked_panel) {
+        HWY_DYNAMIC_DISPATCH(unpack_panels)(weight, first, last, panels);
+        unpacked_panel = first;
+      }
       HWY_DYNAMIC_DISPATCH(compute_integers)
       (of,
-       {x.rows * block / blocks, x.rows * (block + 1) / blocks, panel,
-        std::min(panel + kPanelsOfPart, weight.panels())},
+       {x.rows * block / blocks, x.rows * (block + 1) / blocks, first, last,
+        narrow ? panels : weight.panel(first)},
        static_cast<uint8_t*>(scratch.get()));
     }
   });

@@ -106,8 +106,9 @@ struct Problem {
 
 // Sums by a route; another number behind the end stays.
 std::vector<int64_t> sums_by(const Problem& of, IntegerRoute route,
-                             ParallelFor parallel_for = serial_for) {
-  const IntegerWeight weight(of.matrix(), of.most, route);
+                             ParallelFor parallel_for = serial_for,
+                             CodeStorage storage = CodeStorage::kBytes) {
+  const IntegerWeight weight(of.matrix(), of.most, route, storage);
   std::vector<int32_t> sums(static_cast<size_t>(of.rows * of.outputs + 1), 77);
   integer_product(of.codes(), weight, {}, {.sums = sums.data()}, parallel_for);
   EXPECT_EQ(sums.back(), 77);
@@ -132,9 +133,11 @@ TEST(IntegerProduct, EveryRouteIsExact) {
           inputs, static_cast<int>(draw(random, 2, 8)), static_cast<int>(draw(random, 2, 8)), kind);
       const std::vector<int64_t> expected = of.sums();
       for (const IntegerRoute route : IntegerWeight::routes(of.matrix(), of.most)) {
-        ASSERT_EQ(sums_by(of, route), expected)
-            << to_string(route) << ": " << of.rows << " x " << of.outputs << " x " << of.inputs
-            << ", shape " << i;
+        for (const CodeStorage storage : {CodeStorage::kBytes, CodeStorage::kFewestBits}) {
+          ASSERT_EQ(sums_by(of, route, serial_for, storage), expected)
+              << to_string(route) << ": " << of.rows << " x " << of.outputs << " x " << of.inputs
+              << ", shape " << i << ", " << (storage == CodeStorage::kBytes ? "bytes" : "bits");
+        }
       }
     }
   });
@@ -185,6 +188,27 @@ TEST(IntegerProduct, ThreadsDoNotChangeASum) {
   const Problem of(random, 203, 300, 77, 8, 8, Codes::kRandom);
   for (const IntegerRoute route : IntegerWeight::routes(of.matrix(), of.most)) {
     EXPECT_EQ(sums_by(of, route, two_threads), of.sums()) << to_string(route);
+  }
+  const Problem narrow(random, 203, 300, 77, 8, 4, Codes::kRandom);
+  for (const IntegerRoute route : IntegerWeight::routes(narrow.matrix(), narrow.most)) {
+    EXPECT_EQ(sums_by(narrow, route, two_threads, CodeStorage::kFewestBits), narrow.sums())
+        << to_string(route);
+  }
+}
+
+TEST(IntegerWeight, HoldsCodesInAsFewBitsAsTheyTake) {
+  Random random(17);
+  constexpr int64_t kSize = 256, kOfOutput = 12;  // scale, zero point and sum
+  for (const auto& [w_bits, stored] :
+       {std::pair(2, 4), std::pair(4, 4), std::pair(5, 6), std::pair(6, 6), std::pair(7, 8)}) {
+    const Problem of(random, 1, kSize, kSize, 8, w_bits, Codes::kExtremes);
+    for (const IntegerRoute route : IntegerWeight::routes(of.matrix(), of.most)) {
+      const IntegerWeight weight(of.matrix(), of.most, route, CodeStorage::kFewestBits);
+      const int64_t bits = stored == 8 && route == IntegerRoute::kWide ? 16 : stored;
+      EXPECT_EQ(weight.bits(), stored);
+      EXPECT_EQ(weight.bytes(), kSize * kSize * bits / 8 + kSize * kOfOutput) << to_string(route);
+    }
+    EXPECT_EQ(IntegerWeight(of.matrix(), of.most).bits(), 8) << "unless it is asked for";
   }
 }
 
