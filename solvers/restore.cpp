@@ -23,8 +23,10 @@ class Restore final : public Solver {
  public:
   explicit Restore(const Params& params) : params_(params) {}
 
+  bool works_by_segment(Model& /*model*/) const override { return true; }
+
   void run(PipelineContext& context) override {
-    read_quantizers(params_.from / kQuantizersFile, context.model, context.points);
+    read_quantizers(params_.from / kQuantizersFile, *context.execution, context.points);
   }
 
  private:

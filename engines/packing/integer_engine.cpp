@@ -1,6 +1,7 @@
 #include "engines/packing/integer_engine.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
 #include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
@@ -139,13 +140,37 @@ auto IntegerEngine::packed(const Weight& weight, int32_t most) const
     const kernels::IntegerMatrix matrix{centred.const_data_ptr<int8_t>(), outputs, inputs,
                                         scale.const_data_ptr<float>(),
                                         zero_point.const_data_ptr<int32_t>()};
+    constexpr auto kStorage = kernels::CodeStorage::kFewestBits;
     if (route_) {
-      result->weight.emplace(matrix, most, *route_);
+      result->weight.emplace(matrix, most, *route_, kStorage);
     } else {
-      result->weight.emplace(matrix, most);
+      result->weight.emplace(matrix, most, kStorage);
     }
     return std::shared_ptr<const PackedCodes>(result);
   });
+}
+
+bool IntegerEngine::keep(const at::Tensor& weight, const at::Tensor& instead) const {
+  return packed_.move(weight, instead,
+                      [](const PackedCodes& made) { return made.weight.has_value(); });
+}
+
+bool IntegerEngine::keep_table(const Weight& table, const at::Tensor& instead) const {
+  if (table.grid() == nullptr || !problem(table.grid()->spec).empty()) return false;
+  tables_.get(instead, {}, 0,
+              [&] { return std::make_shared<CodedTable>(CodedTable{table.codes()}); });
+  return true;
+}
+
+at::Tensor IntegerEngine::rows_of_table(const at::Tensor& instead, const at::Tensor& ids) const {
+  const std::shared_ptr<const CodedTable> table = tables_.known(instead);
+  if (table == nullptr) return {};
+  const QuantParameters& of = table->codes.parameters;
+  const auto of_rows = [&](const at::Tensor& one) {
+    return one.numel() == 1 ? one : at::index_select(one, 0, ids).unsqueeze(1);
+  };
+  const at::Tensor rows = at::index_select(table->codes.codes, 0, ids).to(at::kFloat);
+  return rows.sub(of_rows(of.zero_point)).mul_(of_rows(of.scale));
 }
 
 std::string IntegerEngine::refusal(const Product& of) const {

@@ -11,10 +11,11 @@
 
 #include "engines/packing/packed_engine.h"
 #include "framework/kernels/integer_product.h"
+#include "framework/model/weight_keeper.h"
 
 namespace quell {
 
-class IntegerEngine : public PackedEngine {
+class IntegerEngine : public PackedEngine, public WeightKeeper {
  public:
   // `name` is the plug-in's, for what it says. Without a route sums are exact, by the fastest.
   explicit IntegerEngine(std::string name, std::optional<kernels::IntegerRoute> route = {})
@@ -22,10 +23,15 @@ class IntegerEngine : public PackedEngine {
 
   Rows linear(const Product& product) const override;
   Rows quantize(const SitePoint& point, const at::Tensor& rows, bool in_place) const override;
-  int64_t bytes() const override { return PackedEngine::bytes() + packed_.bytes(); }
+  int64_t bytes() const override {
+    return PackedEngine::bytes() + packed_.bytes() + tables_.bytes();
+  }
   Rows attention(const AttentionSpans& spans, const AttentionShape& shape, const Rows& query,
                  const Rows& key, const Rows& value, const AttentionGrids& grids) const override;
   bool attends_on(const AttentionGrids& grids) const override;
+  bool keep(const at::Tensor& weight, const at::Tensor& instead) const override;
+  bool keep_table(const Weight& table, const at::Tensor& instead) const override;
+  at::Tensor rows_of_table(const at::Tensor& instead, const at::Tensor& ids) const override;
   std::string problem(const QuantSpec& spec) const override;
   std::vector<std::string> notes() const override;
 
@@ -36,6 +42,13 @@ class IntegerEngine : public PackedEngine {
     std::string problem;
 
     int64_t bytes() const { return weight ? weight->bytes() : 0; }
+  };
+
+  // A table, of whose codes rows are made when they are looked up.
+  struct CodedTable {
+    IntegerCodes codes;
+
+    int64_t bytes() const { return static_cast<int64_t>(codes.codes.nbytes()); }
   };
 
   std::shared_ptr<const PackedCodes> packed(const Weight& weight, int32_t most) const;
@@ -55,6 +68,7 @@ class IntegerEngine : public PackedEngine {
   std::string name_;
   std::optional<kernels::IntegerRoute> route_;
   MadeOfWeights<PackedCodes> packed_;
+  MadeOfWeights<CodedTable> tables_;
   mutable std::mutex noting_;
   mutable std::map<std::string, std::string> in_float_;  // why, by site
 };

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <shared_mutex>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace quell {
@@ -29,10 +30,35 @@ class MadeOfWeights {
     if (auto known = find(key, weight)) return known;  // another thread was faster
     std::erase_if(entries_, [](const auto& entry) { return entry.second.gone(); });
     std::shared_ptr<const Made> made = make();
-    entries_.insert_or_assign(
-        key, Entry{weight.storage().getWeakStorageImpl(), stamp, std::get<1>(key) != nullptr,
-                   weight._version(), weight.sizes().vec(), made});
+    entries_.insert_or_assign(key, Entry(weight, stamp, std::get<1>(key) != nullptr, made));
     return made;
+  }
+
+  // What was made of a weight; null: nothing was.
+  std::shared_ptr<const Made> known(const at::Tensor& weight) const {
+    const std::shared_lock lock(mutex_);
+    return find({weight.const_data_ptr(), nullptr, 0}, weight);
+  }
+
+  // Gives `instead`, of the same shape, what was made of a weight, which may go then. False, and
+  // nothing changes, where nothing was made of it, or suits(made) is false of a part.
+  template <class Suits>
+  bool move(const at::Tensor& weight, const at::Tensor& instead, const Suits& suits) const {
+    const std::unique_lock lock(mutex_);
+    std::map<Key, Entry> moved;
+    for (const auto& [key, entry] : entries_) {
+      const auto& [data, stamp, variant] = key;
+      if (data != weight.const_data_ptr() || find(key, weight) == nullptr) continue;
+      if (!suits(*entry.made)) return false;
+      moved.emplace(Key{instead.const_data_ptr(), stamp, variant},
+                    Entry(instead, entry.stamp, entry.has_stamp, entry.made));
+    }
+    std::erase_if(entries_, [&](const auto& entry) {
+      return std::get<0>(entry.first) == weight.const_data_ptr() && !moved.empty();
+    });
+    const bool any = !moved.empty();
+    entries_.merge(moved);
+    return any;
   }
 
   int64_t bytes() const {
@@ -47,6 +73,15 @@ class MadeOfWeights {
   using Key = std::tuple<const void*, const void*, int64_t>;
 
   struct Entry {
+    Entry(const at::Tensor& weight, std::weak_ptr<const void> with_stamp, bool stamped,
+          std::shared_ptr<const Made> what)
+        : storage(weight.storage().getWeakStorageImpl()),
+          stamp(std::move(with_stamp)),
+          has_stamp(stamped),
+          version(weight._version()),
+          sizes(weight.sizes().vec()),
+          made(std::move(what)) {}
+
     c10::weak_intrusive_ptr<c10::StorageImpl> storage;
     std::weak_ptr<const void> stamp;
     bool has_stamp;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "framework/base/error.h"
+#include "framework/model/weight_keeper.h"
 
 namespace quell {
 Pass::Pass(const SitePoints& points, PassOptions options)
@@ -82,6 +83,10 @@ Rows Pass::linear(const Linear& linear, const Rows& rows, kernels::Activation ac
 
 Rows Pass::embedding(const EmbeddingTable& table, const at::Tensor& ids) const {
   if (options_.inputs) options_.inputs(&table, {ids});
+  if (const auto* keeper = dynamic_cast<const WeightKeeper*>(&engine())) {
+    at::Tensor rows = keeper->rows_of_table(table.weight, ids);
+    if (rows.defined()) return {std::move(rows)};
+  }
   return {at::embedding(weight(table.weight_site, table.weight), ids)};
 }
 

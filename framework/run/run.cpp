@@ -10,11 +10,13 @@
 #include <string>
 
 #include "framework/base/error.h"
+#include "framework/base/free_memory.h"
 #include "framework/config/node.h"
 #include "framework/model/decoding.h"
 #include "framework/model/execution.h"
 #include "framework/model/gather.h"
 #include "framework/model/generate.h"
+#include "framework/model/lean_execution.h"
 #include "framework/model/make_step.h"
 #include "framework/quant/device.h"
 #include "framework/quant/stored_state.h"
@@ -71,7 +73,8 @@ class Run {
  public:
   Run(Bench bench, Log& log, const RunFolders& folders);
 
-  void load_weights();
+  // `evaluated_only`: nothing but run_stages() comes after it.
+  void load_weights(bool evaluated_only = false);
   void read_calibration();
   void run_stages();
   void run_pipeline();
@@ -90,6 +93,9 @@ class Run {
   bool wants(Stage stage) const;
   PipelineContext pipeline_context();
   void check_steps();
+  // Who keeps weights where the quantized network is all that is computed with the model, and its
+  // floats need not all be there; else null.
+  const WeightKeeper* keeper() const;
   void evaluate(Stage stage, bool weights, bool activations);
   Evaluation evaluate_float();  // from the cache where it is there
   Evaluation evaluate_task(const std::string& name, const SiteSet& quantized,
@@ -157,7 +163,19 @@ Predictor Run::predictor(const SiteSet& quantized, const std::string& name,
   return predictor;
 }
 
-void Run::load_weights() {
+const WeightKeeper* Run::keeper() const {
+  const bool has_one_stage = spec_.stages.size() == 1 && wants(Stage::kQuantized);
+  const bool writes_text = bench_.model->writes_text();
+  if (!has_one_stage || writes_text || outliers_ || !bench_.model->device().is_cpu())
+    return nullptr;
+  for (const StepChoice& choice : spec_.pipeline) {
+    const auto step = make_step(choice);
+    if (step->rewrites() || !step->works_by_segment(*bench_.model)) return nullptr;
+  }
+  return dynamic_cast<const WeightKeeper*>(bench_.engine.get());
+}
+
+void Run::load_weights(bool evaluated_only) {
   Model& model = *bench_.model;
   if (!bench_.tensors) bench_.checkpoint->require_weights();
   model.set_devices(available_devices(spec_.model.device));
@@ -165,6 +183,12 @@ void Run::load_weights() {
   const int64_t device_bytes =
       spec_.model.device_memory ? *spec_.model.device_memory << 20 : kNoLimit;
   time("load", [&] {
+    const WeightKeeper* kept_by = evaluated_only && !by_layer ? keeper() : nullptr;
+    if (kept_by != nullptr) {
+      rewrites_ = std::make_shared<Rewrites>(model, points_);
+      execution_ = execute_lean(model, *bench_.tensors, points_, *kept_by);
+      return;
+    }
     if (!by_layer) {
       model.load(*bench_.checkpoint);
       rewrites_ = std::make_shared<Rewrites>(model, points_);
@@ -213,8 +237,13 @@ void Run::run_stages() {
   if (!spec_.pipeline.empty() || outliers_) read_calibration();
   if (wants(Stage::kFloat)) evaluate(Stage::kFloat, false, false);
   record_outliers(to_string(Stage::kFloat));
+  return_free_memory();  // training data is large, and little of it is read
   run_pipeline();
+  return_free_memory();
   if (spec_.pipeline.empty()) return;
+  PipelineContext context = pipeline_context();
+  record_.weight_errors = weight_errors(context);  // before engines hold weights, too
+  return_free_memory();
   if (wants(Stage::kTransformed)) evaluate(Stage::kTransformed, false, false);
   if (wants(Stage::kWeightsOnly)) evaluate(Stage::kWeightsOnly, true, false);
   if (wants(Stage::kActivationsOnly)) evaluate(Stage::kActivationsOnly, false, true);
@@ -226,8 +255,9 @@ void Run::run_stages() {
 }
 
 void Run::measure_errors() {
+  if (!spec_.record.site_errors) return;
   PipelineContext context = pipeline_context();
-  if (spec_.record.site_errors) {
+  {
     const std::vector<Batch> batches =
         recorded_batches(calibration_, spec_.record.site_error_batches);
     time("site_errors", [&] {
@@ -236,7 +266,6 @@ void Run::measure_errors() {
       record_.linear_errors = std::move(errors.linears);
     });
   }
-  record_.weight_errors = weight_errors(context);
 }
 
 void Run::record_outliers(const std::string& stage) {
@@ -402,6 +431,7 @@ RunRecord Run::finish() {
         point->spec,  point->observer_name,           point->quantizer_name,
         point->range, point->quantizer->parameters(), beyond_parameters(point->quantizer->state())};
   }
+  execution_ = nullptr;
   record_.size = model_size(*bench_.model, bench_.plan);
   if (outliers_) record_.outliers = outliers_->found();
   if (trained_ && spec_.record.model) {
@@ -423,7 +453,7 @@ RunRecord Run::finish() {
 RunRecord run_experiment(Bench bench, Log& log, const RunFolders& folders) {
   const at::NoGradGuard no_gradients;
   Run run(std::move(bench), log, folders);
-  run.load_weights();
+  run.load_weights(/*evaluated_only=*/true);
   run.run_stages();
   run.hash_model();
   return run.finish();

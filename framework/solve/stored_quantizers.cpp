@@ -154,8 +154,9 @@ void write_quantizers(const std::filesystem::path& path, const SitePoints& point
   write_safetensors(path, tensors, metadata);
 }
 
-void read_quantizers(const std::filesystem::path& path, const Model& model, SitePoints& points) {
+void read_quantizers(const std::filesystem::path& path, Execution& execution, SitePoints& points) {
   const SafetensorsFile file(path);
+  SiteSet on_grid;
   check_sites(file, points);
   SharedGroups groups;
   for (size_t i = 0; i < points.sites().size(); ++i) {
@@ -171,13 +172,19 @@ void read_quantizers(const std::filesystem::path& path, const Model& model, Site
     if (!point->spec.is_dynamic()) point->quantizer->set_state(state);
     point->calibrated = true;
     points.weight_changed(id);
-    if (!file.metadata().at(key).ends_with(kOnGrid)) continue;
-    const at::Tensor& weight = model.weight(id);
-    if (points.quantized_weight(id, weight).equal(weight)) continue;
-    throw DataError(fmt::format(
-        "{}: the model's {} does not lie on the grid of the file, which belongs to another model",
-        path.string(), key));
+    if (file.metadata().at(key).ends_with(kOnGrid)) on_grid.insert(id);
   }
+  execution.for_each_segment([&](const Segment& segment) {
+    for (const ModelTensor& tensor : segment.tensors) {
+      if (tensor.site == kNoSite || !on_grid.contains(tensor.site)) continue;
+      const at::Tensor& weight = *tensor.place;
+      Quantizer& quantizer = *points.point(tensor.site)->quantizer;
+      if (quantizer.apply(weight, /*in_place=*/false).equal(weight)) continue;
+      throw DataError(fmt::format(
+          "{}: the model's {} does not lie on the grid of the file, which belongs to another model",
+          path.string(), points.sites()[static_cast<size_t>(tensor.site)].key()));
+    }
+  });
 }
 
 }  // namespace quell

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "framework/model/execution.h"
 #include "framework/model/model.h"
 #include "framework/quant/site_points.h"
 
@@ -15,9 +16,10 @@ inline constexpr const char* kQuantizersFile = "quantizers.safetensors";
 void write_quantizers(const std::filesystem::path& file, const SitePoints& points,
                       const SiteSet& on_grid);
 
-// Gives the points the states of a file. Throws DataError where their sites, the ways in which they
-// are quantized, or the weights are not those that the file was written for.
-void read_quantizers(const std::filesystem::path& file, const Model& model, SitePoints& points);
+// Gives the points the states of a file, to whose grids weights are held. Throws DataError where
+// their sites, the ways in which they are quantized, or the weights are not those that the file was
+// written for.
+void read_quantizers(const std::filesystem::path& file, Execution& execution, SitePoints& points);
 
 // What calibrating some sites found: quantizers, ranges, and what observers saw; and points that
 // take it over. Throws DataError where it is of other sites.

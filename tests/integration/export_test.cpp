@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "framework/base/file.h"
 #include "framework/io/coded_file.h"
@@ -56,6 +57,28 @@ TEST_F(ExportTest, PredictionsAreTheSameBytesAgain) {
     EXPECT_EQ(read_file(folder_ / "first/predictions.jsonl"),
               read_file(folder_ / "again/predictions.jsonl"))
         << set;
+  }
+}
+
+// Where nothing but the quantized network is evaluated, an engine of codes holds weights alone;
+// with another stage the model's floats are all there.
+TEST_F(ExportTest, EvaluatedAloneItGivesTheSameBytes) {
+  const auto predictions = [&](const std::string& stages) {
+    expect_success({"run", "network/experiment.yaml", "--output", "again", "--overwrite", "--set",
+                    "stages=" + stages});
+    std::string quantized;
+    std::istringstream lines(read_file(folder_ / "again/predictions.jsonl"));
+    for (std::string line; std::getline(lines, line);) {
+      quantized += parse_json(line, "predictions").at("outputs").at("quantized").dump() + "\n";
+    }
+    return quantized;
+  };
+  for (const std::string bits : {"4", "6", "8"}) {
+    export_tiny(
+        {"--overwrite", "--set", "model.engine=integer", "--set", "quant.rules[0].bits=" + bits});
+    const std::string alone = predictions("[quantized]");
+    EXPECT_FALSE(alone.empty());
+    EXPECT_EQ(alone, predictions("[activations_only,quantized]")) << bits;
   }
 }
 

@@ -1,15 +1,19 @@
 // The engine of integer codes against the simulation, and both against sums in double precision.
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <cmath>
+#include <limits>
 #include <map>
 
+#include "framework/model/weight_keeper.h"
 #include "tests/support/compare.h"
 #include "tests/support/engine.h"
 
@@ -324,6 +328,40 @@ TEST(Integer, RefusesWhatHasNoCode) {
   EXPECT_THROW(
       run.engine->quantize(run.network.point("activation:encoder.0.ffn.gelu"), rows, false),
       DataError);
+}
+
+// Weights and tables that the engine holds may go: what stands for them is NaN, and nothing
+// changes.
+TEST(IntegerEngine, KeepsWeightsThatGo) {
+  for (const int bits : {4, 6, 8}) {
+    Calibrated run(rules(bits, 8));
+    const auto* keeper = dynamic_cast<const WeightKeeper*>(run.engine.get());
+    ASSERT_NE(keeper, nullptr);
+    const at::Tensor expected = run.logits(run.engine.get());
+    SitePoints& points = run.network.points();
+    int linears = 0, tables = 0;
+    for (const Segment& segment : run.network.model().segments()) {
+      for (const ModelTensor& tensor : segment.tensors) {
+        if (tensor.site == kNoSite) continue;
+        const at::Tensor weight = *tensor.place;
+        const at::Tensor instead =
+            at::full({}, std::numeric_limits<float>::quiet_NaN()).expand(weight.sizes());
+        EXPECT_FALSE(keeper->rows_of_table(weight, at::zeros({1}, at::kLong)).defined());
+        const bool is_table = points.sites()[static_cast<size_t>(tensor.site)].role == "embedding";
+        if (is_table ? !keeper->keep_table(Weight(weight, points, tensor.site), instead)
+                     : !keeper->keep(weight, instead)) {
+          continue;
+        }
+        *tensor.place = instead;
+        if (is_table) points.weight_changed(tensor.site);
+        ++(is_table ? tables : linears);
+      }
+    }
+    EXPECT_GE(linears, 6 * 2) << "of two layers";
+    EXPECT_EQ(tables, 3);
+    EXPECT_TRUE(equal_bits(run.logits(run.engine.get()), expected)) << bits;
+    EXPECT_FALSE(keeper->keep(at::zeros({3, 4}), at::zeros({3, 4}))) << "was never multiplied with";
+  }
 }
 
 }  // namespace
