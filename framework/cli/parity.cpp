@@ -34,7 +34,9 @@ nlohmann::ordered_json to_json(const Parity& parity, const ParityOptions& option
                      {"different", site.different},
                      {"largest_in_codes", site.largest_in_codes},
                      {"own_different", site.own_different},
-                     {"own_explained", site.own_explained}});
+                     {"own_explained", site.own_explained},
+                     {"own_largest_in_codes", site.own_largest_in_codes},
+                     {"own_values", site.own_values}});
   }
   json["logits"] = {{"largest_difference", parity.largest_logit_difference},
                     {"rms", parity.logit_rms}};
@@ -56,18 +58,21 @@ nlohmann::ordered_json to_json(const Parity& parity, const ParityOptions& option
 }
 
 void print_sites(const Parity& parity) {
-  std::vector<std::vector<std::string>> rows = {
-      {"site", "values", "other codes", "share [%]", "largest [codes]", "own", "explained"}};
+  std::vector<std::vector<std::string>> rows = {{"site", "values", "other codes", "share [%]",
+                                                 "largest [codes]", "own", "explained",
+                                                 "own largest [codes]"}};
   for (const SiteParity& site : parity.sites) {
     rows.push_back({site.site, fmt::format("{}", site.values), fmt::format("{}", site.different),
                     fmt::format("{:.4f}", 100 * share(site.different, site.values)),
                     site.largest_in_codes > 0 ? fmt::format("{:.0f}", site.largest_in_codes) : "",
-                    fmt::format("{}", site.own_different), fmt::format("{}", site.own_explained)});
+                    site.own_values > 0 ? fmt::format("{}", site.own_different) : "",
+                    site.own_values > 0 ? fmt::format("{}", site.own_explained) : "",
+                    site.own_values > 0 ? fmt::format("{:.0f}", site.own_largest_in_codes) : ""});
   }
   fmt::print("{}", text_table(rows));
   fmt::print(
-      "own: from the rows of the reference; explained: the number in float64 is as close to where "
-      "codes\nchange as float32 sums may be off\n\n");
+      "own: from the same rows, behind linears and attention's two products; explained: the number "
+      "in\nfloat64 is as close to where codes change as float32 sums may be off\n\n");
 }
 
 void print_times(const Parity& parity) {

@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/linear.h>
-#include <sys/resource.h>
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -12,6 +11,8 @@
 #include <optional>
 
 #include "framework/base/error.h"
+#include "framework/record/environment.h"
+#include "framework/run/attention_parity.h"
 #include "framework/run/timed.h"
 
 namespace quell {
@@ -110,18 +111,15 @@ at::Tensor possible_error(const at::Tensor& rows, const at::Tensor& weight,
   return sizes.mul((static_cast<double>(rows.size(1)) + kMore) * kUnit);
 }
 
-// How many of the values, which have other codes, lie in float64 as close to where codes change as
-// float32 may be off.
+// See count_explained().
 int64_t explained(const Linear& linear, const at::Tensor& rows, const at::Tensor& weight,
                   const at::Tensor& different, double scale) {
   const auto wide = [](const at::Tensor& all) { return all.defined() ? all.to(at::kDouble) : all; };
   const at::Tensor x = wide(rows), w = wide(weight), bias = wide(linear.bias);
   at::Tensor exact = at::linear(x, w, bias);
   if (linear.nonlinearity) exact = linear.nonlinearity(exact);
-  const at::Tensor steps = exact.div(scale);
-  const at::Tensor to_change = steps.sub(steps.floor()).sub_(0.5).abs_().mul_(scale);
   const at::Tensor error = possible_error(x, w, bias.defined() ? bias.abs() : bias);
-  return different.logical_and(to_change.le(error)).sum().item<int64_t>();
+  return count_explained(different, exact, error, scale);
 }
 
 // Codes that `other` has otherwise than the reference, `after`, where it is given the same rows.
@@ -144,10 +142,13 @@ void compare_own(const SitePoints& points, const Engine& reference, const Engine
     return engine.quantize(point, values, /*in_place=*/true).values;
   };
   if (!by(reference).equal(after)) return;
-  const at::Tensor different = by(other).ne(after);
+  const at::Tensor difference = by(other).sub(after).abs_(), different = difference.ne(0);
   const auto count = different.sum().item<int64_t>();
+  site.own_values += after.numel();
   if (count == 0) return;
   site.own_different += count;
+  const double largest = std::round(difference.max().item<double>() / of.scale.item<double>());
+  site.own_largest_in_codes = std::max(site.own_largest_in_codes, largest);
   site.own_explained +=
       explained(linear, entered.rows.values, weight.values(), different, of.scale.item<double>());
 }
@@ -211,10 +212,13 @@ void compare_sites(const CalibratedNetwork& network, const Contestant& reference
     const double codes = difference.max().item<double>() / scale.item<double>();
     site.largest_in_codes = std::max(site.largest_in_codes, std::round(codes));
   });
+  const ComparedAttention attention(points, *reference.engine, *other.engine, found);
+  const Pass third(points, {.quantize = points.calibrated(true, true), .engine = &attention});
   for (const Batch& batch : batches) {
     values.clear();
     model.forward(batch, first);
     model.forward(batch, second);
+    model.forward(batch, third);
   }
   for (auto& [id, site] : found) {
     site.site = points.sites()[static_cast<size_t>(id)].key();
@@ -276,13 +280,6 @@ void measure_times(const CalibratedNetwork& network, const std::vector<Contestan
   }
 }
 
-int64_t peak_bytes() {
-  constexpr int64_t kKibibyte = 1024;
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss * kKibibyte;
-}
-
 }  // namespace
 
 Parity compare_engines(const CalibratedNetwork& network, const ParityOptions& options,
@@ -303,7 +300,7 @@ Parity compare_engines(const CalibratedNetwork& network, const ParityOptions& op
   for (const Contestant& contestant : all) {
     for (const std::string& note : contestant.engine->notes()) parity.notes.push_back(note);
   }
-  parity.peak_bytes = peak_bytes();
+  parity.peak_bytes = peak_memory_bytes();
   return parity;
 }
 

@@ -23,10 +23,13 @@ struct SiteParity {
   int64_t values = 0;
   int64_t different = 0;        // values with another code
   double largest_in_codes = 0;  // 0 where scales follow each row
-  // Where a linear is in front of the site and has one scale behind it: values with another code
-  // when both engines are given the rows of the reference; and those of them whose number in
-  // float64 lies as close to where codes change as float32 sums may be off.
+  // Where a linear or one of attention's products is in front of the site, and the site has one
+  // scale: values with another code when both engines are given the same rows, those of them whose
+  // number in float64 lies as close to where codes change as float32 sums may be off, and the
+  // largest difference, of so many values.
   int64_t own_different = 0, own_explained = 0;
+  double own_largest_in_codes = 0;
+  int64_t own_values = 0;  // 0: nothing was compared
 };
 
 struct EngineTimes {

@@ -88,14 +88,21 @@ void measure_route(const Shape& shape, const Problem& of, const std::string& bit
                               y.mutable_data_ptr<float>());
     };
   };
+  // Of weights that are unpacked from 4 or 6 bits, to those of bytes.
+  const kernels::IntegerWeight narrow(of.matrix(shape), of.most, route,
+                                      kernels::CodeStorage::kFewestBits);
+  const auto unpacked = [&] {
+    kernels::integer_product(rows, narrow, {of.bias.data()}, {.y = y.mutable_data_ptr<float>()});
+  };
+  const PairedRatio bytes = measure(unpacked, integers, effort);
   const PairedRatio mkl = measure(
       integers, [&] { other = at::linear(x, w, bias); }, effort);
   const PairedRatio own = measure(integers, in_float(Activation::kNone), effort);
   const PairedRatio gelu = measure(with_gelu, in_float(Activation::kGelu), effort);
   const double operations = 2e-9 * static_cast<double>(shape.rows * shape.outputs * shape.inputs);
-  fmt::print("{:>5} x {:>4} x {:>4}  {:<6} {:<6} {:>8.0f} {:>8.2f} {:>8.2f} {:>8.2f}\n", shape.rows,
-             shape.inputs, shape.outputs, bits, kernels::to_string(route), operations / own.own_s,
-             mkl.ratio, own.ratio, gelu.ratio);
+  fmt::print("{:>5} x {:>4} x {:>4}  {:<6} {:<6} {:>8.0f} {:>8.2f} {:>8.2f} {:>8.2f} {:>8.2f}\n",
+             shape.rows, shape.inputs, shape.outputs, bits, kernels::to_string(route),
+             operations / own.own_s, mkl.ratio, own.ratio, gelu.ratio, bytes.ratio);
   std::fflush(stdout);
 }
 
@@ -109,15 +116,16 @@ int run(int argc, char** argv) {
   const at::NoGradGuard no_gradients;
   at::set_num_threads(1);
   fmt::print(
-      "{}; GOP/s, then the ratios to LibTorch's linear, to the packed float product, and to "
-      "that with GELU\n",
+      "{}; GOP/s, then the ratios to LibTorch's linear, to the packed float product, to "
+      "that with GELU, and of weights in as few bits as they take to those of bytes\n",
       kernels::integer_instruction_set());
   const Effort effort =
       smoke ? Effort{1, 1, 0} : Effort{.least_rounds = 7, .most_rounds = 15, .seconds = 0.2};
   for (const Shape& shape : {Shape{1024, 384, 384}, Shape{1024, 1536, 384}, Shape{1024, 384, 1536},
                              Shape{1024, 3072, 768}, Shape{25, 1536, 384}, Shape{1, 1536, 384}}) {
     if (smoke && shape.rows > 32) continue;
-    for (const auto& [x_bits, w_bits] : {std::pair(8, 8), std::pair(8, 7), std::pair(6, 6)}) {
+    for (const auto& [x_bits, w_bits] :
+         {std::pair(8, 8), std::pair(8, 7), std::pair(6, 6), std::pair(8, 4)}) {
       const Problem of(shape, x_bits, w_bits);
       for (const auto route : kernels::IntegerWeight::routes(of.matrix(shape), of.most)) {
         measure_route(shape, of, fmt::format("{} x {}", x_bits, w_bits), route, effort);

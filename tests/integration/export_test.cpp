@@ -154,11 +154,17 @@ TEST_F(ExportTest, ParityTellsTwoEnginesApart) {
   const nlohmann::json found = parse_json(result.output, "parity");
   EXPECT_EQ(found.at("engines"), nlohmann::json({"libtorch", "integer"}));
   EXPECT_GT(found.at("sites").size(), 10);
+  int compared_attention = 0;
   for (const auto& site : found.at("sites")) {
     EXPECT_LE(site.at("different").get<int64_t>() * 50, site.at("values").get<int64_t>())
         << site.at("site");
     EXPECT_EQ(site.at("own_different"), site.at("own_explained")) << site.at("site");
+    EXPECT_LE(site.at("own_largest_in_codes"), 1) << site.at("site");
+    const std::string name = site.at("site");
+    compared_attention += site.at("own_values") > 0 && (name.ends_with("attention.probs") ||
+                                                        name.ends_with("attention.context"));
   }
+  EXPECT_GE(compared_attention, 2);
   EXPECT_EQ(found.at("predictions").at("different"), 0);
   EXPECT_EQ(found.at("times").size(), 3);
   // A row's scale may be another by a rounding, and then all values of the row are; codes are not.
