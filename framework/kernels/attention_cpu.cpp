@@ -99,15 +99,21 @@ void round_quotients(float* values, int64_t columns, float divisor, const Matrix
   }
 }
 
-// y [rows, panels * kPanel] = x [rows, depth] times panels of [depth, kPanel], at most kMostRows.
-void multiply(const float* x, int64_t x_stride, int64_t rows, const float* panel, int64_t panels,
-              int64_t depth, float* y) {
+// Whether the probability 0 is on the grid.
+bool holds_zero(const MatrixGrid& grid) {
+  return std::clamp(grid.zero_point, grid.levels.low, grid.levels.high) == grid.zero_point;
+}
+
+// y [rows, panels * kPanel] = x [rows, depth] times panels of which each is `panel_depth` times
+// kPanel values, at most kMostRows.
+void multiply(const float* x, int64_t x_stride, int64_t rows, const float* panel,
+              int64_t panel_depth, int64_t panels, int64_t depth, float* y) {
   const int64_t wide = panels_of_tile(rows), stride = panels * kPanel;
   while (panels > 0) {
     const int64_t taken = panels < wide ? 1 : wide;
     (taken == 1 ? kTiles.single : kTiles.wide)[static_cast<size_t>(rows)](
-        {x, x_stride, panel, depth * kPanel, depth, /*first=*/true, y, stride});
-    panel += taken * depth * kPanel;
+        {x, x_stride, panel, panel_depth * kPanel, depth, /*first=*/true, y, stride});
+    panel += taken * panel_depth * kPanel;
     y += taken * kPanel;
     panels -= taken;
   }
@@ -118,36 +124,45 @@ void attend(const AttentionHead& head, float* scratch) {
   const AttentionSequence& sequence = head.sequence;
   const FloatTag tag;
   const int64_t keys = sequence.valid_keys, size = of.head_size, group = of.heads / of.key_heads;
-  const int64_t key_panels = panels_of(keys), panels = panels_of(size);
-  const int64_t key_columns = key_panels * kPanel, columns = panels * kPanel;
+  const int64_t most_columns = panels_of(keys) * kPanel, panels = panels_of(size);
+  const int64_t columns = panels * kPanel;
   float* packed_keys = scratch;
-  float* packed_values = packed_keys + key_columns * size;
+  float* packed_values = packed_keys + most_columns * size;
   float* scores = packed_values + columns * keys;
-  float* sums = scores + kMostRows * key_columns;
+  float* sums = scores + kMostRows * most_columns;
   pack_transposed(of.key.values + sequence.first_key * of.key.stride + head.key_head * size,
                   of.key.stride, keys, size, packed_keys);
   pack_columns(of.value.values + sequence.first_key * of.value.stride + head.key_head * size,
                of.value.stride, keys, size, packed_values);
   const int64_t tiles = (sequence.queries + kMostRows - 1) / kMostRows;
+  // Keys behind those that a query sees have the probability 0, which adds nothing.
+  const bool ends_early = of.causal && (!of.probs || holds_zero(*of.probs));
+  const auto seen_by = [&](int64_t query) HWY_ATTR {
+    const int64_t later = of.causal ? sequence.queries - 1 - query : 0;
+    return std::clamp<int64_t>(sequence.keys - later, 0, keys);
+  };
   for (int64_t h = head.key_head * group; h < (head.key_head + 1) * group; ++h) {
     const float slope = of.slopes == nullptr ? 0 : of.slopes[h];
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t first = sequence.queries * t / tiles;
       const int64_t rows = sequence.queries * (t + 1) / tiles - first;
       const int64_t row = sequence.first_query + first;
+      const int64_t used = ends_early ? std::clamp<int64_t>(seen_by(first + rows - 1),
+                                                            std::min<int64_t>(1, keys), keys)
+                                      : keys;
+      const int64_t key_panels = panels_of(used), key_columns = key_panels * kPanel;
       multiply(of.query.values + row * of.query.stride + h * size, of.query.stride, rows,
-               packed_keys, key_panels, size, scores);
+               packed_keys, size, key_panels, size, scores);
       HWY_ALIGN float factors[kMostRows];
       for (int64_t r = 0; r < rows; ++r) {
-        const int64_t later = of.causal ? sequence.queries - 1 - (first + r) : 0;
-        const int64_t seen = std::clamp<int64_t>(sequence.keys - later, 0, keys);
+        const int64_t seen = seen_by(first + r);
         float* values = scores + r * key_columns;
         if (of.scores) round_quotients(values, key_columns, 1, *of.scores);
         const float sum = exponentials(values, seen, key_columns, of.factor, slope);
         factors[r] = of.probs ? 1 : 1 / sum;
         if (of.probs) round_quotients(values, key_columns, sum, *of.probs);
       }
-      multiply(scores, key_columns, rows, packed_values, panels, keys, sums);
+      multiply(scores, key_columns, rows, packed_values, keys, panels, used, sums);
       for (int64_t r = 0; r < rows; ++r) {
         float* from = sums + r * columns;
         for (int64_t c = 0; c < columns; c += kLanes) {
