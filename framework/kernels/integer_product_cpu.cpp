@@ -95,9 +95,7 @@ class IntegerPart {
   void read_rows(uint8_t* scratch) {
     const uint8_t* from = of_.x.codes + part_.first_row * inputs_;
     for (int64_t r = 0; of_.weight.has_zero_points() && r < rows_; ++r) {
-      int32_t sum = 0;
-      for (int64_t k = 0; k < inputs_; ++k) sum += from[r * inputs_ + k];
-      row_sums_[r] = sum;
+      row_sums_[r] = sum_of_codes(from + r * inputs_);
     }
     // AMX reads 16 rows at once: where they end earlier, from a copy.
     const int64_t whole = rows_ / amx::kTileRows * amx::kTileRows;
@@ -117,6 +115,23 @@ class IntegerPart {
     if (in_tiles_ && rows_ > whole) {
       std::memset(scratch, 0, static_cast<size_t>((whole + amx::kTileRows - rows_) * x_stride_));
     }
+  }
+
+  int32_t sum_of_codes(const uint8_t* codes) const {
+    int64_t k = 0;
+    int32_t sum = 0;
+#if HWY_TARGET != HWY_SCALAR
+    const hn::ScalableTag<uint8_t> tag;
+    const hn::Repartition<uint64_t, decltype(tag)> sums;
+    constexpr auto kMany = static_cast<int64_t>(hn::MaxLanes(tag));
+    auto all = hn::Zero(sums);
+    for (; k + kMany <= inputs_; k += kMany) {
+      all = hn::Add(all, hn::SumsOf8(hn::LoadU(tag, codes + k)));
+    }
+    sum = static_cast<int32_t>(hn::GetLane(hn::SumOfLanes(sums, all)));
+#endif
+    for (; k < inputs_; ++k) sum += codes[k];
+    return sum;
   }
 
   void widen(const uint8_t* from, uint8_t* to) const {

@@ -18,7 +18,7 @@ namespace {
 
 // Of products that one thread computes at once.
 constexpr int64_t kRowsAtOnce = 128;
-// Of quantized weights that are kept from round to round.
+// Of quantized weights and codes of rows that are kept from round to round.
 constexpr int64_t kMostBytes = int64_t{512} << 20;
 
 kernels::Block block_of(const at::Tensor& matrix) {
@@ -181,8 +181,15 @@ void FeatureLoss::plan(const std::vector<double>& row_losses,
   const std::vector<double> row_sums = sums_until(row_losses, row_ends);
   // What quantizing a row or an output costs, in products of one row and one output.
   constexpr double kCostOfRow = 256, kCostOfOutput = 400;
+  std::vector<size_t> block_ends;  // of the rows up to each of row_ends
+  for (const int64_t end : row_ends) {
+    for (int64_t at = blocks_.empty() ? 0 : blocks_.back().end; at < end; at += kRowsAtOnce) {
+      blocks_.push_back({at, std::min(at + kRowsAtOnce, end)});
+    }
+    block_ends.push_back(blocks_.size());
+  }
   size_t row = 0, output = 0;
-  rounds_.push_back({0, row_ends[0], 0, 1});
+  rounds_.push_back({0, block_ends[0], 0, 1});
   while (row + 1 < row_ends.size() || output + 1 < output_ends.size()) {
     const auto gain = [](const std::vector<double>& sums, const std::vector<int64_t>& ends,
                          size_t at, double other_sum, double other_cost) {
@@ -195,53 +202,66 @@ void FeatureLoss::plan(const std::vector<double>& row_losses,
     const double by_outputs = gain(output_sums, output_ends, output, row_sums[row],
                                    kCostOfOutput + static_cast<double>(row_ends[row]));
     if (by_rows >= by_outputs && row + 1 < row_ends.size()) {
-      rounds_.push_back({row_ends[row], row_ends[row + 1], 0, output + 1});
+      rounds_.push_back({block_ends[row], block_ends[row + 1], 0, output + 1});
       ++row;
     } else {
-      rounds_.push_back({0, row_ends[row], output + 1, output + 2});
+      rounds_.push_back({0, block_ends[row], output + 1, output + 2});
       ++output;
     }
   }
 }
 
-FeatureLoss::Steps FeatureLoss::steps(float threshold, const at::Tensor& scale,
+FeatureLoss::Known FeatureLoss::known(float threshold, const at::Tensor& scale,
                                       const Round& round) {
-  const auto known = kept_.find(threshold);
-  Steps steps = known == kept_.end() ? Steps() : known->second;
-  steps.resize(std::max(steps.size(), round.end_step));
+  const auto before = kept_.find(threshold);
+  Known known = before == kept_.end() ? Known() : before->second;
+  known.steps.resize(std::max(known.steps.size(), round.end_step));
   int64_t bytes = 0;
   for (size_t step = round.first_step; step < round.end_step; ++step) {
-    if (steps[step] != nullptr) continue;
+    if (known.steps[step] != nullptr) continue;
     std::vector<Weights> made;
     for (const Compared& compared : compared_) {
       made.push_back(weights(compared, scale, compared.first(step), compared.ends[step]));
       for (const QuantizedWeight& weight : made.back()) bytes += weight.bytes();
     }
-    steps[step] = std::make_shared<const std::vector<Weights>>(std::move(made));
+    known.steps[step] = std::make_shared<const std::vector<Weights>>(std::move(made));
+  }
+  if (any_codes_) {
+    known.codes.resize(std::max(known.codes.size(), round.end_block));
+    const auto first = static_cast<int64_t>(round.first_block);
+    for_each_dynamically(static_cast<int64_t>(round.end_block) - first, [&](int64_t index) {
+      const auto block = static_cast<size_t>(first + index);
+      if (known.codes[block] != nullptr) return;
+      known.codes[block] = std::make_shared<const QuantizedRows>(group_.quantized(
+          rows_.slice(0, blocks_[block].first, blocks_[block].end), scale, threshold, true));
+    });
+    if (round.first_step == 0) {
+      const int64_t rows = blocks_[round.end_block - 1].end - blocks_[round.first_block].first;
+      bytes += rows * rows_.size(1);
+    }
   }
   if (bytes > 0 && kept_bytes_ + bytes <= kMostBytes) {
     kept_bytes_ += bytes;
-    kept_[threshold] = steps;
+    kept_[threshold] = known;
   }
-  return steps;
+  return known;
 }
 
-double FeatureLoss::distance(const Round& round, const Steps& steps, int64_t first_row,
-                             int64_t end_row, const at::Tensor& scale, float threshold) const {
-  const at::Tensor rows = rows_.slice(0, first_row, end_row);
-  const auto quantized = [&](bool wanted, bool as_codes) {
-    return wanted ? group_.quantized(rows, scale, threshold, as_codes)
+double FeatureLoss::distance(const Round& round, const Known& known, size_t block,
+                             const at::Tensor& scale, float threshold) const {
+  const RowBlock& of = blocks_[block];
+  const QuantizedRows floats =
+      any_floats_ ? group_.quantized(rows_.slice(0, of.first, of.end), scale, threshold, false)
                   : QuantizedRows(at::Tensor());
-  };
-  const QuantizedRows codes = quantized(any_codes_, true), floats = quantized(any_floats_, false);
+  const QuantizedRows& codes = any_codes_ ? *known.codes[block] : floats;
   double sum = 0;
   for (size_t step = round.first_step; step < round.end_step; ++step) {
     for (size_t i = 0; i < compared_.size(); ++i) {
       const Compared& compared = compared_[i];
       const int64_t first = compared.first(step), end = compared.ends[step];
       if (first == end) continue;
-      const at::Tensor found = outputs(compared, (*steps[step])[i], codes, floats, first);
-      const at::Tensor targets = compared.targets.slice(0, first_row, end_row).slice(1, first, end);
+      const at::Tensor found = outputs(compared, (*known.steps[step])[i], codes, floats, first);
+      const at::Tensor targets = compared.targets.slice(0, of.first, of.end).slice(1, first, end);
       sum += kernels::squared_distance(block_of(found), block_of(targets), found.size(0),
                                        found.size(1));
     }
@@ -253,13 +273,11 @@ double FeatureLoss::add(float threshold, size_t index) {
   const at::NoGradGuard no_gradients;
   const Round& round = rounds_[index];
   const at::Tensor scale = scale_of(group_.features, threshold);
-  const Steps weights = steps(threshold, scale, round);
-  const int64_t blocks = (round.end_row - round.first_row + kRowsAtOnce - 1) / kRowsAtOnce;
-  std::vector<double> sums(static_cast<size_t>(blocks));
-  for_each_dynamically(blocks, [&](int64_t block) {
-    const int64_t first = round.first_row + block * kRowsAtOnce;
-    sums[static_cast<size_t>(block)] = distance(
-        round, weights, first, std::min(first + kRowsAtOnce, round.end_row), scale, threshold);
+  const Known prepared = known(threshold, scale, round);
+  std::vector<double> sums(round.end_block - round.first_block);
+  for_each_dynamically(std::ssize(sums), [&](int64_t i) {
+    sums[static_cast<size_t>(i)] =
+        distance(round, prepared, round.first_block + static_cast<size_t>(i), scale, threshold);
   });
   return std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(rows_.size(0));
 }

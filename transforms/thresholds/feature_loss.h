@@ -34,15 +34,23 @@ class FeatureLoss final : public ThresholdLoss {
     bool divides() const;
     void sort(const at::Tensor& order);
   };
-  // Some tokens, times some steps of the outputs.
+  // Rows that one thread computes at once.
+  struct RowBlock {
+    int64_t first, end;
+  };
+  // Some blocks of rows, times some steps of the outputs.
   struct Round {
-    int64_t first_row, end_row;
-    size_t first_step, end_step;
+    size_t first_block, end_block, first_step, end_step;
   };
   // The readers' weights, of one step of one Compared.
   using Weights = std::vector<QuantizedWeight>;
   // By step, and within one by Compared; null: not known.
   using Steps = std::vector<std::shared_ptr<const std::vector<Weights>>>;
+  // What is known of a threshold from its earlier rounds.
+  struct Known {
+    Steps steps;
+    std::vector<std::shared_ptr<const QuantizedRows>> codes;  // by block; null: not known
+  };
 
   void read(const std::vector<GroupInput>& inputs);
   void sort_by_loss();
@@ -53,10 +61,10 @@ class FeatureLoss final : public ThresholdLoss {
                      const QuantizedRows& floats, int64_t first) const;
   Weights weights(const Compared& compared, const at::Tensor& scale, int64_t first,
                   int64_t end) const;
-  // Those of a round, kept if there is room.
-  Steps steps(float threshold, const at::Tensor& scale, const Round& round);
-  double distance(const Round& round, const Steps& steps, int64_t first_row, int64_t end_row,
-                  const at::Tensor& scale, float threshold) const;
+  // What a round needs of a threshold, kept if there is room.
+  Known known(float threshold, const at::Tensor& scale, const Round& round);
+  double distance(const Round& round, const Known& known, size_t block, const at::Tensor& scale,
+                  float threshold) const;
 
   SearchedGroup group_;
   bool gated_;
@@ -64,8 +72,9 @@ class FeatureLoss final : public ThresholdLoss {
   std::vector<Compared> compared_;
   at::Tensor rows_;  // [tokens, features]
   bool any_codes_ = false, any_floats_ = false;
+  std::vector<RowBlock> blocks_;
   std::vector<Round> rounds_;
-  std::map<float, Steps> kept_;
+  std::map<float, Known> kept_;
   int64_t kept_bytes_ = 0;
 };
 

@@ -20,8 +20,10 @@ class QuantizedRows {
  public:
   // Of float rows [n, inputs], which go on as they are.
   explicit QuantizedRows(const at::Tensor& rows);
-  // Of float rows, which may be overwritten, in a range that is read unless scales are dynamic.
-  QuantizedRows(at::Tensor rows, const QuantSpec& spec, const Range& range, bool as_codes);
+  // Of float rows divided by `divisor` [features], in a range that is read unless scales are
+  // dynamic.
+  QuantizedRows(const at::Tensor& rows, const at::Tensor& divisor, const QuantSpec& spec,
+                const Range& range, bool as_codes);
 
   bool are_codes() const { return codes_.defined(); }
   int64_t size() const { return (are_codes() ? codes_ : values_).size(0); }
@@ -35,10 +37,12 @@ class QuantizedRows {
 
 class QuantizedWeight {
  public:
-  // Of values [outputs, inputs] by a specification, in float without one. `features` are the
+  // Of values [outputs, inputs] in float.
+  explicit QuantizedWeight(const at::Tensor& values);
+  // Of values times `factor` [inputs], by a specification if there is one. `features` are the
   // extremes of the columns of all of the weight, of which the values may be some rows.
-  QuantizedWeight(const at::Tensor& values, const QuantSpec* spec, const Range& features,
-                  bool as_codes);
+  QuantizedWeight(const at::Tensor& values, const at::Tensor& factor, const QuantSpec* spec,
+                  const Range& features, bool as_codes);
 
   bool are_codes() const { return codes_ != nullptr; }
   int64_t outputs() const { return are_codes() ? codes_->outputs() : floats_->outputs(); }
@@ -47,6 +51,10 @@ class QuantizedWeight {
   at::Tensor product(const QuantizedRows& rows) const;
 
  private:
+  void pack(const at::Tensor& values);
+  void pack_codes(const at::Tensor& values, const at::Tensor& factor, const QuantSpec& spec,
+                  const Range& features);
+
   std::shared_ptr<const kernels::IntegerWeight> codes_;
   std::shared_ptr<const kernels::PackedWeight> floats_;
 };

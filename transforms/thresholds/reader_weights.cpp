@@ -1,7 +1,6 @@
 #include "transforms/thresholds/reader_weights.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/mul.h>
 #include <ATen/ops/tensor.h>
 #include <algorithm>
 
@@ -92,10 +91,7 @@ ReaderWeights::~ReaderWeights() {
 
 QuantizedWeight ReaderWeights::Part::quantized(const at::Tensor& scale, int64_t first,
                                                int64_t end) const {
-  return {at::mul(values.slice(0, first, end), scale),
-          spec,
-          {at::mul(features.min, scale), at::mul(features.max, scale)},
-          as_codes};
+  return {values.slice(0, first, end), scale, spec, features, as_codes};
 }
 
 bool ReaderWeights::Part::divides() const {

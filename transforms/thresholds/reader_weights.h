@@ -33,7 +33,7 @@ class ReaderWeights {
     Range features;                   // the extremes of the matrix' columns
     bool as_codes = false;            // see multiplies_codes()
 
-    QuantizedWeight plain() const { return {values, nullptr, features, false}; }
+    QuantizedWeight plain() const { return QuantizedWeight(values); }
     // Rows `first` .. `end` with columns multiplied by `scale`.
     QuantizedWeight quantized(const at::Tensor& scale, int64_t first, int64_t end) const;
     // Whether rows can be quantized apart from the others.

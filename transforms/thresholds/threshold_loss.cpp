@@ -14,7 +14,6 @@
 #include <algorithm>
 
 #include "framework/base/error.h"
-#include "framework/quant/device.h"
 #include "transforms/thresholds/feature_loss.h"
 #include "transforms/thresholds/sequence_loss.h"
 
@@ -47,7 +46,7 @@ QuantizedRows SearchedGroup::quantized(const at::Tensor& rows, const at::Tensor&
     range =
         min_max(at::stack({at::div(features.min, scale), at::div(features.max, scale)}), spec());
   }
-  return {at::div(on_host(rows, "threshold searches"), scale), spec(), range, as_codes};
+  return {rows, scale, spec(), range, as_codes};
 }
 
 float SearchedGroup::typical_threshold() const {
