@@ -37,11 +37,11 @@ at::Tensor falling(std::vector<double>& losses) {
   return at::tensor(order, at::kLong);
 }
 
-// Ends of blocks that grow by half: 32, 48, 72, ... `count`.
+// Ends of blocks: 64, 128, 256, ... `count`.
 std::vector<int64_t> growing(int64_t count) {
-  constexpr int64_t kFirst = 32;
+  constexpr int64_t kFirst = 64;
   std::vector<int64_t> ends;
-  for (int64_t end = kFirst; end < count; end += end / 2) ends.push_back(end);
+  for (int64_t end = kFirst; end < count; end *= 2) ends.push_back(end);
   ends.push_back(count);
   return ends;
 }
