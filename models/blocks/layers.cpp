@@ -1,5 +1,6 @@
 #include "models/blocks/layers.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/hardswish.h>
 #include <ATen/ops/leaky_relu.h>
@@ -15,8 +16,22 @@
 
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
+#include "framework/kernels/silu.h"
+#include "framework/quant/parallel.h"
 
 namespace quell {
+namespace {
+
+// LibTorch's takes three times as long, but knows gradients and other devices.
+at::Tensor times_sigmoid(at::Tensor rows) {
+  const bool plain = rows.is_cpu() && rows.is_contiguous() && rows.scalar_type() == at::kFloat &&
+                     !(at::GradMode::is_enabled() && rows.requires_grad());
+  if (!plain) return at::silu_(rows);
+  kernels::silu(rows.mutable_data_ptr<float>(), rows.numel(), parallel_for);
+  return rows;
+}
+
+}  // namespace
 
 Nonlinearity nonlinearity_from_name(const std::string& name, const std::string& file,
                                     const std::string& key) {
@@ -100,7 +115,7 @@ at::Tensor apply(Nonlinearity nonlinearity, at::Tensor rows) {
     case Nonlinearity::kSigmoid:
       return rows.sigmoid();
     case Nonlinearity::kSilu:
-      return at::silu_(rows);
+      return times_sigmoid(std::move(rows));
     case Nonlinearity::kSqrtSoftplus:
       return at::softplus(rows).sqrt();
     case Nonlinearity::kTanh:
