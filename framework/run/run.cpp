@@ -12,14 +12,12 @@
 #include "framework/base/error.h"
 #include "framework/base/free_memory.h"
 #include "framework/config/node.h"
-#include "framework/model/decoding.h"
-#include "framework/model/execution.h"
 #include "framework/model/gather.h"
 #include "framework/model/generate.h"
-#include "framework/model/lean_execution.h"
 #include "framework/model/make_step.h"
 #include "framework/quant/device.h"
 #include "framework/quant/stored_state.h"
+#include "framework/run/held_model.h"
 #include "framework/run/model_size.h"
 #include "framework/run/origin.h"
 #include "framework/run/result_cache.h"
@@ -92,10 +90,6 @@ class Run {
                       const StepProgress* progress = nullptr);
   bool wants(Stage stage) const;
   PipelineContext pipeline_context();
-  void check_steps();
-  // Who keeps weights where the quantized network is all that is computed with the model, and its
-  // floats need not all be there; else null.
-  const WeightKeeper* keeper() const;
   void evaluate(Stage stage, bool weights, bool activations);
   Evaluation evaluate_float();  // from the cache where it is there
   Evaluation evaluate_task(const std::string& name, const SiteSet& quantized,
@@ -119,10 +113,8 @@ class Run {
   RunFolders folders_;
   ResultCache cache_;
   SitePoints points_;
-  std::shared_ptr<Rewrites> rewrites_;
-  std::unique_ptr<Residency> residency_;  // null where the whole model is in memory
-  std::shared_ptr<Execution> execution_;  // null before the weights are there
-  std::string inputs_;                    // see inputs_text(); empty until it is needed
+  HeldModel held_;      // empty before the weights are there
+  std::string inputs_;  // see inputs_text(); empty until it is needed
   std::vector<Batch> calibration_;
   std::optional<OutlierRecorder> outliers_;
   bool trained_ = false;
@@ -150,79 +142,26 @@ Predictor Run::predictor(const SiteSet& quantized, const std::string& name,
   const auto calls = std::make_shared<int>(0);
   predictor.predict_all = [=, this](std::span<const Batch> batches, const OutputSink& sink) {
     CountRuns count;  // of segments, of which a task knows nothing
-    if (residency_) {
+    if (held_.residency) {
       count = [&](int64_t done, int64_t total) { log_.progress(name + ", by layer", done, total); };
     }
-    execution_->run(batches, [&](size_t) { return pass; }, BatchOrder::kAtOnce, sink, count,
-                    {.progress = progress, .pass = fmt::format("batches-{}", (*calls)++)});
+    held_.execution->run(batches, [&](size_t) { return pass; }, BatchOrder::kAtOnce, sink, count,
+                         {.progress = progress, .pass = fmt::format("batches-{}", (*calls)++)});
   };
-  if (!model.writes_text() || residency_) return predictor;
+  if (!model.writes_text() || held_.residency) return predictor;
   predictor.generate = [&model, pass](const Batch& batch, const GenerationOptions& options) {
     return generate(model, batch, options, *pass);
   };
   return predictor;
 }
 
-const WeightKeeper* Run::keeper() const {
-  const bool has_one_stage = spec_.stages.size() == 1 && wants(Stage::kQuantized);
-  const bool writes_text = bench_.model->writes_text();
-  if (!has_one_stage || writes_text || outliers_ || !bench_.model->device().is_cpu())
-    return nullptr;
-  for (const StepChoice& choice : spec_.pipeline) {
-    const auto step = make_step(choice);
-    if (step->rewrites() || !step->works_by_segment(*bench_.model)) return nullptr;
-  }
-  return dynamic_cast<const WeightKeeper*>(bench_.engine.get());
-}
-
 void Run::load_weights(bool evaluated_only) {
-  Model& model = *bench_.model;
-  if (!bench_.tensors) bench_.checkpoint->require_weights();
-  model.set_devices(available_devices(spec_.model.device));
-  const std::optional<ByLayerOptions>& by_layer = spec_.model.by_layer;
-  const int64_t device_bytes =
-      spec_.model.device_memory ? *spec_.model.device_memory << 20 : kNoLimit;
-  time("load", [&] {
-    const WeightKeeper* kept_by = evaluated_only && !by_layer ? keeper() : nullptr;
-    if (kept_by != nullptr) {
-      rewrites_ = std::make_shared<Rewrites>(model, points_);
-      execution_ = execute_lean(model, *bench_.tensors, points_, *kept_by);
-      return;
-    }
-    if (!by_layer) {
-      model.load(*bench_.checkpoint);
-      rewrites_ = std::make_shared<Rewrites>(model, points_);
-      execution_ = execute_whole(model, device_bytes);
-      return;
-    }
-    check_steps();
-    rewrites_ = std::make_shared<Rewrites>(model, points_);
-    residency_ = one_at_a_time(model, *bench_.tensors, points_, *rewrites_);
-    std::filesystem::path folder;
-    if (by_layer->states == StatesIn::kDisk) {
-      folder =
-          folders_.progress.empty() ? std::filesystem::temp_directory_path() : folders_.progress;
-      std::filesystem::create_directories(folder);
-    }
-    execution_ = execute_by_segment(model, *residency_, points_, folder, device_bytes);
-  });
-}
-
-// What needs tensors of several layers at once.
-void Run::check_steps() {
-  const auto refuse = [](const std::string& what) {
-    throw ConfigError(fmt::format(
-        "model.by_layer: {} needs the whole model in memory; leave `by_layer` out", what));
-  };
-  for (const StepChoice& step : spec_.pipeline) {
-    if (!make_step(step)->works_by_segment(*bench_.model)) refuse("the step " + step.name());
-  }
-  if (outliers_) refuse("record.outliers");
-  if (bench_.model->writes_text() && !is_decoder(*bench_.model)) refuse("writing text");
+  time("load", [&] { held_ = hold_model(bench_, points_, evaluated_only, folders_.progress); });
 }
 
 PipelineContext Run::pipeline_context() {
-  PipelineContext context{*bench_.model, points_, calibration_, log_, execution_, rewrites_};
+  PipelineContext context{*bench_.model, points_,         calibration_,
+                          log_,          held_.execution, held_.rewrites};
   context.training = bench_.task->training();
   context.seed = spec_.seed;
   return context;
@@ -257,15 +196,13 @@ void Run::run_stages() {
 void Run::measure_errors() {
   if (!spec_.record.site_errors) return;
   PipelineContext context = pipeline_context();
-  {
-    const std::vector<Batch> batches =
-        recorded_batches(calibration_, spec_.record.site_error_batches);
-    time("site_errors", [&] {
-      SiteErrors errors = site_errors(context, batches);
-      record_.site_errors = std::move(errors.activations);
-      record_.linear_errors = std::move(errors.linears);
-    });
-  }
+  const std::vector<Batch> batches =
+      recorded_batches(calibration_, spec_.record.site_error_batches);
+  time("site_errors", [&] {
+    SiteErrors errors = site_errors(context, batches);
+    record_.site_errors = std::move(errors.activations);
+    record_.linear_errors = std::move(errors.linears);
+  });
 }
 
 void Run::record_outliers(const std::string& stage) {
@@ -296,7 +233,7 @@ Evaluation Run::evaluate_task(const std::string& name, const SiteSet& quantized,
 
 Evaluation Run::evaluate_stage(Stage stage, const SiteSet& quantized) {
   const std::string name = to_string(stage);
-  if (!residency_ || folders_.progress.empty()) return evaluate_task(name, quantized);
+  if (!held_.residency || folders_.progress.empty()) return evaluate_task(name, quantized);
   const std::string settings = to_yaml(to_node(spec_));
   const ResultCache finished(folders_.progress / "stages");
   if (auto known = finished.evaluation(name + settings)) return std::move(*known);
@@ -408,7 +345,7 @@ void Run::run_transform(Step& step, const std::string& name, PipelineContext& co
   // The first transform is the last chance to see what the original network gives.
   const bool is_first = record_.transforms.empty();
   const TransformCheck check = run_checked(
-      step, name, context, {.from_original = is_first, .by_layer = residency_ != nullptr});
+      step, name, context, {.from_original = is_first, .by_layer = held_.residency != nullptr});
   log_.info(fmt::format("{}: float outputs moved by at most {:.3g} (largest output {:.3g})", name,
                         check.max_difference, check.max_output));
   record_.transforms.push_back(check);
@@ -431,7 +368,7 @@ RunRecord Run::finish() {
         point->spec,  point->observer_name,           point->quantizer_name,
         point->range, point->quantizer->parameters(), beyond_parameters(point->quantizer->state())};
   }
-  execution_ = nullptr;
+  held_.execution = nullptr;
   record_.size = model_size(*bench_.model, bench_.plan);
   if (outliers_) record_.outliers = outliers_->found();
   if (trained_ && spec_.record.model) {
