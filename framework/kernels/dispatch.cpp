@@ -6,6 +6,7 @@
 #include "framework/kernels/histogram.h"
 #include "framework/kernels/min_max.h"
 #include "framework/kernels/quantize_codes.h"
+#include "framework/kernels/silu.h"
 
 namespace quell::kernels {
 namespace {
@@ -38,6 +39,12 @@ int64_t workspace_bytes(const Device& device, Reduction reduction, int64_t outer
   const auto kind =
       reduction == Reduction::kRange ? cuda::Reduction::kRange : cuda::Reduction::kGradient;
   return cuda::workspace_bytes(kind, outer, channels, inner);
+}
+
+bool silu(const Device& device, float* values, int64_t count) {
+  if (device.kind != DeviceKind::kCpu) return false;
+  silu(open(device, values), count, device.parallel_for);
+  return true;
 }
 
 void fake_quantize_tensor(const Device& device, const float* x, float* y, int64_t size,

@@ -17,18 +17,19 @@
 #include "framework/base/error.h"
 #include "framework/base/suggest.h"
 #include "framework/kernels/silu.h"
-#include "framework/quant/parallel.h"
+#include "framework/quant/device.h"
 
 namespace quell {
 namespace {
 
-// LibTorch's takes three times as long, but knows gradients and other devices.
+// LibTorch's takes three times as long, but knows gradients and every device.
 at::Tensor times_sigmoid(at::Tensor rows) {
-  const bool plain = rows.is_cpu() && rows.is_contiguous() && rows.scalar_type() == at::kFloat &&
+  const bool plain = rows.is_contiguous() && rows.scalar_type() == at::kFloat &&
                      !(at::GradMode::is_enabled() && rows.requires_grad());
-  if (!plain) return at::silu_(rows);
-  kernels::silu(rows.mutable_data_ptr<float>(), rows.numel(), parallel_for);
-  return rows;
+  if (plain && kernels::silu(kernel_device(rows), rows.mutable_data_ptr<float>(), rows.numel())) {
+    return rows;
+  }
+  return at::silu_(rows);
 }
 
 }  // namespace
