@@ -173,8 +173,7 @@ void RuleWriter::node_rules() {
         key = *find_node("P");
         notes_.push_back({ImportNote::Kind::kDifference,
                           "--quant-dict: 'wP' changes the pooler's output in the published code, "
-                          "not its weight; "
-                          "so it does here"});
+                          "not its weight; so it does here"});
       }
       const std::string rule = node_rule(key, setting);
       if (rules.empty() || rules.back().first != rule) rules.push_back({rule, {}});

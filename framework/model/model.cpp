@@ -3,10 +3,10 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/util/accumulate.h>
 #include <fmt/format.h>
 #include <algorithm>
 #include <functional>
-#include <numeric>
 #include <set>
 #include <tuple>
 
@@ -47,10 +47,6 @@ void check_ids(const at::Tensor& ids, const Model& model, int64_t least = 0) {
 const std::vector<std::string> kIgnoredSuffixes = {"position_ids",           ".attn.bias",
                                                    ".attn.masked_bias",      ".attention.bias",
                                                    ".attention.masked_bias", "rotary_emb.inv_freq"};
-
-int64_t elements(const std::vector<int64_t>& shape) {
-  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-}
 
 // Nothing may be multiplied into a table that several tensors are: it has other readers. `table_of`
 // is equal for those; "" where a tensor is absent.
@@ -292,7 +288,8 @@ int64_t Model::other_parameters() const {
   for (const Segment& segment : segments_) {
     for (const ModelTensor& tensor : segment.tensors) {
       if (tensor.stored.optional && !tensor.is_stored) continue;
-      if (seen.insert(identity(tensor)).second) total += elements(tensor.stored.shape);
+      if (seen.insert(identity(tensor)).second)
+        total += c10::multiply_integers(tensor.stored.shape);
     }
   }
   return total;

@@ -1,7 +1,7 @@
 #include "framework/model/placement.h"
 
+#include <c10/util/accumulate.h>
 #include <algorithm>
-#include <functional>
 #include <map>
 #include <numeric>
 #include <string>
@@ -14,9 +14,7 @@ namespace {
 double size_of(const Segment& segment) {
   double size = 0;
   for (const ModelTensor& tensor : segment.tensors) {
-    const std::vector<int64_t>& shape = tensor.stored.shape;
-    size += static_cast<double>(
-        std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()));
+    size += static_cast<double>(c10::multiply_integers(tensor.stored.shape));
   }
   return size;
 }

@@ -24,6 +24,7 @@ class StatesInMemory final : public StateStore {
   }
 
   void put(size_t batch, State state) override {
+    used_ -= std::exchange(entries_[batch], {}).used;
     Entry entry;
     for (Rows* rows : {&state.rows, &state.memory}) {
       at::Tensor& values = rows->values;
@@ -37,7 +38,6 @@ class StatesInMemory final : public StateStore {
         values = on_host(values, "states beyond device_memory", HostMemory::kPinned);
       }
     }
-    used_ -= entries_[batch].used;
     entry.state = std::move(state);
     entries_[batch] = std::move(entry);
   }

@@ -37,6 +37,12 @@ at::Tensor matrix_of(const AttentionLayout& layout, const at::Tensor& buffer, in
       .view({layout.shape.heads, queries, keys});
 }
 
+int64_t most_keys(const AttentionSpans& spans) {
+  int64_t most = 0;
+  for (int64_t i = 0; i < spans.sequences(); ++i) most = std::max(most, spans.key_count(i));
+  return most;
+}
+
 // Values of which column c of each head is 1 at key `first` + c of a sequence, and 0 at others.
 Rows one_hot(const AttentionLayout& layout, const Rows& value, int64_t first) {
   const AttentionSpans& spans = *layout.spans;
@@ -62,8 +68,7 @@ at::Tensor probs_of(const Engine& engine, const AttentionLayout& layout, const R
   grids.context = nullptr;
   grids.codes_suffice = false;
   at::Tensor probs = at::zeros({layout.elements.back(), 1}, at::kFloat);
-  int64_t most = 0;
-  for (int64_t i = 0; i < spans.sequences(); ++i) most = std::max(most, spans.key_count(i));
+  const int64_t most = most_keys(spans);
   for (int64_t first = 0; first < most; first += size) {
     const at::Tensor some =
         engine.attention(spans, layout.shape, query, key, one_hot(layout, value, first), grids)
@@ -173,12 +178,9 @@ Rows ComparedAttention::attention(const AttentionSpans& spans, const AttentionSh
   count(*grids.context, with_values(result).values,
         reference_.quantize(*grids.context, context, /*in_place=*/true).values, [&] {
           const at::Tensor p = probs.to(at::kDouble), wide = v.to(at::kDouble);
-          int64_t most = 0;
-          for (int64_t i = 0; i < spans.sequences(); ++i) {
-            most = std::max(most, spans.key_count(i));
-          }
-          return Exact{attention_context(layout, p, wide),
-                       attention_context(layout, p.abs(), wide.abs()).mul_(roundings(most))};
+          return Exact{
+              attention_context(layout, p, wide),
+              attention_context(layout, p.abs(), wide.abs()).mul_(roundings(most_keys(spans)))};
         });
   return result;
 }

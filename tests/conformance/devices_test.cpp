@@ -10,6 +10,7 @@
 #include "framework/io/safetensors.h"
 #include "framework/model/generate.h"
 #include "framework/model/placement.h"
+#include "framework/model/state_store.h"
 #include "framework/quant/device.h"
 #include "tests/conformance/uses.h"
 #include "tests/support/compare.h"
@@ -267,6 +268,20 @@ TEST(RunByLayer, GivesTheSame) {
     EXPECT_EQ(after.used_here - before.used_here, after.copied_aside - before.copied_aside);
     EXPECT_EQ(beyond() > moved, room == 0);
   }
+}
+
+// Of a batch that is put again the earlier state does not count.
+TEST(StatesInMemory, ReplaceWhatABatchHad) {
+  constexpr int64_t kRoom = 64;
+  const auto beyond = [] { return host_copies()["states beyond device_memory"].count; };
+  const at::Tensor rows = at::ones({4, 4}).to(emulated_devices().front());  // as much
+  const auto states = states_in_memory(2, kRoom);
+  const int64_t before = beyond();
+  for (int i = 0; i < 3; ++i) states->put(0, {.rows = {rows}, .memory = {}, .outputs = {}});
+  EXPECT_EQ(beyond(), before);
+  states->put(1, {.rows = {rows}, .memory = {}, .outputs = {}});
+  EXPECT_EQ(beyond(), before + 1);
+  EXPECT_EQ(states->get(1).rows.values.device(), rows.device());
 }
 
 class TransformsElsewhere : public testing::TestWithParam<std::string> {};
